@@ -1,0 +1,196 @@
+"""Structured log lines (features LOG-01, LOG-04).
+
+Invariants: one event is one line and one write; a field whose name promises a secret is never written; a message
+of a level that is switched off costs one attribute load and one bit test.
+
+How: `get_logger(module)` gives a structlog bound logger whose methods first test the module's level mask. The mask
+has the bits of LOG-01: 1 critical, 2 error, 4 warning, 8 information, 16 protocol. `configure` may be called again
+at any time; loggers handed out before follow.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import sys
+import time
+import traceback
+from collections.abc import Mapping, MutableMapping
+from typing import Any, Literal
+
+import msgspec
+import structlog
+
+CRITICAL, ERROR, WARNING, INFORMATION, PROTOCOL = 1, 2, 4, 8, 16
+DEFAULT_MASK = CRITICAL | ERROR | WARNING | INFORMATION
+
+#: Names accepted where a human gives a level: everything up to and including it.
+LEVELS: Mapping[str, int] = {"critical": 1, "error": 3, "warning": 7, "information": 15, "protocol": 31}
+
+_SECRET = re.compile(r"passw|secret|token|authorization|credential|private_key|cookie", re.I)
+_PLAIN = re.compile(r"[!-~]+\Z")
+_LIMIT = 4096
+
+Style = Literal["json", "text"]
+Event = MutableMapping[str, Any]
+
+
+class Sink:
+    """What the loggers of one module share: its name and its level mask."""
+
+    __slots__ = ("mask", "module")
+
+    def __init__(self, module: str, mask: int) -> None:
+        self.module = module
+        self.mask = mask
+
+    def emit(self, line: str) -> None:
+        """Write one line; a log that cannot be written must not stop the mail."""
+        try:
+            os.write(_fd, line.encode("utf-8", "backslashreplace"))
+        except OSError:
+            pass  # disk full or pipe closed: there is nowhere left to say so
+
+
+class Logger(structlog.BoundLoggerBase):
+    """A logger of one module, with fields bound to it (`bind(session=..., message=...)`)."""
+
+    _logger: Sink
+
+    def critical(self, event: str, **fields: object) -> None:
+        """Something that stops a service."""
+        if self._logger.mask & CRITICAL:
+            self._write("critical", event, fields)
+
+    def error(self, event: str, **fields: object) -> None:
+        """Something of ours that failed."""
+        if self._logger.mask & ERROR:
+            self._write("error", event, fields)
+
+    def warning(self, event: str, **fields: object) -> None:
+        """Something the operator should look at."""
+        if self._logger.mask & WARNING:
+            self._write("warning", event, fields)
+
+    def info(self, event: str, **fields: object) -> None:
+        """Normal operation."""
+        if self._logger.mask & INFORMATION:
+            self._write("information", event, fields)
+
+    def protocol(self, event: str, **fields: object) -> None:
+        """What was said on a connection."""
+        if self._logger.mask & PROTOCOL:
+            self._write("protocol", event, fields)
+
+    debug = protocol
+
+    @property
+    def speaks_protocol(self) -> bool:
+        """Whether `protocol` writes: lets a caller avoid building the text."""
+        return bool(self._logger.mask & PROTOCOL)
+
+    def _write(self, level: str, event: str, fields: Mapping[str, object]) -> None:
+        args, _kwargs = self._process_event(level, event, dict(fields))
+        self._logger.emit(args[0])
+
+
+_sinks: dict[str, Sink] = {}
+_masks: dict[str, int] = {}
+_default_mask = DEFAULT_MASK
+_style: Style = "json"
+_fd = 2
+_process = ""
+
+
+def _stamp(sink: Sink, level: str, event: Event) -> Event:
+    now = time.time()
+    text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
+    ordered: Event = {
+        "time": f"{text}.{int(now % 1 * 1000):03d}Z",
+        "level": level,
+        "module": sink.module,
+        "event": event.pop("event"),
+    }
+    if _process:
+        ordered["process"] = _process
+    ordered.update(event)
+    return ordered
+
+
+def _redact(_sink: Sink, _level: str, event: Event) -> Event:
+    for key, value in event.items():
+        if _SECRET.search(key):
+            event[key] = "[removed]"
+        elif isinstance(value, bytes):
+            event[key] = value[:_LIMIT].decode("latin-1")
+        elif isinstance(value, str):
+            if len(value) > _LIMIT and key != "traceback":
+                event[key] = value[:_LIMIT] + "..."
+        elif value is not None and not isinstance(value, int | float | list | tuple | dict):
+            event[key] = str(value)[:_LIMIT]
+    return event
+
+
+def _render(_sink: Sink, _level: str, event: Event) -> Any:
+    if _style == "json":
+        return msgspec.json.encode(event, enc_hook=str).decode() + "\n"
+    head = f"{event.pop('time')} {event.pop('level'):<11} {event.pop('module')}: {event.pop('event')}"
+    trace = event.pop("traceback", None)
+    tail = "".join(f" {key}={_quote(value)}" for key, value in event.items())
+    line = head.replace("\n", "\\n").replace("\r", "\\r") + tail + "\n"
+    return line + "".join(f"    {part}\n" for part in str(trace).splitlines()) if trace else line
+
+
+def _quote(value: object) -> str:
+    text = str(value)
+    return text if _PLAIN.match(text) and '"' not in text else msgspec.json.encode(text).decode()
+
+
+_PROCESSORS: list[structlog.typing.Processor] = [_stamp, _redact, _render]
+
+
+def get_logger(module: str, **fields: object) -> Logger:
+    """The logger of `module` (names of LOG-02 where one fits: SMTP-IN, IMAP, SERVER...)."""
+    sink = _sinks.get(module)
+    if sink is None:
+        sink = _sinks[module] = Sink(module, _masks.get(module, _default_mask))
+    return Logger(sink, _PROCESSORS, dict(fields))
+
+
+def configure(
+    *,
+    mask: int = DEFAULT_MASK,
+    modules: Mapping[str, int] | None = None,
+    style: Style = "json",
+    path: str | None = None,
+    process: str = "",
+) -> None:
+    """Set levels and destination for the whole process.
+
+    `path` is appended to (None: standard error); `process` names this process on each line. Raises OSError when the
+    file cannot be opened; the former destination then stays.
+    """
+    global _default_mask, _style, _fd, _process, _masks
+    fd = sys.__stderr__.fileno() if path is None and sys.__stderr__ is not None else 2
+    if path is not None:
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    old, _fd = _fd, fd
+    if old > 2 and old != fd:
+        os.close(old)
+    _default_mask, _masks, _style, _process = mask, dict(modules or {}), style, process
+    for name, sink in _sinks.items():
+        sink.mask = _masks.get(name, mask)
+
+
+def fault(logger: Logger, event: str, exc: BaseException, **fields: object) -> str:
+    """Log an error of our own with its traceback; returns the reference to put into the protocol reply."""
+    reference = secrets.token_hex(4)
+    logger.error(
+        event,
+        reference=reference,
+        error=f"{type(exc).__name__}: {exc}",
+        traceback="".join(traceback.format_exception(exc))[-16384:],
+        **fields,
+    )
+    return reference
