@@ -85,9 +85,9 @@ def _parse_type(value: bytes) -> ContentType | None:
     params = decode_parameters(raw)
     boundary = b""
     if kind == b"multipart":
-        boundary = next((text for name, text in raw if name.lower() == b"boundary"), b"").rstrip()
+        boundary = next((text for name, text in raw if name.lower() == b"boundary"), b"")
         if not boundary and "boundary" in params:
-            boundary = params["boundary"].encode("utf-8", "replace").rstrip()
+            boundary = params["boundary"].encode("utf-8", "replace")
     return ContentType(
         kind.decode(), subtype.decode(), params, b'"%b" "%b"' % (kind, subtype), _render_parameters(raw), boundary
     )

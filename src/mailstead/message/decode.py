@@ -35,11 +35,14 @@ def decode_base64(octets: bytes) -> bytes:
     """Base64 as mail has it: foreign octets skipped, missing padding added, padding in the middle passed over."""
     clean = octets.translate(None, _NOT_BASE64)
     padding = clean.find(b"=")
-    if 0 <= padding < len(clean) - 2:
+    if padding < 0:
+        return _base64_piece(clean)
+    rest = octets[octets.index(b"=") :].translate(None, b"\r\n\t ")
+    if len(rest) > 2 and len(clean) % 4 == 0 and len(rest) == len(clean) - padding:
         # Encoders that flush piecewise leave padding inside; each piece stands for itself.
-        pieces = [piece for piece in clean.split(b"=") if piece]
-        return b"".join(map(_base64_piece, pieces))
-    return _base64_piece(clean.rstrip(b"="))
+        return b"".join(map(_base64_piece, filter(None, clean.split(b"="))))
+    # What follows the padding is none of the data (RFC 2045 section 6.8): a mailing list's footer, say.
+    return _base64_piece(clean[:padding])
 
 
 def _base64_piece(clean: bytes) -> bytes:

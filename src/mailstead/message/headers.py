@@ -2,7 +2,8 @@
 
 Invariants
 - Nothing raises, whatever the octets; bare LF ends a line as CRLF does.
-- A header block ends with the first empty line. Without one, all is header.
+- A header block ends with the first empty line. Without one, all is header;
+  but octets whose first line is no field have no header at all: all is body.
 - A field runs to the last octet before a line that does not begin with a
   blank or tab; its raw octets are never altered.
 - A line without a colon (or an mbox "From " line) is no field: readers of
@@ -17,17 +18,24 @@ MAX_HEADER = 256 * 1024
 
 _split_fields = re.compile(rb"\n(?![ \t])").split
 _fold = re.compile(rb"\r?\n(?=[ \t])")
+# A field name with its colon, the separator line of an mbox file, or a fold of nothing.
+_first_line = re.compile(rb"[!-9;-~]{1,1000}[ \t]{0,99}:|>?From |[ \t]").match
 _name = re.compile(rb"[!-9;-~]+[ \t]*:").match
 
 
 def header_end(octets: bytes, start: int = 0, end: int | None = None) -> int:
-    """Offset of the first body octet: after the blank line, or `end` if there is none."""
+    """Offset of the first body octet: after the blank line, or `end` if there is none.
+
+    It is `start` where the first line is no header field.
+    """
     if end is None:
         end = len(octets)
     if octets.startswith(b"\r\n", start, end):
         return start + 2
     if octets.startswith(b"\n", start, end):
         return start + 1
+    if _first_line(octets, start, end) is None:
+        return start
     crlf = octets.find(b"\n\r\n", start, end)
     bare = octets.find(b"\n\n", start, end if crlf < 0 else crlf + 1)
     if bare >= 0:

@@ -98,7 +98,7 @@ def _has_attachment(entity: Entity) -> bool:
         elif part.type == "message":
             if part.subtype in ("rfc822", "global"):
                 return True
-        elif (part.filename and part.disposition != "inline") or part.type == "application":
+        elif (part.filename and part.disposition != "inline") or part.type == "application":  # noqa: SIM102
             if not part.content_id and part.subtype not in _SIGNATURES:
                 return True
     return False

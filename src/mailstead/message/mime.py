@@ -30,11 +30,11 @@ from .headers import MAX_HEADER, header_end, split_fields, unfold
 
 MAX_PARTS = 1000
 MAX_DEPTH = 50
-MAX_BOUNDARY = 1000
 #: Lines that begin like a delimiter but are none, over the whole message.
 MAX_FALSE_DELIMITERS = 20_000
 #: Octets of part and embedded headers that are read, over the whole message.
 MAX_HEADERS = 2 * 1024 * 1024
+_BLANKS = (b"", b" ", b"\t", b"\r", b"\n")
 
 
 class Part(msgspec.Struct, array_like=True, gc=False):
@@ -157,19 +157,11 @@ class _Parser:
             return
         part = entity.part
         boundary = entity.ctype.boundary
-        default = MESSAGE_TYPE if part.subtype == "digest" else DEFAULT_TYPE
-        start = -1
-        position = part.body_start
-        if boundary and len(boundary) <= MAX_BOUNDARY:
-            while True:
-                line, after, closing = self.delimiter(boundary, position, part.body_end)
-                if start >= 0:
-                    if not closing and line >= 0 and not self.may_descend(depth):
-                        line = -1  # out of budget: the remainder is one leaf
-                    self.child(entity, start, part.body_end if line < 0 else max(start, line), default, depth)
-                if line < 0 or closing:
-                    break
-                start = position = after
+        if boundary:
+            self.split(entity, boundary, depth)
+            if not entity.children and boundary != boundary.rstrip():
+                # Blanks at its end are none of the sender's (RFC 2046 section 5.1.1), unless the lines have them.
+                self.split(entity, boundary.rstrip(), depth)
         if not entity.children:
             child = Part("text", "plain", part.body_start, part.body_start, part.body_end)
             child.lines = self.octets.count(b"\n", child.body_start, child.body_end)
@@ -177,8 +169,18 @@ class _Parser:
             entity.children.append(Entity(child, DEFAULT_TYPE, None, {}))
         part.children = [child.part for child in entity.children]
 
-    def child(self, entity: Entity, start: int, end: int, default: ContentType, depth: int) -> None:
-        entity.children.append(self.entity(start, end, default, depth + 1))
+    def split(self, entity: Entity, boundary: bytes, depth: int) -> None:
+        """Append a child for each delimiter; the last one is the remainder when a cap is reached."""
+        part = entity.part
+        end = part.body_end
+        default = MESSAGE_TYPE if part.subtype == "digest" else DEFAULT_TYPE
+        line, position, closing = self.delimiter(boundary, part.body_start, end)
+        while line >= 0 and not closing:
+            start = position
+            line, position, closing = self.delimiter(boundary, start, end)
+            if line >= 0 and not closing and not self.may_descend(depth):
+                line = -1
+            entity.children.append(self.entity(start, end if line < 0 else max(start, line), default, depth + 1))
 
     def delimiter(self, boundary: bytes, position: int, end: int) -> tuple[int, int, bool]:
         """(end of the content before, offset after the line, whether it closes) of the next delimiter, or (-1, ..)."""
@@ -189,18 +191,20 @@ class _Parser:
             found = octets.find(needle, position, end)
             if found < 0:
                 return -1, end, False
-            after = found + len(needle)
-            line_end = octets.find(b"\n", after, end)
-            next_line = line_end + 1 if line_end >= 0 else end
-            rest = octets[after : min(next_line, after + 200)].strip(b" \t\r\n")
-            if (not rest or rest == b"--") and next_line - after <= 200:
+            position = found + len(needle)
+            tail = octets[position : min(end, position + 80)]
+            # RFC 2046 section 5.1.1: what follows the boundary on its line does not matter. But a longer word is
+            # another boundary: real mail has ones that begin alike.
+            closing = tail.startswith(b"--") and tail[2:3] in _BLANKS
+            if closing or tail[:1] in _BLANKS:
+                closing = closing or tail.partition(b"\n")[0].strip() == b"--"
+                line_end = octets.find(b"\n", position, end)
                 if found and octets[found - 1] == 13:
                     found -= 1
-                return found, next_line, bool(rest)
+                return found, line_end + 1 if line_end >= 0 else end, closing
             self.false_delimiters += 1
             if self.false_delimiters > MAX_FALSE_DELIMITERS:
                 return -1, end, False
-            position = after - 1 if octets[after - 1] == 10 else after
 
 
 def parse_entity(octets: bytes, fields: dict[bytes, bytes], body: int) -> Entity:
