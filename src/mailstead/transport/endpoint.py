@@ -58,4 +58,5 @@ class Endpoint:
     max_errors: int = 20
     max_auth_errors: int = 5
     listener_domain: str = ""
+    submission: bool = False
     connections: set[Connection] = field(default_factory=set, repr=False)

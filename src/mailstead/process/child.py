@@ -1,0 +1,274 @@
+"""One process under the supervisor: its event loop, its control channel, its listeners.
+
+Invariants: it serves only after the application has started (and replayed); it exits when the supervisor is gone;
+on a graceful stop no new connection is taken, every session is told, and none is cut before the deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import importlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import uvloop
+
+from mailstead.observe.log import configure, fault, get_logger
+from mailstead.observe.metrics import SnapshotWriter
+from mailstead.process import control
+from mailstead.process.application import Application, ListenerSpec, ProcessContext, StartError
+from mailstead.process.system import raise_open_files, tune_allocator
+from mailstead.transport.endpoint import Endpoint
+from mailstead.transport.listener import bind, serve
+
+log = get_logger("SERVER")
+
+HEARTBEAT = 2.0
+STOP_SECONDS = 15.0
+
+
+def load_application(path: str) -> Callable[[ProcessContext], Application]:
+    """The factory named `package.module:name`."""
+    module, _, name = path.partition(":")
+    factory: Callable[[ProcessContext], Application] = getattr(importlib.import_module(module), name)
+    return factory
+
+
+class Serving:
+    """The listeners of one process."""
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+        self._servers: dict[int, tuple[ListenerSpec, asyncio.Server, Endpoint]] = {}
+        self._leaving: list[Endpoint] = []
+
+    async def add(self, spec: ListenerSpec, sock: socket.socket) -> None:
+        """Accept on `sock`, which is listening already."""
+        await self.remove(spec.id)
+        endpoint, factory = self._application.endpoint(spec)
+        server = await serve(endpoint, factory, sock)
+        self._servers[spec.id] = (spec, server, endpoint)
+
+    async def remove(self, identifier: int) -> None:
+        """Accept no more; the sessions go on."""
+        known = self._servers.pop(identifier, None)
+        if known is not None:
+            known[1].close()
+            if known[2].connections:
+                self._leaving.append(known[2])
+
+    def specs(self) -> dict[int, ListenerSpec]:
+        """What is listened on."""
+        return {identifier: spec for identifier, (spec, _s, _e) in self._servers.items()}
+
+    def refresh(self) -> None:
+        """Give listeners their settings as they are now; sessions keep theirs."""
+        for spec, _server, endpoint in self._servers.values():
+            fresh, _factory = self._application.endpoint(spec)
+            for name in Endpoint.__slots__:
+                if name not in ("connections", "address", "port", "service"):
+                    setattr(endpoint, name, getattr(fresh, name))
+
+    async def stop(self, seconds: float) -> None:
+        """Take no more connections, tell every session, wait, then cut what is left."""
+        endpoints = [endpoint for _spec, _server, endpoint in self._servers.values()] + self._leaving
+        for _spec, server, _endpoint in self._servers.values():
+            server.close()
+        for connection in [c for endpoint in endpoints for c in endpoint.connections]:
+            try:
+                connection.shutting_down()
+            except Exception as exc:  # one broken session must not keep the others from their farewell
+                fault(log, "session failed to stop", exc)
+                connection.abort()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        while any(endpoint.connections for endpoint in endpoints) and loop.time() < deadline:
+            await asyncio.sleep(0.02)
+        for connection in [c for endpoint in endpoints for c in endpoint.connections]:
+            connection.abort()
+        await asyncio.sleep(0)
+
+
+class Child:
+    """The process: application, control channel, signals."""
+
+    def __init__(self, factory: Callable[[ProcessContext], Application], channel: socket.socket | None,
+                 data_dir: Path, name: str, index: int, role: str, workers: int) -> None:  # fmt: skip
+        self._channel = channel
+        self._role = role
+        self._done = asyncio.Event()
+        self._stop_seconds = STOP_SECONDS
+        self._pending: asyncio.Queue[tuple[control.Message, int | None]] = asyncio.Queue()
+        context = ProcessContext(data_dir, name, index, role, workers, self._listeners_changed)
+        self._metrics = SnapshotWriter(data_dir / "run" / "metrics", name)
+        self.application = factory(context)
+        self.serving = Serving(self.application)
+        self.on_ready: Callable[[], None] = lambda: None
+
+    async def run(self) -> None:
+        """Start, serve until told to stop, stop. Raises StartError."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._done.set)
+        if self._channel is None:
+            loop.add_signal_handler(signal.SIGINT, self._done.set)
+            loop.add_signal_handler(signal.SIGHUP, lambda: self._pending.put_nowait(({"op": "reload"}, None)))
+        else:
+            self._channel.setblocking(False)
+            loop.add_reader(self._channel.fileno(), self._readable)
+        await self.application.start()
+        gc.collect()
+        gc.freeze()  # what lives as long as the process need not be looked at again
+        tasks = [asyncio.create_task(self._metrics.run()), asyncio.create_task(self._work())]
+        if self._channel is not None:
+            tasks.append(asyncio.create_task(self._heartbeat()))
+        self._listeners_changed()
+        if self._channel is None:
+            await self._bind_own()
+        self._tell({"op": "ready"})
+        self.on_ready()
+        await self._done.wait()
+        await self.serving.stop(self._stop_seconds)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.application.stop()
+
+    def _readable(self) -> None:
+        assert self._channel is not None
+        while True:
+            try:
+                received = control.receive(self._channel)
+            except BlockingIOError:
+                return
+            if received is None:  # the supervisor is dead: without it no limit holds and no restart happens
+                asyncio.get_running_loop().remove_reader(self._channel.fileno())
+                log.warning("the supervisor is gone, stopping")
+                self._done.set()
+                return
+            if received[0]["op"] == "stop":
+                self._stop_seconds = float(received[0]["seconds"])
+                self._done.set()
+            else:
+                self._pending.put_nowait(received)
+
+    async def _work(self) -> None:
+        while True:
+            message, fd = await self._pending.get()
+            try:
+                await self._obey(message, fd)
+            except Exception as exc:  # the process goes on with what it has
+                fault(log, "control message failed", exc, op=message["op"])
+
+    async def _obey(self, message: control.Message, fd: int | None) -> None:
+        operation = message["op"]
+        if operation == "listen" and fd is not None:
+            await self.serving.add(ListenerSpec(**message["listener"]), socket.socket(fileno=fd))
+        elif operation == "unlisten":
+            await self.serving.remove(message["id"])
+        elif operation == "reload":
+            await self.application.reload()
+            self.serving.refresh()
+            self._listeners_changed()
+        elif operation == "changed":
+            self.serving.refresh()
+            await self._bind_own()
+
+    def _listeners_changed(self) -> None:
+        if self._channel is None:
+            self._pending.put_nowait(({"op": "changed"}, None))
+        elif self._role == "background":
+            self._tell({"op": "listeners", "want": [spec.as_dict() for spec in self.application.listeners()]})
+        else:
+            self.serving.refresh()
+
+    async def _bind_own(self) -> None:
+        if self._channel is not None:
+            return
+        wanted = {spec.id: spec for spec in self.application.listeners()}
+        for identifier, spec in self.serving.specs().items():
+            if wanted.get(identifier) != spec:
+                await self.serving.remove(identifier)
+        for identifier, spec in wanted.items():
+            if identifier not in self.serving.specs():
+                await self.serving.add(spec, bind_or_explain(spec)[0])
+
+    def _tell(self, message: control.Message) -> None:
+        if self._channel is not None:
+            control.send(self._channel, message)
+
+    async def _heartbeat(self) -> None:
+        while True:
+            self._tell({"op": "alive"})
+            await asyncio.sleep(HEARTBEAT)
+
+
+def bind_or_explain(spec: ListenerSpec, count: int = 1) -> list[socket.socket]:
+    """`count` listening sockets on one address. Raises StartError with words for the operator."""
+    where = f"[{spec.host}]" if ":" in spec.host else spec.host
+    sockets: list[socket.socket] = []
+    try:
+        # Probe without SO_REUSEPORT: with it a foreign server of the same user would share the port unnoticed.
+        first = bind(spec.host, spec.port)
+        port = first.getsockname()[1]
+        if count == 1:
+            return [first]
+        first.close()
+        for _ in range(count):
+            sockets.append(bind(spec.host, port, reuse_port=True))
+    except (OSError, ValueError) as exc:
+        for sock in sockets:
+            sock.close()
+        raise StartError(f"cannot listen on {where}:{spec.port} for {spec.service}: {_explain(exc)}") from exc
+    return sockets
+
+
+def _explain(exc: Exception) -> str:
+    if isinstance(exc, PermissionError):
+        return "no right to use a port below 1024 (start as root or give CAP_NET_BIND_SERVICE)"
+    if isinstance(exc, OSError) and exc.errno == 98:
+        return "another program is using the port"
+    if isinstance(exc, OSError) and exc.errno == 99:
+        return "this machine does not have the address"
+    return exc.strerror or str(exc) if isinstance(exc, OSError) else str(exc)
+
+
+def prepare_process() -> None:
+    """What every serving process does first."""
+    tune_allocator()
+    raise_open_files()
+    gc.set_threshold(50_000, 20, 50)  # sessions make few cycles; the default walks the heap far too often
+
+
+def main() -> None:
+    """Entry of a supervised process: data directory, name, index, role, workers, control descriptor, application."""
+    data_dir, name, index, role, workers, fd, application = sys.argv[1:8]
+    configure(process=name, style="text" if os.environ.get("MAILSTEAD_LOG_STYLE") == "text" else "json")
+    prepare_process()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if role == "background":
+        with contextlib.suppress(OSError):
+            os.nice(5)
+    channel = socket.socket(fileno=int(fd))
+
+    async def run() -> None:
+        await Child(load_application(application), channel, Path(data_dir), name, int(index), role, int(workers)).run()
+
+    try:
+        uvloop.run(run())
+    except StartError as exc:
+        channel.setblocking(True)
+        control.send(channel, {"op": "fatal", "text": str(exc)})
+        sys.exit(3)
+    except Exception as exc:
+        fault(log, "process failed", exc)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,284 @@
+"""The parent of all processes of a node.
+
+Invariants:
+- It holds every listening socket, one per worker, from the moment it is bound until the listener is removed: the
+  death of a worker loses no pending connection.
+- What a dead process held in the shared table is reclaimed before its successor starts.
+- A process that cannot start for a reason that will not go away stops the node at its first start, with words.
+- A process that gives no sign of life for `HUNG_SECONDS` is killed and replaced.
+
+How: no event loop, no threads, no mail code: `select` over the control channels and a pipe of signals. The
+background process reads the settings and says what to listen on; sockets travel to the workers as descriptors.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mailstead.observe.log import get_logger
+from mailstead.process import control
+from mailstead.process.application import ListenerSpec, StartError
+from mailstead.process.child import bind_or_explain
+from mailstead.process.shared_table import SharedTable
+from mailstead.process.system import notify, watchdog_interval
+
+log = get_logger("SERVER")
+
+FIRST_DELAY = 0.1
+LONGEST_DELAY = 30.0
+#: A process that lived this long starts again with the first delay.
+HEALTHY_SECONDS = 60.0
+HUNG_SECONDS = 60.0
+STOP_SECONDS = 15.0
+DEFAULT_APPLICATION = "mailstead.process.node:Node"
+
+
+@dataclass(slots=True)
+class _Process:
+    name: str
+    index: int
+    role: str
+    popen: subprocess.Popen[bytes] | None = None
+    channel: socket.socket | None = None
+    started: float = 0.0
+    heard: float = 0.0
+    ready: bool = False
+    delay: float = FIRST_DELAY
+    restart_at: float = 0.0
+    problem: str = ""
+
+
+@dataclass(slots=True)
+class _Listener:
+    spec: ListenerSpec
+    sockets: list[socket.socket] = field(default_factory=list)
+
+
+class Supervisor:
+    """Runs `workers` workers and one background process on `data_dir` until told to stop."""
+
+    def __init__(
+        self,
+        data_dir: Path,
+        workers: int,
+        *,
+        application: str = DEFAULT_APPLICATION,
+        on_ready: Callable[[], None] = lambda: None,
+        stop_seconds: float = STOP_SECONDS,
+    ) -> None:
+        self._data_dir = data_dir
+        self._application = application
+        self._on_ready = on_ready
+        self._stop_seconds = stop_seconds
+        self._table = SharedTable.create(data_dir / "run" / "shared.table")
+        self._processes = [_Process("bg", 0, "background")]
+        self._processes += [_Process(f"w{n}", n + 1, "worker") for n in range(workers)]
+        self._workers = self._processes[1:]
+        self._listeners: dict[int, _Listener] = {}
+        self._asked = False  # the background process has said what to listen on
+        self._announced = False
+        self._signals: list[int] = []
+
+    def run(self) -> int:
+        """Until SIGTERM or SIGINT; the exit status. Raises StartError when the first start fails."""
+        reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD):
+            signal.signal(number, lambda number, _frame: self._signals.append(number))
+        try:
+            for process in self._processes:
+                self._spawn(process)
+            return self._loop(reader)
+        finally:
+            self._kill_all()
+            for listener in self._listeners.values():
+                for sock in listener.sockets:
+                    sock.close()
+
+    def _loop(self, pipe: int) -> int:
+        beat = watchdog_interval()
+        next_beat = 0.0
+        while True:
+            channels = {p.channel.fileno(): p for p in self._processes if p.channel is not None}
+            readable, _, _ = select.select([pipe, *channels], [], [], self._timeout(beat))
+            if pipe in readable:
+                os.read(pipe, 4096)
+            for fd in readable:
+                if fd in channels:
+                    self._read(channels[fd])
+            signals, self._signals = self._signals, []
+            if signal.SIGTERM in signals or signal.SIGINT in signals:
+                return self._stop()
+            if signal.SIGHUP in signals or signal.SIGUSR1 in signals:
+                self._tell_all({"op": "reload"})
+            if signal.SIGUSR2 in signals:
+                self._report()
+            now = time.monotonic()
+            self._reap(now)
+            for process in self._processes:
+                if process.popen is None and process.restart_at <= now:
+                    self._spawn(process)
+            if beat and now >= next_beat:
+                notify("WATCHDOG=1")
+                next_beat = now + beat
+
+    def _timeout(self, beat: float) -> float:
+        now = time.monotonic()
+        waits = [p.restart_at - now for p in self._processes if p.popen is None]
+        return max(0.0, min([*waits, beat or 5.0, 5.0]))
+
+    # ---- processes ---------------------------------------------------------------------------------------------
+
+    def _spawn(self, process: _Process) -> None:
+        ours, theirs = control.pair()
+        arguments = [
+            str(self._data_dir), process.name, str(process.index), process.role, str(len(self._workers)),
+            str(theirs.fileno()), self._application,
+        ]  # fmt: skip
+        process.popen = subprocess.Popen(
+            [sys.executable, "-m", "mailstead.process.child", *arguments],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            process_group=0,  # a Ctrl-C at the terminal is for the supervisor, which stops gracefully
+        )
+        theirs.close()
+        process.channel = ours
+        process.started = process.heard = time.monotonic()
+        process.ready, process.problem = False, ""
+        if process.role == "worker":
+            for listener in self._listeners.values():
+                self._hand_over(process, listener)
+
+    def _reap(self, now: float) -> None:
+        for process in self._processes:
+            popen = process.popen
+            if popen is None:
+                continue
+            if popen.poll() is None:
+                if now - process.heard > HUNG_SECONDS:
+                    log.error("process gives no sign of life, killing it", name=process.name, pid=popen.pid)
+                    popen.kill()
+                    process.heard = now
+                continue
+            if process.channel is not None:
+                self._read(process)  # its last words
+                if process.channel is not None:
+                    process.channel.close()
+                    process.channel = None
+            process.popen = None
+            taken = self._table.reclaim(process.index)
+            if process.problem and not self._announced:
+                raise StartError(process.problem)
+            if popen.returncode == 3 and not self._announced:
+                raise StartError(f"process {process.name} could not start")
+            if now - process.started >= HEALTHY_SECONDS:
+                process.delay = FIRST_DELAY
+            process.restart_at = now + process.delay
+            log.error(
+                "process ended, starting it again",
+                name=process.name, status=popen.returncode, after=round(process.delay, 1), reclaimed=taken,
+            )  # fmt: skip
+            process.delay = min(process.delay * 2, LONGEST_DELAY)
+
+    def _read(self, process: _Process) -> None:
+        while process.channel is not None:
+            try:
+                received = control.receive(process.channel)
+            except BlockingIOError:
+                return
+            if received is None:
+                process.channel.close()
+                process.channel = None
+                return
+            process.heard = time.monotonic()
+            message = received[0]
+            if message["op"] == "ready":
+                process.ready = True
+                self._check_ready()
+            elif message["op"] == "fatal":
+                process.problem = str(message["text"])
+                log.critical(process.problem, name=process.name)
+            elif message["op"] == "listeners":
+                self._listen([ListenerSpec(**spec) for spec in message["want"]])
+
+    def _check_ready(self) -> None:
+        if not self._announced and self._asked and all(p.ready for p in self._processes):
+            self._announced = True
+            notify("READY=1\nSTATUS=Serving")
+            log.info("ready", workers=len(self._workers), listeners=len(self._listeners))
+            self._on_ready()
+
+    # ---- listeners ---------------------------------------------------------------------------------------------
+
+    def _listen(self, wanted: Sequence[ListenerSpec]) -> None:
+        new = {spec.id: spec for spec in wanted}
+        for identifier, listener in list(self._listeners.items()):
+            if new.get(identifier) != listener.spec:
+                for worker in self._workers:
+                    if worker.channel is not None:
+                        control.send(worker.channel, {"op": "unlisten", "id": identifier})
+                for sock in listener.sockets:
+                    sock.close()
+                del self._listeners[identifier]
+        for identifier, spec in new.items():
+            if identifier in self._listeners:
+                continue
+            try:
+                listener = _Listener(spec, bind_or_explain(spec, len(self._workers)))
+            except StartError as exc:
+                if not self._announced:
+                    raise
+                log.error(str(exc), listener=identifier)  # the others go on; the next change tries again
+                continue
+            self._listeners[identifier] = listener
+            for worker in self._workers:
+                self._hand_over(worker, listener)
+        self._asked = True
+        self._check_ready()
+
+    def _hand_over(self, worker: _Process, listener: _Listener) -> None:
+        if worker.channel is not None:
+            sock = listener.sockets[worker.index - 1]
+            control.send(worker.channel, {"op": "listen", "listener": listener.spec.as_dict()}, sock.fileno())
+
+    # ---- the end -----------------------------------------------------------------------------------------------
+
+    def _tell_all(self, message: control.Message) -> None:
+        for process in self._processes:
+            if process.channel is not None:
+                control.send(process.channel, message)
+
+    def _stop(self) -> int:
+        notify("STOPPING=1")
+        log.info("stopping")
+        self._tell_all({"op": "stop", "seconds": self._stop_seconds})
+        deadline = time.monotonic() + self._stop_seconds + 5.0
+        for process in self._processes:
+            if process.popen is not None:
+                try:
+                    process.popen.wait(max(0.1, deadline - time.monotonic()))
+                except subprocess.TimeoutExpired:
+                    log.error("process does not stop, killing it", name=process.name)
+        clean = all(p.popen is None or p.popen.poll() == 0 for p in self._processes)
+        return 0 if clean else 1
+
+    def _kill_all(self) -> None:
+        for process in self._processes:
+            if process.popen is not None and process.popen.poll() is None:
+                process.popen.kill()
+                process.popen.wait()
+
+    def _report(self) -> None:
+        for process in self._processes:
+            pid = process.popen.pid if process.popen is not None else 0
+            log.info("process", name=process.name, pid=pid, ready=process.ready,
+                     seconds=round(time.monotonic() - process.started))  # fmt: skip

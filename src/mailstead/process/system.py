@@ -1,0 +1,114 @@
+"""The operating system's side of a process: lock file, privileges, allocator, limits, service manager.
+
+Invariants: one data directory has one running server; after `drop_privileges` nothing but the right to bind low
+ports is left, and no child inherits even that.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import pwd
+import resource
+import socket
+from pathlib import Path
+
+from mailstead.process.application import StartError
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_PR_SET_KEEPCAPS, _PR_SET_NO_NEW_PRIVS = 8, 38
+_CAP_NET_BIND_SERVICE = 1 << 10
+_LINUX_CAPABILITY_VERSION_3 = 0x20080522
+
+
+def tune_allocator() -> None:
+    """Keep freed blocks of up to 4 MB in the heap: TLS and message buffers come and go at that size, and mapping
+    and unmapping each of them costs more than the encryption."""
+    try:
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_THRESHOLD, 4 * 1024 * 1024)
+        libc.mallopt(_M_TRIM_THRESHOLD, 16 * 1024 * 1024)
+    except (OSError, AttributeError):
+        pass  # not glibc: only slower
+
+
+def raise_open_files() -> int:
+    """Raise the soft limit of open files to the hard one; the limit then in force."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = hard if hard != resource.RLIM_INFINITY else 1_048_576
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+        except (OSError, ValueError):
+            pass  # not permitted: `doctor` reports the limit
+    return soft
+
+
+def lock_data_directory(data_dir: Path) -> int:
+    """Take the lock of the data directory for as long as this process lives; returns the descriptor.
+
+    Raises StartError when another server holds it, or the directory cannot be written.
+    """
+    run = data_dir / "run"
+    try:
+        run.mkdir(mode=0o750, exist_ok=True)
+        fd = os.open(run / "mailstead.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    except OSError as exc:
+        raise StartError(f"no right to write in {run}: {exc.strerror}") from exc
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        pid = os.read(fd, 32).decode("ascii", "replace").strip()
+        os.close(fd)
+        owner = f" (process {pid})" if pid else ""
+        raise StartError(f"another Mailstead{owner} is running on {data_dir}") from None
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    return fd
+
+
+def drop_privileges(user: str, data_dir: Path) -> None:
+    """Become `user`, keeping only the right to bind low ports; nothing happens when not root. Raises StartError."""
+    if os.geteuid() != 0 or not user or user == "root":
+        return
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        raise StartError(f"the user {user!r} of mailstead.toml does not exist") from None
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0:
+        raise StartError("cannot keep the right to bind low ports")
+    os.initgroups(user, entry.pw_gid)
+    os.setgid(entry.pw_gid)
+    os.setuid(entry.pw_uid)
+    header = (ctypes.c_uint32 * 2)(_LINUX_CAPABILITY_VERSION_3, 0)
+    data = (ctypes.c_uint32 * 6)(_CAP_NET_BIND_SERVICE, _CAP_NET_BIND_SERVICE, 0, 0, 0, 0)
+    if libc.capset(header, data) != 0:
+        raise StartError(f"cannot give up privileges: {os.strerror(ctypes.get_errno())}")
+    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    if not os.access(data_dir, os.R_OK | os.W_OK | os.X_OK):
+        raise StartError(f"the user {user} has no right to write in {data_dir}")
+
+
+def notify(state: str) -> None:
+    """Tell the service manager (sd_notify); silent when there is none."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        try:
+            sock.sendto(state.encode(), address)
+        except OSError:
+            pass  # the manager went away; it will find out by itself
+
+
+def watchdog_interval() -> float:
+    """Seconds between two signs of life for the service manager; 0 without a watchdog."""
+    try:
+        return int(os.environ.get("WATCHDOG_USEC", "0")) / 2_000_000
+    except ValueError:
+        return 0.0
