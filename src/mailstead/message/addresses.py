@@ -41,6 +41,9 @@ class Address(NamedTuple):
         return (self.mailbox + b"@" + self.host).decode("utf-8", "replace")
 
 
+#: Tokens of one list that are read: 1 000 addresses have a tenth of it.
+MAX_TOKENS = 20_000
+
 _ATEXT = rb"A-Za-z0-9!#$%&'*+/=?^_`{|}~\-"
 #: One plain mailbox with or without a name: nearly all fields of real mail.
 match_simple = re.compile(
@@ -52,8 +55,8 @@ match_simple = re.compile(
 ).fullmatch
 
 _token = re.compile(
-    rb'[ \t\r\n]+|"[^"\\]*(?:\\.[^"\\]*)*"?|\[[^\]\r\n]*\]?|[^\x00-\x20"(),:;<>@\[\\]+|.', re.DOTALL
-).finditer
+    rb'[ \t\r\n]+|,+|"[^"\\]*(?:\\.[^"\\]*)*"?|\[[^\]\r\n]*\]?|[^\x00-\x20"(),:;<>@\[\\]+|.', re.DOTALL
+).match
 _quoted_pair = re.compile(rb"\\(.)", re.DOTALL)
 _paren = re.compile(rb"[()\\]")
 _newlines = re.compile(rb"\r?\n")
@@ -205,30 +208,30 @@ def parse_addresses(value: bytes, limit: int = 1000) -> list[Address]:
         if (quoted is None and name is None) == (not close):
             return [Address((quoted or (name or b"").strip()) or None, None, mailbox, host)]
     reader = _ListReader(limit)
-    skip = 0
-    for token in _token(value):
-        start = token.start()
-        if start < skip:
-            continue
+    position = 0
+    for _ in range(MAX_TOKENS):
+        token = _token(value, position)
+        if token is None:
+            reader.flush()
+            break
+        start, position = token.span()
         text = token.group()
         first = text[:1]
         if first in b" \t\r\n":
             reader.gap()
         elif first == b"(":
-            skip = _comment_end(value, start)
+            position = _comment_end(value, start)
             if reader.comment is None:
-                reader.comment = _quoted_pair.sub(rb"\1", value[start + 1 : skip].removesuffix(b")")).strip()
+                reader.comment = _quoted_pair.sub(rb"\1", value[start + 1 : position].removesuffix(b")")).strip()
             reader.gap()
         elif first == b'"':
             reader.word(_unquote(text))
-        elif len(text) == 1 and first in b"<>@,:;\\)":
+        elif first in b"<>@,:;\\)":
             reader.special(first)
             if len(reader.entries) >= limit:
                 break
         elif text > b"\x20":
             reader.word(text)
-    else:
-        reader.flush()
     if reader.in_group:
         reader.entries.append(Address(None, None, None, None))
     return reader.entries
@@ -263,7 +266,7 @@ def split_address(addr: str) -> tuple[str, str] | None:
     Local parts up to 64 octets (RFC 5321 section 4.5.3.1.1), UTF-8 allowed (RFC 6531).
     """
     local, at, domain = addr.rpartition("@")
-    if not at or not local or len(local.encode("utf-8", "replace")) > 64 + 2:
+    if not at or not local or len(addr) > 1000:
         return None
     if _dot_atom(local) is None:
         quoted = _quoted_local(local)
@@ -272,6 +275,8 @@ def split_address(addr: str) -> tuple[str, str] | None:
         local = re.sub(r"\\(.)", r"\1", quoted.group(1))
         if not local:
             return None
+    if len(local.encode("utf-8", "replace")) > 64:
+        return None
     host = ascii_domain(domain)
     return None if host is None else (local, host)
 

@@ -44,8 +44,8 @@ def encode_header(text: str) -> str:
     room = 0
     for character in text:
         width = len(character.encode("utf-8"))
-        # 45 octets give 60 base64 characters, and the word stays below its limit of 75.
-        if room + width > 45:
+        # 39 octets give 52 base64 characters: a word of 64, so that a field's name fits on the line of 76 with it.
+        if room + width > 39:
             words.append(chunk)
             chunk, room = "", 0
         chunk += character

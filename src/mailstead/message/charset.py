@@ -99,7 +99,7 @@ def decode_charset(octets: bytes, charset: str = "", *, detect: bool = True) -> 
     try:
         return octets.decode("utf-8")
     except UnicodeDecodeError as error:
-        if codec == "utf_8" or (codec is None and error.start + 4 >= len(octets) and error.start):
+        if codec == "utf_8" or (error.start + 4 > len(octets) and not octets[: error.start].isascii()):
             return octets.decode("utf-8", "replace")
     if codec is not None:
         return _whole(octets.decode("latin-1" if codec == "cp1252" else codec, "replace"))

@@ -105,16 +105,15 @@ def parse_content_type(value: bytes) -> ContentType | None:
 def _parse_disposition(value: bytes) -> Disposition | None:
     value = unfold(value[:_MAX_VALUE])
     found = _token(value)
-    if found is None:
+    if found is None or value[found.end() :].lstrip().startswith(b"="):
+        # The kind is missing: what has a file name is to be saved as one.
         if b"filename" not in value.lower():
             return None
         kind, rest = b"attachment", b";" + value.lstrip(b" \t;")
     else:
         kind, rest = found.group(1).lower(), value[found.end() :]
     raw = _raw_parameters(rest)
-    return Disposition(
-        kind.decode(), decode_parameters(raw), b"(%b %b)" % (quote(kind), _render_parameters(raw))
-    )
+    return Disposition(kind.decode(), decode_parameters(raw), b"(%b %b)" % (quote(kind), _render_parameters(raw)))
 
 
 _parse_disposition_cached = lru_cache(1024)(_parse_disposition)

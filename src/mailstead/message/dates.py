@@ -29,7 +29,7 @@ _ZONES = {
 _EPOCH = date(1970, 1, 1).toordinal()
 
 _rfc5322 = re.compile(
-    rb"\s{0,9}(?:[A-Za-z]{2,9}\.?,?\s{0,9})?(\d{1,2})[\s.-]{1,9}([A-Za-z]{3,9})\.?[\s,-]{1,9}(\d{2,4})[\s,]{1,9}"
+    rb"\s{0,9}(?:[A-Za-z]{2,9}\.?\s{0,9},?\s{0,9})?(\d{1,2})[\s.-]{1,9}([A-Za-z]{3,9})\.?[\s,-]{1,9}(\d{2,4})[\s,]{1,9}"
     rb"(\d{1,2})[:.](\d{1,2})(?:[:.](\d{1,2})(?:\.\d{1,9})?)?\s{0,9}(?:\"?([+-]\d{1,2}:?\d{2}|[A-Za-z]{1,5}))?"
 ).match
 _asctime = re.compile(
@@ -104,9 +104,7 @@ def parse_date(value: bytes | str) -> int | None:
     found = _iso(value)
     if found is not None:
         year, number, day, hour, minute, second, zone = found.groups()
-        return _stamp(
-            int(year), int(number), int(day), int(hour or 0), int(minute or 0), int(second or 0), _zone(zone)
-        )
+        return _stamp(int(year), int(number), int(day), int(hour or 0), int(minute or 0), int(second or 0), _zone(zone))
     return None
 
 
@@ -145,6 +143,4 @@ def parse_imap_date_time(text: str) -> int | None:
     if month is None or int(hour) > 23 or int(zone_minutes) > 59:
         return None
     zone = int(zone_hours) * 3600 + int(zone_minutes) * 60
-    return _stamp(
-        int(year), month, int(day), int(hour), int(minute), int(second), -zone if sign == "-" else zone
-    )
+    return _stamp(int(year), month, int(day), int(hour), int(minute), int(second), -zone if sign == "-" else zone)

@@ -21,9 +21,7 @@ __all__ = [
     "decode_uuencode", "searchable_text", "text_of", "walk",
 ]  # fmt: skip
 
-_NOT_BASE64 = bytes(
-    sorted(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="))
-)
+_NOT_BASE64 = bytes(sorted(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=")))
 
 
 def decode_header(value: bytes) -> str:

@@ -86,9 +86,7 @@ def _recipient_fields(recipient: DsnRecipient, utf8: bool) -> str:
     lines: list[str] = []
     if recipient.original:
         kind, address = _original(recipient.original)
-        lines.append(
-            fold("Original-Recipient", f"{kind}; {address}" if address.isascii() else _typed(address, utf8))
-        )
+        lines.append(fold("Original-Recipient", f"{kind}; {address}" if address.isascii() else _typed(address, utf8)))
     lines.append(fold("Final-Recipient", _typed(recipient.final, utf8)))
     lines.append(fold("Action", recipient.action))
     lines.append(fold("Status", say(recipient.status)))
@@ -165,12 +163,14 @@ def build_dsn(
         for address in (to, *(each.final for each in recipients), *(each.original or "" for each in recipients))
     )
     mta = one_line(reporting_mta)
-    status = "".join((
-        fold("Reporting-MTA", f"dns; {mta}"),
-        fold("Original-Envelope-Id", _ascii(one_line(original_envid))) if original_envid else "",
-        fold("Arrival-Date", rfc5322_date(arrival)) if arrival is not None else "",
-        *("\r\n" + _recipient_fields(recipient, utf8) for recipient in recipients),
-    )).encode("utf-8")
+    status = "".join(
+        (
+            fold("Reporting-MTA", f"dns; {mta}"),
+            fold("Original-Envelope-Id", _ascii(one_line(original_envid))) if original_envid else "",
+            fold("Arrival-Date", rfc5322_date(arrival)) if arrival is not None else "",
+            *("\r\n" + _recipient_fields(recipient, utf8) for recipient in recipients),
+        )
+    ).encode("utf-8")
     failed = any(recipient.action == "failed" for recipient in recipients)
     returned_type, returned_encoding, returned = _returned(original, return_full and failed, max_full, utf8)
     encoding, human = encode_text(text if text is not None else _human(kind, mta, recipients))

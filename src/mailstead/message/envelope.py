@@ -15,7 +15,7 @@ from .headers import unfold
 from .imap_strings import nstring, quote
 
 #: Octets of one address field that are read.
-MAX_ADDRESS_FIELD = 128 * 1024
+MAX_ADDRESS_FIELD = 64 * 1024
 _CACHED = 300
 
 

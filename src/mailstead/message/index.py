@@ -20,6 +20,8 @@ from .threading import base_subject, message_id, reference_ids
 
 #: Octets of the usual header fields that are kept.
 MAX_FIELDS = 16 * 1024
+#: Second and later address fields of one name that the envelope shows.
+MAX_REPEATED = 100
 
 _ADDRESSES = frozenset((b"from", b"to", b"cc", b"bcc", b"sender", b"reply-to"))
 #: Upper-case names of the fields that `MessageIndex.fields` holds, besides X-Spam-*.
@@ -121,7 +123,9 @@ def index_message(octets: bytes) -> MessageIndex:
         elif name in _ADDRESSES:
             if more is None:
                 more = {}
-            more.setdefault(name, []).append(piece[colon + 1 :])
+            again = more.setdefault(name, [])
+            if len(again) < MAX_REPEATED:
+                again.append(piece[colon + 1 :])
         if name in _STORED or name[:7] == b"x-spam-":
             keep(piece)
     entity = parse_entity(octets, fields, header_size)

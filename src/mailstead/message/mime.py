@@ -33,7 +33,7 @@ MAX_DEPTH = 50
 #: Lines that begin like a delimiter but are none, over the whole message.
 MAX_FALSE_DELIMITERS = 20_000
 #: Octets of part and embedded headers that are read, over the whole message.
-MAX_HEADERS = 2 * 1024 * 1024
+MAX_HEADERS = 512 * 1024
 _BLANKS = (b"", b" ", b"\t", b"\r", b"\n")
 
 

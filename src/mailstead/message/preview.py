@@ -20,7 +20,8 @@ _HTML_WINDOW = 64 * 1024
 
 _quoted = re.compile(r"(?:^|\n)[ \t]{0,9}>[^\n]*")
 _introduction = re.compile(r"(?:^|\n)[^\n>]{4,200}:[ \t\r]{0,9}(?=\n[ \t\r\n]{0,9}>)")
-_controls = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+# Joiners shape emoji and several scripts; every other invisible sign is left out, direction marks above all.
+_JOINERS = "\u200c\u200d"
 
 
 def find_text(entity: Entity) -> Part | None:
@@ -47,7 +48,8 @@ def _one_line(text: str) -> str:
         text = _quoted.sub("", _introduction.sub("", text))
     line = " ".join(text.split())[: PREVIEW_LENGTH + 50]
     if not line.isprintable():
-        line = " ".join(_controls.sub(" ", line).split())
+        kept = (sign if sign.isprintable() or sign in _JOINERS else " " if sign < "\xa0" else "" for sign in line)
+        line = " ".join("".join(kept).split())
     return line[:PREVIEW_LENGTH].rstrip()
 
 

@@ -18,9 +18,7 @@ _id = re.compile(rb"<([^<>]{1,1000})>")
 _blanks = re.compile(rb"\s+")
 # RFC 5256 section 2.1: subj-refwd and subj-blob. The reply marks beyond re/fw/fwd are what mail programs of other
 # languages write; "[123]" and ":" after a counter are theirs, too.
-_leader = re.compile(
-    r"(?:re|fw|fwd|aw|wg|sv|vs|antw|odp)[ ]?(?:\[[^\[\]]{0,200}\][ ]?|\(\d{1,3}\)[ ]?)?[:：]\s?"
-).match
+_leader = re.compile(r"(?:re|fw|fwd|aw|wg|sv|vs|antw|odp)[ ]?(?:\[[^\[\]]{0,200}\][ ]?|\(\d{1,3}\)[ ]?)?[:：]\s?").match
 _blob = re.compile(r"\[[^\[\]]{0,200}\][ ]?").match
 
 
