@@ -32,7 +32,7 @@ async def rest(reader: asyncio.StreamReader) -> bytes:
 
 async def until(condition: Any) -> None:
     async with asyncio.timeout(LIMIT):
-        while not condition():
+        while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
 
@@ -292,14 +292,10 @@ async def test_proxy_header_missing_or_late(start: Any) -> None:
     writer.close()
 
 
-async def test_proxy_header_then_tls(
-    start: Any, server_context: ssl.SSLContext, client_context: ssl.SSLContext
-) -> None:
+async def test_proxy_header_then_tls(start: Any, server_context: ssl.SSLContext, client_context: ssl.SSLContext) -> None:
     endpoint = await start(proxy_protocol=frozenset({"allowV2"}), implicit_tls=True, ssl_context=server_context)
     reader, writer = await dial(endpoint)
-    writer.write(
-        b"\r\n\r\n\x00\r\nQUIT\n\x21\x21\x00\x24" + bytes(15) + b"\x09" + bytes(15) + b"\x01" + b"\x10\x00\x00\x19"
-    )
+    writer.write(b"\r\n\r\n\x00\r\nQUIT\n\x21\x21\x00\x24" + bytes(15) + b"\x09" + bytes(15) + b"\x01" + b"\x10\x00\x00\x19")
     await writer.start_tls(client_context, server_hostname="mail.example.test")
     assert await line(reader) == b"hello ::9\r\n"
     writer.close()

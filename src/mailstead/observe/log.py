@@ -10,6 +10,7 @@ at any time; loggers handed out before follow.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
@@ -134,7 +135,7 @@ def _redact(_sink: Sink, _level: str, event: Event) -> Event:
 
 def _render(_sink: Sink, _level: str, event: Event) -> Any:
     if _style == "json":
-        return msgspec.json.encode(event, enc_hook=str).decode() + "\n"
+        return _json(event) + "\n"
     head = f"{event.pop('time')} {event.pop('level'):<11} {event.pop('module')}: {event.pop('event')}"
     trace = event.pop("traceback", None)
     tail = "".join(f" {key}={_quote(value)}" for key, value in event.items())
@@ -142,9 +143,16 @@ def _render(_sink: Sink, _level: str, event: Event) -> Any:
     return line + "".join(f"    {part}\n" for part in str(trace).splitlines()) if trace else line
 
 
+def _json(value: object) -> str:
+    try:
+        return msgspec.json.encode(value, enc_hook=str).decode()
+    except ValueError:  # lone surrogates of undecodable input: escape all that is not ASCII
+        return json.dumps(value, default=str)
+
+
 def _quote(value: object) -> str:
     text = str(value)
-    return text if _PLAIN.match(text) and '"' not in text else msgspec.json.encode(text).decode()
+    return text if _PLAIN.match(text) and '"' not in text else _json(text)
 
 
 _PROCESSORS: list[structlog.typing.Processor] = [_stamp, _redact, _render]

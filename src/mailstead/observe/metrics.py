@@ -80,8 +80,7 @@ _decode = msgspec.msgpack.Decoder(list[_Family]).decode
 
 def _families(metrics: Iterable[Metric]) -> list[_Family]:
     return [
-        _Family(m.name, m.type, m.documentation, [(s.name, dict(s.labels), float(s.value)) for s in m.samples])
-        for m in metrics
+        _Family(m.name, m.type, m.documentation, [(s.name, dict(s.labels), float(s.value)) for s in m.samples]) for m in metrics
     ]
 
 

@@ -3,22 +3,20 @@
 Invariants: all limits that apply to one connection are passed together or not at all; they hold over all processes;
 a deny rule that matches first refuses without counting anything.
 
-How: rules are sorted by priority and the first enabled one that contains the address decides. A listener's rule
-decides alone: its own limits apply. Where none matches, the listener's limits apply, and then the service's rules
-and limits in the same manner. Two sets of rules outrank or follow the service's: the order is listener, service,
-global.
+How: levels are asked in the order listener, service, global. The first rule that matches decides: deny refuses,
+allow applies its own limits, and no further level is asked. A level without a matching rule applies its limits and
+passes on to the next.
 """
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from mailstead.process.shared_table import Claim, SharedTable
+from mailstead.settings import AccessRules, InvalidValueError
+from mailstead.settings.declaration import Snapshot
 from mailstead.transport.endpoint import Endpoint, Refusal
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,44 +31,16 @@ class Limits:
     peer_interval: float = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class AddressSet:
-    """An inclusive range of addresses of one family."""
-
-    first: Address
-    last: Address
-
-    def contains(self, address: Address) -> bool:
-        """Whether `address` lies in the range."""
-        return address.version == self.first.version and int(self.first) <= int(address) <= int(self.last)
-
-
-def parse_address_set(text: str) -> AddressSet:
-    """`a.b.c.d`, `first-last`, `net/bits` or `net/mask`; IPv6 likewise. Raises ValueError with the reason."""
-    text = text.strip()
-    try:
-        if "/" in text:
-            network = ipaddress.ip_network(text, strict=False)
-            return AddressSet(network[0], network[-1])
-        low, dash, high = text.partition("-")
-        first = ipaddress.ip_address(low.strip())
-        last = ipaddress.ip_address(high.strip()) if dash else first
-    except ValueError:
-        raise ValueError(f"{text!r} is not an address, a range or a network") from None
-    if first.version != last.version or int(first) > int(last):
-        raise ValueError(f"{text!r} is not a range from a lower to a higher address of one family")
-    return AddressSet(first, last)
-
-
-@dataclass(frozen=True, slots=True)
-class AccessRule:
-    """One allow or deny rule; `limits` None means deny. Priority 1 is the highest."""
-
-    name: str
-    addresses: AddressSet
-    limits: Limits | None
-    priority: int = 500
-    enabled: bool = True
+def limits_of(values: Snapshot) -> Limits:
+    """The limits among the attributes of a listener or a rule."""
+    return Limits(
+        connections=values.maxConnections,
+        interval_connections=values.maxIntervalConnections,
+        interval=values.timeInterval,
+        peer_connections=values.peerMaxConnections,
+        peer_interval_connections=values.peerMaxIntervalConnections,
+        peer_interval=values.peerTimeInterval,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +48,8 @@ class Level:
     """Rules and limits of a listener, a service or the whole server. `name` is unique within the node."""
 
     name: str
-    rules: Sequence[AccessRule] = ()
-    limits: Limits = field(default_factory=Limits)
-
-    def ordered(self) -> Level:
-        """The same level with its enabled rules in the order of evaluation."""
-        return Level(self.name, sorted((r for r in self.rules if r.enabled), key=lambda r: r.priority), self.limits)
+    rules: AccessRules
+    limits: Limits = Limits()
 
 
 class HeldLease:
@@ -111,23 +77,22 @@ class FlowControl:
 
     def __init__(self, table: SharedTable, levels: Iterable[Level]) -> None:
         self._table = table
-        self._levels = [level.ordered() for level in levels]
+        self._levels = tuple(levels)
 
     def admit(self, endpoint: Endpoint, peer_ip: str, now: float) -> HeldLease | Refusal:
         """See transport.endpoint.Admission."""
-        try:
-            address = ipaddress.ip_address(peer_ip)
-        except ValueError:
-            return Refusal("access denied")
         claims: list[Claim] = []
         for level in self._levels:
-            rule = next((r for r in level.rules if r.addresses.contains(address)), None)
+            try:
+                rule = level.rules.match(peer_ip)
+            except InvalidValueError:
+                return Refusal("access denied")
             if rule is None:
                 claims += _claims(level.name, level.limits, peer_ip)
                 continue
-            if rule.limits is None:
+            if not rule.allow:
                 return Refusal("access denied")
-            claims += _claims(f"{level.name}/{rule.name}", rule.limits, peer_ip)
+            claims += _claims(f"{level.name}/{rule.id}", limits_of(rule.limits), peer_ip)
             break
         failed = self._table.claim(claims, now)
         if failed >= 0:

@@ -23,9 +23,10 @@ from mailstead.observe.log import configure, fault, get_logger
 from mailstead.observe.metrics import SnapshotWriter
 from mailstead.process import control
 from mailstead.process.application import Application, ListenerSpec, ProcessContext, StartError
+from mailstead.process.binding import bind_or_explain
 from mailstead.process.system import raise_open_files, tune_allocator
 from mailstead.transport.endpoint import Endpoint
-from mailstead.transport.listener import bind, serve
+from mailstead.transport.listener import serve
 
 log = get_logger("SERVER")
 
@@ -88,8 +89,8 @@ class Serving:
                 connection.abort()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
-        while any(endpoint.connections for endpoint in endpoints) and loop.time() < deadline:
-            await asyncio.sleep(0.02)
+        while any(e.connections for e in endpoints) and loop.time() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)  # several sets empty themselves; no one event covers them
         for connection in [c for endpoint in endpoints for c in endpoint.connections]:
             connection.abort()
         await asyncio.sleep(0)
@@ -206,36 +207,6 @@ class Child:
         while True:
             self._tell({"op": "alive"})
             await asyncio.sleep(HEARTBEAT)
-
-
-def bind_or_explain(spec: ListenerSpec, count: int = 1) -> list[socket.socket]:
-    """`count` listening sockets on one address. Raises StartError with words for the operator."""
-    where = f"[{spec.host}]" if ":" in spec.host else spec.host
-    sockets: list[socket.socket] = []
-    try:
-        # Probe without SO_REUSEPORT: with it a foreign server of the same user would share the port unnoticed.
-        first = bind(spec.host, spec.port)
-        port = first.getsockname()[1]
-        if count == 1:
-            return [first]
-        first.close()
-        for _ in range(count):
-            sockets.append(bind(spec.host, port, reuse_port=True))
-    except (OSError, ValueError) as exc:
-        for sock in sockets:
-            sock.close()
-        raise StartError(f"cannot listen on {where}:{spec.port} for {spec.service}: {_explain(exc)}") from exc
-    return sockets
-
-
-def _explain(exc: Exception) -> str:
-    if isinstance(exc, PermissionError):
-        return "no right to use a port below 1024 (start as root or give CAP_NET_BIND_SERVICE)"
-    if isinstance(exc, OSError) and exc.errno == 98:
-        return "another program is using the port"
-    if isinstance(exc, OSError) and exc.errno == 99:
-        return "this machine does not have the address"
-    return exc.strerror or str(exc) if isinstance(exc, OSError) else str(exc)
 
 
 def prepare_process() -> None:

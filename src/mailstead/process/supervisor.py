@@ -27,7 +27,7 @@ from pathlib import Path
 from mailstead.observe.log import get_logger
 from mailstead.process import control
 from mailstead.process.application import ListenerSpec, StartError
-from mailstead.process.child import bind_or_explain
+from mailstead.process.binding import bind_or_explain
 from mailstead.process.shared_table import SharedTable
 from mailstead.process.system import notify, watchdog_interval
 
@@ -38,6 +38,8 @@ LONGEST_DELAY = 30.0
 #: A process that lived this long starts again with the first delay.
 HEALTHY_SECONDS = 60.0
 HUNG_SECONDS = 60.0
+#: A listener whose port is still in use (by a session socket of before, say) is tried again this often.
+REBIND_SECONDS = 1.0
 STOP_SECONDS = 15.0
 DEFAULT_APPLICATION = "mailstead.process.node:Node"
 
@@ -84,6 +86,9 @@ class Supervisor:
         self._processes += [_Process(f"w{n}", n + 1, "worker") for n in range(workers)]
         self._workers = self._processes[1:]
         self._listeners: dict[int, _Listener] = {}
+        self._wanted: dict[int, ListenerSpec] = {}
+        self._failed: dict[int, str] = {}
+        self._bind_again = 0.0
         self._asked = False  # the background process has said what to listen on
         self._announced = False
         self._signals: list[int] = []
@@ -127,6 +132,8 @@ class Supervisor:
             for process in self._processes:
                 if process.popen is None and process.restart_at <= now:
                     self._spawn(process)
+            if self._failed and now >= self._bind_again:
+                self._bind_wanted()
             if beat and now >= next_beat:
                 notify("WATCHDOG=1")
                 next_beat = now + beat
@@ -134,7 +141,7 @@ class Supervisor:
     def _timeout(self, beat: float) -> float:
         now = time.monotonic()
         waits = [p.restart_at - now for p in self._processes if p.popen is None]
-        return max(0.0, min([*waits, beat or 5.0, 5.0]))
+        return max(0.0, min([*waits, beat or 5.0, REBIND_SECONDS if self._failed else 5.0]))
 
     # ---- processes ---------------------------------------------------------------------------------------------
 
@@ -229,7 +236,15 @@ class Supervisor:
                 for sock in listener.sockets:
                     sock.close()
                 del self._listeners[identifier]
-        for identifier, spec in new.items():
+        self._wanted = new
+        self._failed.clear()
+        self._bind_wanted()
+        self._asked = True
+        self._check_ready()
+
+    def _bind_wanted(self) -> None:
+        self._bind_again = time.monotonic() + REBIND_SECONDS
+        for identifier, spec in self._wanted.items():
             if identifier in self._listeners:
                 continue
             try:
@@ -237,13 +252,14 @@ class Supervisor:
             except StartError as exc:
                 if not self._announced:
                     raise
-                log.error(str(exc), listener=identifier)  # the others go on; the next change tries again
+                if self._failed.get(identifier) != str(exc):  # tried again, but told once
+                    self._failed[identifier] = str(exc)
+                    log.error(str(exc), listener=identifier)
                 continue
+            self._failed.pop(identifier, None)
             self._listeners[identifier] = listener
             for worker in self._workers:
                 self._hand_over(worker, listener)
-        self._asked = True
-        self._check_ready()
 
     def _hand_over(self, worker: _Process, listener: _Listener) -> None:
         if worker.channel is not None:

@@ -1,0 +1,117 @@
+"""A supervisor as a real process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
+    """Poll until true; fails after `seconds`."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.02)
+    raise AssertionError("did not happen in time")
+
+
+@dataclass
+class Running:
+    """A supervisor that runs."""
+
+    data: Path
+    port: int
+    popen: subprocess.Popen[str]
+
+    def dial(self, port: int = 0) -> tuple[socket.socket, str]:
+        """Connect and read the greeting."""
+        sock = socket.create_connection(("127.0.0.1", port or self.port), 10)
+        sock.settimeout(10)
+        return sock, sock.recv(1000).decode()
+
+    def configure(self, **settings: object) -> None:
+        """Replace the application's configuration."""
+        temporary = self.data / "echo.new"
+        temporary.write_text(json.dumps(settings))
+        os.replace(temporary, self.data / "echo.json")
+
+    def children(self) -> dict[str, int]:
+        """Process ids by name."""
+        found = {}
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                words = path.read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if b"mailstead.process.child" in words and os.fsencode(self.data) in words:
+                found[words[words.index(os.fsencode(self.data)) + 1].decode()] = int(path.parent.name)
+        return found
+
+    def stop(self) -> int:
+        """Gracefully; the exit status."""
+        self.popen.send_signal(signal.SIGTERM)
+        return self.popen.wait(20)
+
+
+Launch = Callable[..., Running]
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Launch]:
+    """Start a supervisor with the echo application and wait until it is ready."""
+    started: list[Running] = []
+
+    def go(workers: int = 2, *, limits: dict[str, object] | None = None, expect: str = "ready") -> Running:
+        data = tmp_path / f"data{len(started)}"
+        data.mkdir()
+        port = free_port()
+        (data / "echo.json").write_text(
+            json.dumps(
+                {
+                    "listeners": [{"id": 1, "service": "echo", "host": "127.0.0.1", "port": port}],
+                    "limits": limits or {},
+                }
+            )
+        )
+        popen = subprocess.Popen(
+            [sys.executable, "-m", "tests.process.run_supervisor", str(data), str(workers)],
+            cwd=ROOT, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        running = Running(data, port, popen)
+        started.append(running)
+        timer = threading.Timer(30, popen.kill)
+        timer.start()
+        assert popen.stdout is not None
+        assert popen.stdout.readline().strip() == expect
+        timer.cancel()
+        return running
+
+    yield go
+    for running in started:
+        if running.popen.poll() is None:
+            running.popen.kill()
+            running.popen.wait()
+        wait_for(lambda running=running: not running.children())

@@ -1,0 +1,31 @@
+"""Run the supervisor with the echo application: data directory, workers."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from mailstead.process.application import StartError
+from mailstead.process.supervisor import Supervisor
+from mailstead.process.system import lock_data_directory
+
+
+def main() -> int:
+    """Prints `ready` when every process serves."""
+    data = Path(sys.argv[1])
+    try:
+        lock_data_directory(data)
+        return Supervisor(
+            data,
+            int(sys.argv[2]),
+            application="tests.process.echo_application:EchoApplication",
+            on_ready=lambda: print("ready", flush=True),
+            stop_seconds=5.0,
+        ).run()
+    except StartError as exc:
+        print(f"error: {exc}", flush=True)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

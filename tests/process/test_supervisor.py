@@ -1,0 +1,187 @@
+"""The supervisor as a real process with real sockets."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+from tests.process.conftest import ROOT, Launch, free_port, wait_for
+
+
+def test_killed_worker_comes_back_and_its_backlog_survives(launch: Launch) -> None:
+    server = launch(workers=1)
+    sock, greeting = server.dial()
+    pid = int(greeting.split()[1])
+    os.kill(pid, signal.SIGSTOP)
+    waiting = socket.create_connection(("127.0.0.1", server.port), 10)  # in the backlog, accepted by nobody
+    waiting.settimeout(15)
+    os.kill(pid, signal.SIGKILL)
+    answer = waiting.recv(100).decode().split()
+    assert answer[0] == "hello"
+    assert int(answer[1]) != pid
+    sock.close()
+    waiting.close()
+    assert server.stop() == 0
+
+
+def test_limits_hold_to_the_unit_over_four_workers(launch: Launch) -> None:
+    server = launch(workers=4, limits={"connections": 10})
+    held, refused, workers = [], 0, set()
+    for _ in range(30):
+        sock, greeting = server.dial()
+        if greeting.startswith("hello"):
+            held.append(sock)
+            workers.add(greeting.split()[1])
+        else:
+            assert greeting == "421 too many connections\r\n"
+            refused += 1
+            sock.close()
+    assert (len(held), refused) == (10, 20)
+    assert len(workers) > 1
+    # What a killed worker held is given back: exactly its connections are free again.
+    victim = workers.pop()
+    os.kill(int(victim), signal.SIGKILL)
+    lost = 0
+    for sock in held:
+        sock.settimeout(0.5)
+        try:
+            lost += sock.recv(1) == b""
+        except TimeoutError:
+            pass
+        except ConnectionResetError:
+            lost += 1
+    assert 0 < lost < 10
+    wait_for(lambda: len(server.children()) == 5 and int(victim) not in server.children().values())
+    again = []
+    for _ in range(lost + 5):
+        sock, greeting = server.dial()
+        if greeting.startswith("hello"):
+            again.append(sock)
+        else:
+            sock.close()
+    assert len(again) == lost
+    for sock in held + again:
+        sock.close()
+    assert server.stop() == 0
+
+
+def test_graceful_stop_lets_the_open_transaction_finish(launch: Launch) -> None:
+    server = launch()
+    idle, _ = server.dial()
+    busy, _ = server.dial()
+    busy.sendall(b"slow\r\n")
+    assert busy.recv(100) == b"wait\r\n"
+    server.popen.send_signal(signal.SIGTERM)
+    assert idle.recv(100) == b"bye\r\n"
+    got = b""
+    while part := busy.recv(100):
+        got += part
+    assert got == b"done\r\nbye\r\n"
+    assert server.popen.wait(20) == 0
+    assert sorted(p.name for p in server.data.glob("stopped-*")) == ["stopped-bg", "stopped-w0", "stopped-w1"]
+
+
+def test_reload_keeps_connections(launch: Launch) -> None:
+    server = launch()
+    sock, _ = server.dial()
+    server.popen.send_signal(signal.SIGHUP)
+
+    def reloaded() -> bool:
+        fresh, greeting = server.dial()
+        fresh.close()
+        return greeting.startswith("reloaded")
+
+    wait_for(reloaded)
+    sock.sendall(b"still here")
+    assert sock.recv(100) == b"still here"
+    sock.close()
+
+
+def test_listeners_come_and_go_at_run_time(launch: Launch) -> None:
+    server = launch()
+    sock, _ = server.dial()
+    second = free_port()
+    server.configure(listeners=[{"id": 2, "service": "echo", "host": "127.0.0.1", "port": second}])
+
+    def moved() -> bool:
+        try:
+            server.dial()[0].close()
+        except OSError:
+            return True
+        return False
+
+    wait_for(moved)
+    fresh, greeting = server.dial(second)
+    assert greeting.startswith("hello")
+    sock.sendall(b"old session")
+    assert sock.recv(100) == b"old session"
+    sock.close()
+    fresh.close()
+    assert server.stop() == 0
+
+
+def test_a_listener_may_widen_its_address_on_the_same_port(launch: Launch) -> None:
+    server = launch()
+    server.configure(listeners=[{"id": 1, "service": "echo", "host": "0.0.0.0", "port": server.port}])
+
+    def everywhere() -> bool:
+        try:
+            socket.create_connection(("127.0.0.2", server.port), 5).close()
+        except OSError:
+            return False
+        return True
+
+    wait_for(everywhere)
+    assert server.stop() == 0
+
+
+def test_port_in_use_is_said_clearly(launch: Launch) -> None:
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        server = launch_on(launch, port)
+    assert server == f"error: cannot listen on 127.0.0.1:{port} for echo: another program is using the port"
+
+
+def launch_on(launch: Launch, port: int) -> str:
+    running = launch()
+    running.stop()
+    running.configure(listeners=[{"id": 1, "service": "echo", "host": "127.0.0.1", "port": port}])
+    return run_again(running.data)
+
+
+def run_again(data: object) -> str:
+    result = subprocess.run(
+        [sys.executable, "-m", "tests.process.run_supervisor", str(data), "1"],
+        cwd=ROOT, capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert result.returncode == 1
+    return result.stdout.strip()
+
+
+def test_second_instance_is_refused(launch: Launch) -> None:
+    server = launch()
+    text = run_again(server.data)
+    assert text == f"error: another Mailstead (process {server.popen.pid}) is running on {server.data}"
+    sock, _ = server.dial()
+    sock.close()
+
+
+def test_start_error_of_a_process_stops_the_node_with_its_words(launch: Launch) -> None:
+    server = launch()
+    server.stop()
+    (server.data / "damaged").touch()
+    assert run_again(server.data) == "error: the data directory is damaged"
+
+
+def test_children_leave_when_the_supervisor_is_killed(launch: Launch) -> None:
+    server = launch()
+    assert sorted(server.children()) == ["bg", "w0", "w1"]
+    server.popen.kill()
+    server.popen.wait()
+    wait_for(lambda: not server.children())
