@@ -6,8 +6,6 @@ Invariants
 - Quoted lines and the line that introduces them are left out.
 """
 
-import re
-
 from .charset import decode_charset
 from .decode import decode_transfer
 from .html_text import html_to_text
@@ -18,8 +16,6 @@ _TEXT_WINDOW = 1024
 _WIDE_WINDOW = 16 * 1024
 _HTML_WINDOW = 64 * 1024
 
-_quoted = re.compile(r"(?:^|\n)[ \t]{0,9}>[^\n]*")
-_introduction = re.compile(r"(?:^|\n)[^\n>]{4,200}:[ \t\r]{0,9}(?=\n[ \t\r\n]{0,9}>)")
 # Joiners shape emoji and several scripts; every other invisible sign is left out, direction marks above all.
 _JOINERS = "\u200c\u200d"
 
@@ -43,9 +39,25 @@ def find_text(entity: Entity) -> Part | None:
     return html
 
 
+def _own_lines(text: str) -> list[str]:
+    """The lines that are no quotation and do not introduce one (`Bob wrote:`)."""
+    own: list[str] = []
+    quoting = False
+    for line in text.split("\n"):
+        line = line.strip()
+        if line[:1] == ">":
+            if not quoting and own and own[-1][-1] == ":":
+                own.pop()
+            quoting = True
+        elif line:
+            own.append(line)
+            quoting = False
+    return own
+
+
 def _one_line(text: str) -> str:
-    if ">" in text:
-        text = _quoted.sub("", _introduction.sub("", text))
+    if "\n>" in text or text[:1] == ">":
+        text = " ".join(_own_lines(text))
     line = " ".join(text.split())[: PREVIEW_LENGTH + 50]
     if not line.isprintable():
         kept = (sign if sign.isprintable() or sign in _JOINERS else " " if sign < "\xa0" else "" for sign in line)
