@@ -1,0 +1,370 @@
+"""Verbs of accounts: create, import, delete, rename, enable, passwords, aliases, classes, limits, last logins.
+
+Invariants:
+- An account's shard is chosen once, from the stored shard map (least filled), never computed from its id.
+- Every change of a password or right raises `auth_version`, and is seen by all processes before the verb returns.
+- A bulk import writes at most 1000 accounts in a transaction; a refused line never stops the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from mailstead.directory.account_rows import (
+    ImportLine,
+    import_lines,
+    import_password,
+    insert_account,
+    need_class,
+    store_password,
+)
+from mailstead.directory.address import checked_local, local_key
+from mailstead.directory.base import DirectoryBase, check_room, domain_row, take_name
+from mailstead.directory.model import (
+    Account,
+    ImportResult,
+    InvalidNameError,
+    LimitReachedError,
+    NewAccount,
+    NotFoundError,
+)
+from mailstead.directory.password_policy import StoredPassword, check_history, check_rules, make_stored, ready_hash
+from mailstead.settings.actor import Actor, PermissionDeniedError
+from mailstead.settings.database import Transaction
+from mailstead.settings.declarations import ACCOUNT
+from mailstead.settings.declarations.account import QUOTAS, RESTRICTION_SETTINGS
+
+BULK = 1000
+MAX_TEMPORARY_DAYS = 3650
+
+
+def _setting_permission(name: str) -> str:
+    if any(setting.name == name for setting in QUOTAS):
+        return "manageFoldersQuotas"
+    if any(setting.name == name for setting in RESTRICTION_SETTINGS):
+        return "manageSendReceiveRestrictions"
+    if name == "services":
+        return "manageAccountServices"
+    if name.startswith("pass") or name.endswith(("PasswordLength", "PasswordCharacters")):
+        return "managePasswordPolicy"
+    if name.startswith("webmail"):
+        return "manageWebmailLimits"
+    if name.startswith("temporary"):
+        return "manageTemporaryAddresses"
+    return {"enableSharing": "manageSharing", "filteringOption": "manageFilteredEmail"}.get(name, "manageAccounts")
+
+
+class AccountVerbs(DirectoryBase):
+    """Verbs on accounts."""
+
+    def _need_account(self, account_id: int) -> Account:
+        account = self.account(account_id)
+        if account is None:
+            raise NotFoundError(f"account {account_id} does not exist")
+        return account
+
+    # -- creation -------------------------------------------------------------------------------------------
+
+    async def create_account(
+        self,
+        domain: str,
+        name: str,
+        password: str | None = None,
+        *,
+        actor: Actor,
+        hash: str | None = None,
+        full_name: str = "",
+        class_id: int = 0,
+        enforce: bool = False,
+    ) -> Account:
+        """Create an enabled account with a clear `password` or a ready `hash`; with neither nobody can log in.
+
+        With `enforce` the domain's password rules hold (an administrator may otherwise set anything).
+        Raises NotFoundError, AlreadyExistsError, InvalidNameError, LimitReachedError, PasswordRefusedError.
+        """
+        owner = self._need_domain(domain)
+        actor.require("createAccounts", owner.id)
+        name = checked_local(name)
+        if password is not None and enforce:
+            chain = [("class", class_id), ("domain", owner.id)] if class_id else [("domain", owner.id)]
+            check_rules(password, self.settings.account_values(chain), 0)
+        stored = await self._stored(password, hash)
+        limit = self.domain_settings(owner.id).maxAccounts
+        account_id = self.ids.next()
+
+        def operation(transaction: Transaction) -> None:
+            _, display = domain_row(transaction, owner.key)
+            sql = "SELECT count(*) FROM account WHERE domain_id = ?"
+            check_room(transaction, owner.id, limit, sql, "accounts")
+            if class_id:
+                need_class(transaction, class_id, owner.id)
+            insert_account(transaction, account_id, owner.id, name, class_id, full_name, stored)
+            transaction.record(
+                actor.name, "account", account_id, "create", None, {"name": name, "domain": display, "class": class_id}
+            )
+
+        await self._change(operation)
+        return self._need_account(account_id)
+
+    async def _stored(self, password: str | None, ready: str | None) -> StoredPassword:
+        if password is not None:
+            keep: bool = self.settings.service("server").recoverableSecrets
+            return await asyncio.to_thread(make_stored, password, recoverable=keep)
+        return ready_hash(ready) if ready else StoredPassword("", "", "")
+
+    async def import_accounts(
+        self,
+        accounts: Sequence[NewAccount],
+        *,
+        actor: Actor,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> ImportResult:
+        """Create many accounts; clear passwords are hashed on all cores. `progress(done, total)` after each batch.
+
+        What is refused (bad name, unknown domain, taken name, bad hash) is reported by index; the rest is created.
+        """
+        refused: list[tuple[int, str]] = []
+        created = 0
+        keep: bool = self.settings.service("server").recoverableSecrets
+        loop = asyncio.get_running_loop()
+        with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="import") as pool:
+            for start in range(0, len(accounts), BULK):
+                batch = range(start, min(start + BULK, len(accounts)))
+                hashed = await asyncio.gather(
+                    *(loop.run_in_executor(pool, import_password, accounts[index], keep) for index in batch)
+                )
+                done, failed = await self._import_batch(
+                    [(index, accounts[index], stored) for index, stored in zip(batch, hashed, strict=True)], actor
+                )
+                created += done
+                refused.extend(failed)
+                if progress is not None:
+                    progress(batch.stop, len(accounts))
+        return ImportResult(created, tuple(sorted(refused)))
+
+    async def _import_batch(self, lines: list[ImportLine], actor: Actor) -> tuple[int, list[tuple[int, str]]]:
+        # The limits are read here, in the thread that owns the look-ups, not in the writer's.
+        limits = {domain.id: self.domain_settings(domain.id).maxAccounts for domain in self.domains()}
+
+        def operation(transaction: Transaction) -> tuple[int, list[tuple[int, str]]]:
+            return import_lines(transaction, actor, lines, limits, self.ids.next)
+
+        return await self._change(operation)
+
+    # -- life cycle -----------------------------------------------------------------------------------------
+
+    async def delete_account(self, account_id: int, *, actor: Actor) -> None:
+        """Delete an account with its names; its id is never used again. The mail is removed by who owns the store."""
+        account = self._need_account(account_id)
+        actor.require("removeAccounts", account.domain_id)
+
+        def operation(transaction: Transaction) -> None:
+            transaction.execute("UPDATE shard SET accounts = accounts - 1 WHERE number = ?", (account.shard,))
+            transaction.execute("DELETE FROM account WHERE id = ?", (account_id,))
+            if not transaction.changed():
+                raise NotFoundError(f"account {account_id} does not exist")
+            transaction.execute("DELETE FROM address WHERE object_id = ?", (account_id,))
+            transaction.execute("DELETE FROM setting WHERE scope = 'account' AND scope_id = ?", (account_id,))
+            for table in ("login", "password_history"):
+                transaction.execute(f"DELETE FROM {table} WHERE account_id = ?", (account_id,))
+            transaction.record(actor.name, "account", account_id, "delete", {"address": account.address, "shard": account.shard})
+
+        await self._change(operation)
+
+    async def rename_account(self, account_id: int, name: str, *, actor: Actor) -> None:
+        """Give an account another main name; mailbox, id and aliases stay, the old name becomes free."""
+        account = self._need_account(account_id)
+        actor.require("manageAccountsNaming", account.domain_id)
+        name = checked_local(name)
+
+        def operation(transaction: Transaction) -> None:
+            transaction.execute("DELETE FROM address WHERE object_id = ? AND main = 1", (account_id,))
+            take_name(transaction, account.domain_id, name, "account", account_id)
+            transaction.execute("UPDATE account SET name = ?, auth_version = auth_version + 1 WHERE id = ?", (name, account_id))
+            transaction.record(actor.name, "account", account_id, "rename", {"name": account.name}, {"name": name})
+
+        await self._change(operation)
+
+    async def enable_account(self, account_id: int, enabled: bool = True, *, actor: Actor) -> None:
+        """Enable or disable; a disabled account neither logs in nor takes mail."""
+        account = self._need_account(account_id)
+        actor.require("manageAccounts", account.domain_id)
+        await self._update(
+            actor, account_id, "enable" if enabled else "disable", "enabled = ?, auth_version = auth_version + 1",
+            (int(enabled),), {"enabled": enabled},
+        )  # fmt: skip
+
+    async def disable_account(self, account_id: int, *, actor: Actor) -> None:
+        """`enable_account(account_id, False)`."""
+        await self.enable_account(account_id, False, actor=actor)
+
+    async def set_full_name(self, account_id: int, full_name: str, *, actor: Actor) -> None:
+        """Display name of the owner, at most 255 characters."""
+        account = self._need_account(account_id)
+        if actor.account_id != account_id:
+            actor.require("manageAccountsContactInformation", account.domain_id)
+        if len(full_name) > 255 or any(ord(character) < 32 for character in full_name):
+            raise InvalidNameError("a full name has at most 255 characters and no control characters")
+        await self._update(actor, account_id, "set fullName", "full_name = ?", (full_name,), {"fullName": full_name})
+
+    async def set_account_class(self, account_id: int, class_id: int, *, actor: Actor) -> None:
+        """Put an account into a class of its domain (0: none)."""
+        account = self._need_account(account_id)
+        actor.require("changeAccountsClass", account.domain_id)
+
+        def operation(transaction: Transaction) -> None:
+            if class_id:
+                need_class(transaction, class_id, account.domain_id)
+            # The old class's version is folded in, so that the effective version never falls.
+            transaction.execute(
+                "UPDATE account SET class_id = ?, auth_version = auth_version + 1 + "
+                "coalesce((SELECT version FROM account_class WHERE id = account.class_id), 0) WHERE id = ?",
+                (class_id, account_id),
+            )
+            transaction.record(actor.name, "account", account_id, "set class", {"class": account.class_id}, {"class": class_id})
+
+        await self._change(operation)
+
+    async def set_account_setting(self, account_id: int, setting: str, value: str | None, *, actor: Actor) -> None:
+        """Set (None: inherit again) a limit, quota or restriction of one account."""
+        account = self._need_account(account_id)
+        declared = ACCOUNT.setting(setting)
+        actor.require(_setting_permission(declared.name), account.domain_id)
+        await self._store_setting(actor, "account", account_id, declared, value, "account")
+
+    async def _update(
+        self, actor: Actor, account_id: int, verb: str, assignment: str, values: tuple[Any, ...], new: dict[str, Any]
+    ) -> None:
+        def operation(transaction: Transaction) -> None:
+            transaction.execute(f"UPDATE account SET {assignment} WHERE id = ?", (*values, account_id))
+            if not transaction.changed():
+                raise NotFoundError(f"account {account_id} does not exist")
+            transaction.record(actor.name, "account", account_id, verb, None, new)
+
+        await self._change(operation)
+
+    # -- passwords ------------------------------------------------------------------------------------------
+
+    async def set_password(
+        self,
+        account_id: int,
+        password: str | None = None,
+        *,
+        actor: Actor,
+        hash: str | None = None,
+        enforce: bool = False,
+        must_change: bool = False,
+    ) -> None:
+        """Set a password or a ready hash; every other credential of the account is invalid everywhere on return.
+
+        The account itself (Actor.user) is held to the rules of PWD-01; an administrator only with `enforce`.
+        """
+        account = self._need_account(account_id)
+        own = actor.account_id == account_id
+        if not own:
+            actor.require("changeAccountsPassword", account.domain_id)
+        if (password is None) == (hash is None):
+            raise ValueError("give either password or hash")
+        if own and password is None:
+            raise PermissionDeniedError("a user sets a password, not a hash")
+        values = self.account_settings(account_id)
+        size = int(str(values["passHistorySize"].value))
+        if password is not None and (own or enforce):
+            await self._check_password(account_id, password, size)
+        stored = await self._stored(password, hash)
+
+        def operation(transaction: Transaction) -> None:
+            store_password(transaction, account_id, stored, must_change, size)
+            transaction.record(actor.name, "account", account_id, "set password", None, {"password": ""})
+
+        await self._change(operation)
+
+    async def _check_password(self, account_id: int, password: str, history: int) -> None:
+        credentials = self.credentials(account_id)
+        changed = credentials.password_changed if credentials else 0
+        check_rules(password, self.account_settings(account_id), changed)
+        if not history or credentials is None:
+            return
+        rows = self.database.query(
+            "SELECT password FROM password_history WHERE account_id = ? ORDER BY time DESC LIMIT ?",
+            (account_id, history),
+        )
+        old = [credentials.password, *(row[0] for row in rows)]
+        await asyncio.to_thread(check_history, password, old[:history])
+
+    async def upgrade_password(self, account_id: int, password: str, verified: str) -> bool:
+        """Replace an old form after a successful login by today's, and derive SCRAM keys; the password is unchanged,
+        so `auth_version` stays. Does nothing (False) when the stored form is no longer `verified`."""
+        stored = await self._stored(password, None)
+
+        def operation(transaction: Transaction) -> bool:
+            transaction.execute(
+                "UPDATE account SET password = ?, scram = ?, recoverable = ? WHERE id = ? AND password = ?",
+                (stored.password, stored.scram, stored.recoverable, account_id, verified),
+            )
+            if not transaction.changed():
+                return False
+            transaction.record("system", "account", account_id, "upgrade password")
+            return True
+
+        return await self._change(operation)
+
+    # -- aliases --------------------------------------------------------------------------------------------
+
+    async def add_account_alias(self, account_id: int, alias: str, *, actor: Actor, days: int = 0) -> None:
+        """Add a name; with `days` a temporary one that takes mail but is no login. Raises AlreadyExistsError."""
+        account = self._need_account(account_id)
+        alias = checked_local(alias)
+        if days:
+            await self._may_add_temporary(account, days, actor)
+        else:
+            actor.require("manageAccountsNaming", account.domain_id)
+        expires = int(time.time()) + days * 86_400 if days else 0
+
+        def operation(transaction: Transaction) -> None:
+            if days:
+                transaction.execute("DELETE FROM address WHERE expires > 0 AND expires < ?", (transaction.now // 1_000_000,))
+            take_name(transaction, account.domain_id, alias, "account", account_id, main=False, expires=expires)
+            new = {"alias": alias, "expires": expires}
+            transaction.record(actor.name, "account", account_id, "add alias", None, new)
+
+        await self._change(operation)
+
+    async def _may_add_temporary(self, account: Account, days: int, actor: Actor) -> None:
+        own = actor.account_id == account.id
+        if not own:
+            actor.require("manageTemporaryAddresses", account.domain_id)
+        values = self.account_settings(account.id)
+        longest = int(str(values["temporaryAliasesInterval"].value)) if own else MAX_TEMPORARY_DAYS
+        if not 1 <= days <= longest:
+            raise InvalidNameError(f"a temporary address lives 1 to {longest} days")
+        allowed = int(str(values["temporaryAliasesCount"].value))
+        row = self.database.query(
+            "SELECT count(*) FROM address WHERE object_id = ? AND expires > ?", (account.id, int(time.time()))
+        )
+        if row[0][0] >= allowed:
+            raise LimitReachedError(f"the account may have at most {allowed} temporary addresses")
+
+    async def remove_account_alias(self, account_id: int, alias: str, *, actor: Actor) -> None:
+        """Take a name away. Raises NotFoundError."""
+        account = self._need_account(account_id)
+        local = local_key(alias)
+
+        def operation(transaction: Transaction) -> None:
+            key = (account.domain_id, local, account_id)
+            expires = transaction.value(
+                "SELECT expires FROM address WHERE domain_id = ? AND local = ? AND object_id = ? AND main = 0", key
+            )
+            if expires is None:
+                raise NotFoundError(f"{account.address} has no alias {alias}")
+            if not (expires and actor.account_id == account_id):
+                actor.require("manageAccountsNaming", account.domain_id)
+            transaction.execute("DELETE FROM address WHERE domain_id = ? AND local = ? AND object_id = ?", key)
+            transaction.record(actor.name, "account", account_id, "remove alias", {"alias": alias})
+
+        await self._change(operation)

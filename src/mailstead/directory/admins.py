@@ -1,0 +1,306 @@
+"""Administrators, their groups and permissions (ADM-01): GRANT, REVOKE, DENY and the effective view.
+
+Order of evaluation: explicit DENY of the user, explicit GRANT of the user, DENY in any group, GRANT in any group,
+nothing. A domain permission is asked on the domain first, then as its server form. Groups nest, loops are harmless.
+
+Invariants: only who holds `manageAdminACL` changes rights; nobody grants what it does not hold itself; the last
+administrator with every right cannot be removed or disabled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from mailstead.directory.base import DirectoryBase
+from mailstead.directory.model import Admin, AlreadyExistsError, Credentials, DirectoryError, InvalidNameError, NotFoundError
+from mailstead.directory.password_policy import make_stored
+from mailstead.settings.actor import Actor, PermissionDeniedError
+from mailstead.settings.database import Transaction
+from mailstead.settings.permissions import canonical
+
+MAX_NAME = 64
+
+
+def _checked_name(name: str) -> str:
+    text = name.strip()
+    if not text or len(text) > MAX_NAME or any(ord(c) < 33 or c in '"()' for c in text):
+        raise InvalidNameError(f"a name has 1 to {MAX_NAME} characters, without blanks, quotes and parentheses")
+    return text
+
+
+class AdminVerbs(DirectoryBase):
+    """Verbs on administrators. The holder of a permission is an admin or a group, by name."""
+
+    async def create_admin(
+        self, name: str, password: str, *, actor: Actor, everything: bool = False, description: str = ""
+    ) -> Admin:
+        """Create an administrator; with `everything` one that has every right, as the first one has."""
+        actor.require("manageAdminACL")
+        if everything and not actor.everything:
+            raise PermissionDeniedError(f"{actor.name} may not give every right")
+        name = _checked_name(name)
+        stored = await asyncio.to_thread(make_stored, password, recoverable=False)
+        admin_id = self.ids.next()
+
+        def operation(transaction: Transaction) -> Admin:
+            _refuse_name(transaction, name)
+            transaction.execute(
+                "INSERT INTO admin (id, name, description, enabled, password, scram, super, auth_version) "
+                "VALUES (?, ?, ?, 1, ?, ?, ?, 1)",
+                (admin_id, name, description, stored.password, stored.scram, int(everything)),
+            )
+            transaction.record(actor.name, "admin", admin_id, "create", None, {"name": name, "everything": everything})
+            return Admin(admin_id, name, description, True, everything, 1)
+
+        return await self._change(operation)
+
+    async def create_admin_group(self, name: str, *, actor: Actor, description: str = "") -> int:
+        """Create an empty group; returns its id."""
+        actor.require("manageAdminACL")
+        name = _checked_name(name)
+        group_id = self.ids.next()
+
+        def operation(transaction: Transaction) -> int:
+            _refuse_name(transaction, name)
+            transaction.execute("INSERT INTO admin_group (id, name, description) VALUES (?, ?, ?)", (group_id, name, description))
+            transaction.record(actor.name, "adminGroup", group_id, "create", None, {"name": name})
+            return group_id
+
+        return await self._change(operation)
+
+    async def delete_admin(self, name: str, *, actor: Actor) -> None:
+        """Delete an administrator or group. Raises DirectoryError for the last one with every right."""
+        actor.require("manageAdminACL")
+
+        def operation(transaction: Transaction) -> None:
+            holder = _holder(transaction, name)
+            _keep_last(transaction, holder, actor)
+            _bump_all(transaction)
+            for table, column in (
+                ("admin_permission", "holder_id"),
+                ("admin_member", "group_id"),
+                ("admin_member", "member_id"),
+                ("admin", "id"),
+                ("admin_group", "id"),
+            ):
+                transaction.execute(f"DELETE FROM {table} WHERE {column} = ?", (holder,))
+            transaction.record(actor.name, "admin", holder, "delete", {"name": name})
+
+        await self._change(operation)
+
+    async def enable_admin(self, name: str, enabled: bool = True, *, actor: Actor) -> None:
+        """Enable or disable an administrator."""
+        actor.require("manageAdminACL")
+
+        def operation(transaction: Transaction) -> None:
+            holder = _holder(transaction, name)
+            if not enabled:
+                _keep_last(transaction, holder, actor)
+            transaction.execute(
+                "UPDATE admin SET enabled = ?, auth_version = auth_version + 1 WHERE id = ?", (int(enabled), holder)
+            )
+            transaction.record(actor.name, "admin", holder, "enable" if enabled else "disable")
+
+        await self._change(operation)
+
+    async def set_admin_password(self, name: str, password: str, *, actor: Actor) -> None:
+        """Set an administrator's password; its own without any permission."""
+        if actor.name != name or actor.account_id:
+            actor.require("manageAdminACL")
+        stored = await asyncio.to_thread(make_stored, password, recoverable=False)
+
+        def operation(transaction: Transaction) -> None:
+            holder = _holder(transaction, name)
+            if actor.name != name:
+                _refuse_above(transaction, holder, actor)
+            transaction.execute(
+                "UPDATE admin SET password = ?, scram = ?, auth_version = auth_version + 1 WHERE id = ?",
+                (stored.password, stored.scram, holder),
+            )
+            if not transaction.changed():
+                raise NotFoundError(f"the administrator {name} does not exist")
+            transaction.record(actor.name, "admin", holder, "set password", None, {"password": ""})
+
+        await self._change(operation)
+
+    async def add_admin_member(self, group: str, member: str, *, actor: Actor) -> None:
+        """Put an administrator or group into a group; only by who holds all the group's rights."""
+        await self._membership(group, member, actor, add=True)
+
+    async def remove_admin_member(self, group: str, member: str, *, actor: Actor) -> None:
+        """Take it out again."""
+        await self._membership(group, member, actor, add=False)
+
+    async def _membership(self, group: str, member: str, actor: Actor, *, add: bool) -> None:
+        actor.require("manageAdminACL")
+
+        def operation(transaction: Transaction) -> None:
+            group_id, member_id = _holder(transaction, group), _holder(transaction, member)
+            if transaction.row("SELECT 1 FROM admin_group WHERE id = ?", (group_id,)) is None:
+                raise NotFoundError(f"the administrator group {group} does not exist")
+            if add:
+                for holder in _ancestors(transaction, group_id):
+                    for domain_id, permission in _granted(transaction, holder):
+                        actor.require(permission, domain_id)
+                transaction.execute(
+                    "INSERT INTO admin_member (group_id, member_id) VALUES (?, ?) ON CONFLICT (group_id, member_id) DO NOTHING",
+                    (group_id, member_id),
+                )
+            else:
+                transaction.execute("DELETE FROM admin_member WHERE group_id = ? AND member_id = ?", (group_id, member_id))
+            _bump_all(transaction)
+            verb = "add member" if add else "remove member"
+            transaction.record(actor.name, "adminGroup", group_id, verb, None, {"member": member})
+
+        await self._change(operation)
+
+    async def grant(self, holder: str, permission: str, domain: str | None = None, *, actor: Actor) -> None:
+        """GRANT a server permission, or a domain permission on one domain."""
+        await self._permission(holder, permission, domain, "grant", actor)
+
+    async def deny(self, holder: str, permission: str, domain: str | None = None, *, actor: Actor) -> None:
+        """DENY: an explicit refusal."""
+        await self._permission(holder, permission, domain, "deny", actor)
+
+    async def revoke(self, holder: str, permission: str, domain: str | None = None, *, actor: Actor) -> None:
+        """REVOKE: forget the explicit entry."""
+        await self._permission(holder, permission, domain, "", actor)
+
+    async def _permission(self, holder: str, permission: str, domain: str | None, effect: str, actor: Actor) -> None:
+        actor.require("manageAdminACL")
+        domain_id = self._need_domain(domain).id if domain is not None else 0
+        try:
+            name = canonical(permission, domain=domain is not None)
+        except ValueError as error:
+            raise NotFoundError(str(error)) from error
+        # Giving a right, or lifting a refusal, must not reach beyond the giver's own rights.
+        if effect != "deny":
+            actor.require(name, domain_id)
+
+        def operation(transaction: Transaction) -> None:
+            holder_id = _holder(transaction, holder)
+            key = (holder_id, domain_id, name)
+            transaction.execute("DELETE FROM admin_permission WHERE holder_id = ? AND domain_id = ? AND permission = ?", key)
+            if effect:
+                transaction.execute(
+                    "INSERT INTO admin_permission (holder_id, domain_id, permission, effect) VALUES (?, ?, ?, ?)",
+                    (*key, effect),
+                )
+            _bump_all(transaction)
+            new = {"permission": name, "domain": domain}
+            transaction.record(actor.name, "admin", holder_id, effect or "revoke", None, new)
+
+        await self._change(operation)
+
+    # -- reading --------------------------------------------------------------------------------------------
+
+    def admin(self, name: str) -> Admin | None:
+        """An administrator by name."""
+        row = self.database.query_row(
+            "SELECT id, name, description, enabled, super, auth_version FROM admin WHERE name = ?", (name,)
+        )
+        return None if row is None else Admin(row[0], row[1], row[2], bool(row[3]), bool(row[4]), row[5])
+
+    def admins(self) -> list[Admin]:
+        """All administrators by name."""
+        rows = self.database.query("SELECT id, name, description, enabled, super, auth_version FROM admin ORDER BY name")
+        return [Admin(row[0], row[1], row[2], bool(row[3]), bool(row[4]), row[5]) for row in rows]
+
+    def admin_credentials(self, admin_id: int) -> Credentials | None:
+        """Secrets of an administrator."""
+        row = self.database.query_row("SELECT password, scram FROM admin WHERE id = ?", (admin_id,))
+        return None if row is None else Credentials(row[0], row[1], "", False, 0)
+
+    def admin_actor(self, name: str) -> Actor:
+        """The actor an enabled administrator is, with its effective rights now. Raises NotFoundError."""
+        admin = self.admin(name)
+        if admin is None or not admin.enabled:
+            raise NotFoundError(f"the administrator {name} does not exist or is disabled")
+        if admin.everything:
+            return Actor(admin.name, everything=True)
+        effects = self._effects(admin.id)
+        server = frozenset(p for (d, p), effect in effects.items() if d == 0 and effect == "grant")
+        granted: dict[int, set[str]] = {}
+        denied: dict[int, set[str]] = {}
+        for (domain_id, permission), effect in effects.items():
+            if domain_id:
+                (granted if effect == "grant" else denied).setdefault(domain_id, set()).add(permission)
+        return Actor(
+            admin.name,
+            server=server,
+            domains={d: frozenset(p) for d, p in granted.items()},
+            denied={d: frozenset(p) for d, p in denied.items()},
+        )
+
+    def _effects(self, admin_id: int) -> dict[tuple[int, str], str]:
+        """Effect of each (domain, permission): the user's own entries, else deny before grant over all groups."""
+        groups: set[int] = set()
+        level = [admin_id]
+        while level:
+            marks = ",".join("?" * len(level))
+            rows = self.database.query(f"SELECT group_id FROM admin_member WHERE member_id IN ({marks})", level)
+            level = list({row[0] for row in rows} - groups)
+            groups.update(level)
+        result: dict[tuple[int, str], str] = {}
+        own: dict[tuple[int, str], str] = {}
+        for holder in (admin_id, *sorted(groups)):
+            rows = self.database.query("SELECT domain_id, permission, effect FROM admin_permission WHERE holder_id = ?", (holder,))
+            for domain_id, permission, effect in rows:
+                if holder == admin_id:
+                    own[domain_id, permission] = effect
+                elif result.get((domain_id, permission)) != "deny":
+                    result[domain_id, permission] = effect
+        return {**result, **own}
+
+
+def _refuse_name(transaction: Transaction, name: str) -> None:
+    for table in ("admin", "admin_group"):
+        if transaction.row(f"SELECT 1 FROM {table} WHERE name = ?", (name,)):
+            raise AlreadyExistsError(f"the administrator or group {name} already exists")
+
+
+def _holder(transaction: Transaction, name: str) -> int:
+    for table in ("admin", "admin_group"):
+        found = transaction.value(f"SELECT id FROM {table} WHERE name = ?", (name,))
+        if found is not None:
+            return int(found)
+    raise NotFoundError(f"the administrator or group {name} does not exist")
+
+
+def _refuse_above(transaction: Transaction, holder: int, actor: Actor) -> None:
+    """Who has not every right does not touch who has."""
+    if transaction.value("SELECT super FROM admin WHERE id = ?", (holder,)) and not actor.everything:
+        raise PermissionDeniedError(f"{actor.name} may not change an administrator with every right")
+
+
+def _keep_last(transaction: Transaction, holder: int, actor: Actor) -> None:
+    _refuse_above(transaction, holder, actor)
+    if transaction.value("SELECT super FROM admin WHERE id = ?", (holder,)):
+        others = transaction.value("SELECT count(*) FROM admin WHERE super = 1 AND enabled = 1 AND id != ?", (holder,))
+        if not others:
+            raise DirectoryError("the last administrator with every right must stay")
+
+
+def _granted(transaction: Transaction, holder: int) -> list[tuple[int, str]]:
+    rows = transaction.execute(
+        "SELECT domain_id, permission FROM admin_permission WHERE holder_id = ? AND effect = 'grant'", (holder,)
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+def _ancestors(transaction: Transaction, group_id: int) -> set[int]:
+    """The group and every group it is in."""
+    found: set[int] = set()
+    level = [group_id]
+    while level:
+        current = level.pop()
+        if current in found:
+            continue
+        found.add(current)
+        level.extend(row[0] for row in transaction.execute("SELECT group_id FROM admin_member WHERE member_id = ?", (current,)))
+    return found
+
+
+def _bump_all(transaction: Transaction) -> None:
+    """Rights of any administrator may have changed; there are few, so all look again."""
+    transaction.execute("UPDATE admin SET auth_version = auth_version + 1")

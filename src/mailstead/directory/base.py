@@ -1,0 +1,98 @@
+"""What every verb of the directory shares: finding rows inside a transaction, names that may be taken, changing.
+
+Invariants: a verb checks its actor first, changes rows and writes history in one transaction, and returns when that
+is durable and this process's caches have seen it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from mailstead.directory.address import domain_key, local_key
+from mailstead.directory.ids import IdSource
+from mailstead.directory.model import AlreadyExistsError, Domain, LimitReachedError, NotFoundError
+from mailstead.directory.resolve import Resolver
+from mailstead.settings.actor import Actor
+from mailstead.settings.database import SystemDatabase, Transaction
+from mailstead.settings.declaration import Setting
+from mailstead.settings.service import Settings, store_value
+
+T = TypeVar("T")
+
+
+class DirectoryBase(Resolver):
+    """Base of the groups of verbs."""
+
+    def __init__(self, database: SystemDatabase, settings: Settings, ids: IdSource) -> None:
+        super().__init__(database, settings)
+        self.ids = ids
+
+    async def _change(self, operation: Callable[[Transaction], T]) -> T:
+        result = await self.database.write(operation)
+        self.database.poll()
+        return result
+
+    def _need_domain(self, name_or_id: str | int) -> Domain:
+        domain = self.domain(name_or_id) if isinstance(name_or_id, int) else self.domain_by_name(name_or_id)
+        if domain is None:
+            raise NotFoundError(f"the domain {name_or_id} does not exist")
+        return domain
+
+    async def _store_setting(
+        self, actor: Actor, scope: str, scope_id: int, setting: Setting, value: str | None, bump: str = ""
+    ) -> None:
+        """Store an explicit value; `bump` names the table whose version of this object rises with it."""
+        text = None if value is None else setting.render(setting.parse(value))
+        column = "auth_version" if bump == "account" else "version"
+
+        def operation(transaction: Transaction) -> None:
+            if bump:
+                transaction.execute(f"UPDATE {bump} SET {column} = {column} + 1 WHERE id = ?", (scope_id,))
+                if not transaction.changed():
+                    raise NotFoundError(f"{bump} {scope_id} does not exist")
+            store_value(transaction, actor.name, scope, scope_id, setting.name, setting, text)
+
+        await self._change(operation)
+
+
+def domain_row(transaction: Transaction, name: str) -> tuple[int, str]:
+    """Id and display name of a domain, by name or alias. Raises NotFoundError."""
+    key = domain_key(name)
+    row = transaction.row("SELECT d.id, d.name FROM domain_name n JOIN domain d ON d.id = n.domain_id WHERE n.key = ?", (key,))
+    if row is None:
+        raise NotFoundError(f"the domain {name} does not exist")
+    return row[0], row[1]
+
+
+def take_name(
+    transaction: Transaction,
+    domain_id: int,
+    name: str,
+    kind: str,
+    object_id: int,
+    *,
+    main: bool = True,
+    expires: int = 0,
+) -> None:
+    """Reserve a local name in a domain. Raises AlreadyExistsError, whatever kind of object holds it."""
+    local = local_key(name)
+    row = transaction.row("SELECT kind FROM address WHERE domain_id = ? AND local = ?", (domain_id, local))
+    if row is not None:
+        raise AlreadyExistsError(f"the name {name} already exists in this domain")
+    transaction.execute(
+        "INSERT INTO address (domain_id, local, name, kind, object_id, main, expires) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (domain_id, local, name, kind, object_id, int(main), expires),
+    )
+
+
+def check_room(transaction: Transaction, domain_id: int, limit: int, sql: str, what: str) -> None:
+    """ADM-02: refuse one more object when the domain's limit is used up; 0 = unlimited."""
+    if limit and transaction.value(sql, (domain_id,)) >= limit:
+        raise LimitReachedError(f"the domain may have at most {limit} {what}")
+
+
+def as_json(attributes: Mapping[str, Any]) -> str:
+    """Attributes as they are stored."""
+    return json.dumps(dict(attributes), ensure_ascii=False, sort_keys=True)

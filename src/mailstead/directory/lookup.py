@@ -1,0 +1,461 @@
+"""The read side: accounts, domains and addresses, from caches that are right across processes.
+
+Invariants:
+- Every public look-up first polls the system database, so that a change committed anywhere is never missed.
+- Reading a row and keeping it happen under the database lock, and nothing polls in between, so that no stale row is
+  kept.
+- Caches are bounded; negative answers live apart, so that guessing cannot push out the known ones.
+- Nothing here blocks for more than a point query.
+
+Caches hold names -> (kind, object) and id -> account. A change of an account drops that account; a change of names,
+domains, groups or inherited settings drops what could depend on it, whole: it is filled again in microseconds.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mailstead.directory.address import domain_key, join_address, local_key, split_address
+from mailstead.directory.cache import BoundedCache
+from mailstead.directory.model import (
+    Account,
+    AccountClass,
+    Credentials,
+    Domain,
+    Login,
+    NotFoundError,
+    Recipient,
+    RecipientKind,
+)
+from mailstead.settings.database import Change, SystemDatabase
+from mailstead.settings.declaration import Snapshot, Value
+from mailstead.settings.declarations import ACCOUNT, DOMAIN
+from mailstead.settings.service import Inherited, Settings
+
+PAGE = 1000
+_KINDS = {"group": RecipientKind.GROUP, "list": RecipientKind.LIST, "folder": RecipientKind.FOLDER}
+
+_ACCOUNT_SQL = """
+SELECT a.id, a.domain_id, a.shard, a.name, d.name, a.enabled, d.enabled, a.class_id, a.full_name,
+       a.auth_version + d.version + coalesce(c.version, 0)
+FROM account a JOIN domain d ON d.id = a.domain_id LEFT JOIN account_class c ON c.id = a.class_id
+"""
+_SETTING_SQL = """
+SELECT scope, name, value FROM setting WHERE (scope = 'account' AND scope_id = ?)
+OR (scope = 'class' AND scope_id = ?) OR (scope = 'domain' AND scope_id = ?)
+"""
+_ACCOUNT_SETTINGS = (
+    "services",
+    "totalMessageSize",
+    "totalMessageCount",
+    "mboxCount",
+    "imapConnectionCount",
+    "pop3ConnectionCount",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """One local name: what it leads to; `main` is false for aliases, `expires` (s since 1970) is 0 for never."""
+
+    kind: str
+    object_id: int
+    main: bool
+    expires: int
+
+
+class Lookup:
+    """Look-ups over one SystemDatabase; base of `Directory`."""
+
+    def __init__(self, database: SystemDatabase, settings: Settings) -> None:
+        self.database = database
+        self.settings = settings
+        self._accounts: BoundedCache[int, Account] = BoundedCache(100_000)
+        self._names: BoundedCache[tuple[int, str], Name] = BoundedCache(200_000)
+        self._unknown_names: BoundedCache[tuple[int, str], None] = BoundedCache(20_000)
+        self._domain_names: BoundedCache[str, tuple[int, bool]] = BoundedCache(50_000)
+        self._unknown_domains: BoundedCache[str, None] = BoundedCache(20_000)
+        self._domains: BoundedCache[int, Domain] = BoundedCache(50_000)
+        self._domain_settings: BoundedCache[int, Snapshot] = BoundedCache(50_000)
+        self._recipients: BoundedCache[int, Recipient] = BoundedCache(20_000)
+        self._logins: BoundedCache[tuple[str, str], int] = BoundedCache(100_000)
+        self._found: BoundedCache[str, Any] = BoundedCache(100_000)
+        database.subscribe(self._changed)
+
+    # -- domains --------------------------------------------------------------------------------------------
+
+    def domain(self, domain_id: int) -> Domain | None:
+        """A domain by its id."""
+        self.database.poll()
+        return self._domain(domain_id)
+
+    def _domain(self, domain_id: int) -> Domain | None:
+        found = self._domains.get(domain_id)
+        if found is not None:
+            return found
+        with self.database.lock:
+            row = self.database.query_row(
+                "SELECT d.id, d.name, n.key, d.enabled, d.version, d.created FROM domain d "
+                "JOIN domain_name n ON n.domain_id = d.id AND n.main = 1 WHERE d.id = ?",
+                (domain_id,),
+            )
+            if row is None:
+                return None
+            found = _as_domain(row)
+            self._domains.put(domain_id, found)
+            return found
+
+    def domain_by_name(self, name: str) -> Domain | None:
+        """A domain by its name or an alias (DOM-05), U-label or A-label."""
+        self.database.poll()
+        entry = self._domain_entry(name)
+        return None if entry is None else self._domain(entry[0])
+
+    def _domain_entry(self, name: str) -> tuple[int, bool] | None:
+        """(domain id, whether it is the main name)."""
+        entry = self._domain_names.get(name)
+        if entry is not None:
+            return entry
+        if name in self._unknown_domains:
+            return None
+        key = domain_key(name)
+        with self.database.lock:
+            row = None
+            if key is not None:
+                row = self.database.query_row("SELECT domain_id, main FROM domain_name WHERE key = ?", (key,))
+            if row is None:
+                self._unknown_domains.put(name, None)
+                return None
+            entry = (int(row[0]), bool(row[1]))
+            self._domain_names.put(name, entry)
+            return entry
+
+    def is_local_domain(self, domain: str) -> bool:
+        """True for names and aliases of local domains, enabled or not."""
+        self.database.poll()
+        return self._domain_entry(domain) is not None
+
+    def domains(self) -> list[Domain]:
+        """All domains by name."""
+        rows = self.database.query(
+            "SELECT d.id, d.name, n.key, d.enabled, d.version, d.created FROM domain d "
+            "JOIN domain_name n ON n.domain_id = d.id AND n.main = 1 ORDER BY d.name"
+        )
+        return [_as_domain(row) for row in rows]
+
+    def domain_aliases(self, domain_id: int) -> list[str]:
+        """Aliases of a domain."""
+        rows = self.database.query("SELECT name FROM domain_name WHERE domain_id = ? AND main = 0 ORDER BY name", (domain_id,))
+        return [row[0] for row in rows]
+
+    def domain_settings(self, domain_id: int) -> Snapshot:
+        """The domain's own settings (context `domain`), spelled as in the CLI."""
+        self.database.poll()
+        return self._domain_config(domain_id)
+
+    def _domain_config(self, domain_id: int) -> Snapshot:
+        found = self._domain_settings.get(domain_id)
+        if found is not None:
+            return found
+        with self.database.lock:
+            values = DOMAIN.defaults()
+            for name, text in self.settings.explicit("domainConfig", domain_id).items():
+                setting = DOMAIN.by_name.get(name.lower())
+                if setting is not None:
+                    values[setting.name] = setting.parse(text)
+            found = Snapshot(values)
+            self._domain_settings.put(domain_id, found)
+            return found
+
+    # -- accounts -------------------------------------------------------------------------------------------
+
+    def account(self, account_id: int) -> Account | None:
+        """An account by its id, with effective limits."""
+        self.database.poll()
+        return self._account(account_id)
+
+    def _account(self, account_id: int) -> Account | None:
+        found = self._accounts.get(account_id)
+        if found is not None:
+            return found
+        with self.database.lock:
+            row = self.database.query_row(f"{_ACCOUNT_SQL} WHERE a.id = ?", (account_id,))
+            if row is None:
+                return None
+            found = self._as_account(row)
+            self._accounts.put(account_id, found)
+            return found
+
+    def _as_account(self, row: Sequence[Any]) -> Account:
+        account_id, domain_id, shard, name, domain, enabled, domain_enabled, class_id, full_name, version = row
+        explicit: dict[str, dict[str, str]] = {"account": {}, "class": {}, "domain": {}}
+        for scope, setting, text in self.database.query(_SETTING_SQL, (account_id, class_id, domain_id)):
+            explicit[scope][setting] = text
+        effective = {setting: self._effective(setting, explicit) for setting in _ACCOUNT_SETTINGS}
+        services: Any = effective["services"]
+        quota: Any = effective["totalMessageSize"]
+        return Account(
+            account_id,
+            domain_id,
+            shard,
+            name,
+            domain,
+            join_address(name, domain),
+            bool(enabled and domain_enabled),
+            services & self._domain_config(domain_id).services,
+            class_id,
+            (quota if quota is not None else self.settings.peek("processing").defaultAccountQuota) * 1024,
+            effective["totalMessageCount"] or 0,
+            effective["mboxCount"] or 0,
+            effective["imapConnectionCount"],
+            effective["pop3ConnectionCount"],
+            full_name,
+            version,
+        )
+
+    def _effective(self, name: str, explicit: dict[str, dict[str, str]]) -> Any:
+        """Value by DOM-09; None for a quota that nobody set, so that the server's default quota applies."""
+        setting = ACCOUNT.setting(name)
+        for scope in ("account", "class", "domain"):
+            text = explicit[scope].get(name)
+            if text is not None:
+                return setting.parse(text)
+        text = self.settings.account_defaults().get(name)
+        if text is not None:
+            return setting.parse(text)
+        return None if name == "totalMessageSize" else setting.default
+
+    def account_by_login(self, login: str, default_domain: str = "") -> Account | None:
+        """The account a login name means: its address, an alias or a domain alias (POP-03, unless switched off).
+
+        A bare name is completed with `default_domain`, else the server's primary (or only) domain. Never a
+        subaddress, a catch-all or a temporary alias. Disabled accounts are returned too: the caller decides.
+        """
+        self.database.poll()
+        key = (login, default_domain)
+        account_id = self._logins.get(key)
+        if account_id is None:
+            with self.database.lock:
+                account_id = self._find_login(login, default_domain)
+                if account_id is None:
+                    return None
+                self._logins.put(key, account_id)
+        return self._account(account_id)
+
+    def _find_login(self, login: str, default_domain: str) -> int | None:
+        text = login.strip()
+        parts = split_address(text)
+        if parts is None:
+            if not text or "@" in text:
+                return None
+            parts = (text, default_domain or self._bare_domain())
+        entry = self._domain_entry(parts[1])
+        if entry is None:
+            return None
+        name = self._name(entry[0], local_key(parts[0]))
+        if name is None or name.kind != "account" or name.expires:
+            return None
+        if not (name.main and entry[1]) and not self.settings.peek("server").allowAliasLogins:
+            return None
+        return name.object_id
+
+    def _bare_domain(self) -> str:
+        """The domain of bare user names: the primary one, else the oldest."""
+        primary: str = self.settings.peek("server").primaryDomain
+        if primary:
+            return primary
+        row = self.database.query_row("SELECT name FROM domain ORDER BY id LIMIT 1")
+        return row[0] if row else ""
+
+    def account_by_address(self, address: str) -> Account | None:
+        """The account an address or alias names exactly (no subaddress, no catch-all)."""
+        self.database.poll()
+        parts = split_address(address)
+        if parts is None:
+            return None
+        entry = self._domain_entry(parts[1])
+        if entry is None:
+            return None
+        name = self._name(entry[0], local_key(parts[0]))
+        if name is None or name.kind != "account" or _expired(name):
+            return None
+        return self._account(name.object_id)
+
+    def _name(self, domain_id: int, local: str) -> Name | None:
+        key = (domain_id, local)
+        found = self._names.get(key)
+        if found is not None:
+            return found
+        if key in self._unknown_names:
+            return None
+        with self.database.lock:
+            row = self.database.query_row(
+                "SELECT kind, object_id, main, expires FROM address WHERE domain_id = ? AND local = ?", key
+            )
+            if row is None:
+                self._unknown_names.put(key, None)
+                return None
+            found = Name(row[0], row[1], bool(row[2]), row[3])
+            self._names.put(key, found)
+            return found
+
+    def accounts(self, domain_id: int = 0) -> Iterator[Account]:
+        """All accounts (of a domain), by id, read in pages; no read stays open between them."""
+        last = 0
+        while True:
+            where = " AND a.domain_id = ?" if domain_id else ""
+            values = (last, domain_id, PAGE) if domain_id else (last, PAGE)
+            rows = self.database.query(f"{_ACCOUNT_SQL} WHERE a.id > ?{where} ORDER BY a.id LIMIT ?", values)
+            for row in rows:
+                yield self._as_account(row)
+            if len(rows) < PAGE:
+                return
+            last = rows[-1][0]
+
+    def account_count(self, domain_id: int = 0) -> int:
+        """Number of accounts on the server or in a domain."""
+        sql = "SELECT count(*) FROM account" + (" WHERE domain_id = ?" if domain_id else "")
+        return int(self.database.query(sql, (domain_id,) if domain_id else ())[0][0])
+
+    def account_aliases(self, account_id: int) -> list[str]:
+        """Alias names (local parts) of an account, temporary ones included while they live."""
+        rows = self.database.query(
+            "SELECT name, expires FROM address WHERE object_id = ? AND main = 0 ORDER BY name", (account_id,)
+        )
+        now = int(time.time())
+        return [name for name, expires in rows if not expires or expires > now]
+
+    def account_settings(self, account_id: int) -> dict[str, Inherited]:
+        """Every limit, quota and restriction with its origin (DOM-09). Raises NotFoundError."""
+        account = self.account(account_id)
+        if account is None:
+            raise NotFoundError(f"account {account_id} does not exist")
+        chain = [("account", account_id), ("class", account.class_id), ("domain", account.domain_id)]
+        return self.settings.account_values([link for link in chain if link[1]])
+
+    def account_setting(self, account_id: int, name: str) -> Value:
+        """One effective value."""
+        return self.account_settings(account_id)[ACCOUNT.setting(name).name].value
+
+    def credentials(self, account_id: int) -> Credentials | None:
+        """Secrets of an account; read from the database each time, never cached."""
+        row = self.database.query_row(
+            "SELECT password, scram, recoverable, must_change, password_changed FROM account WHERE id = ?",
+            (account_id,),
+        )
+        return None if row is None else Credentials(row[0], row[1], row[2], bool(row[3]), row[4])
+
+    def last_logins(self, account_id: int) -> list[Login]:
+        """Registry information: the last login by each service, at most a minute old."""
+        rows = self.database.query("SELECT service, time, peer FROM login WHERE account_id = ? ORDER BY service", (account_id,))
+        return [Login(*row) for row in rows]
+
+    # -- classes, groups, lists, folder recipients ----------------------------------------------------------
+
+    def account_classes(self, domain_id: int) -> list[AccountClass]:
+        """Classes of a domain by name."""
+        rows = self.database.query("SELECT id, domain_id, name FROM account_class WHERE domain_id = ? ORDER BY name", (domain_id,))
+        return [AccountClass(*row) for row in rows]
+
+    def recipient(self, object_id: int) -> Recipient | None:
+        """A group, mailing list or folder recipient by its id."""
+        self.database.poll()
+        return self._recipient(object_id)
+
+    def _recipient(self, object_id: int) -> Recipient | None:
+        found = self._recipients.get(object_id)
+        if found is not None:
+            return found
+        with self.database.lock:
+            row = self.database.query_row(
+                "SELECT r.id, r.kind, r.domain_id, r.name, d.name, r.enabled AND d.enabled, r.attributes "
+                "FROM recipient r JOIN domain d ON d.id = r.domain_id WHERE r.id = ?",
+                (object_id,),
+            )
+            if row is None:
+                return None
+            found = _as_recipient(row)
+            self._recipients.put(object_id, found)
+            return found
+
+    def recipients(self, domain_id: int, kind: RecipientKind) -> list[Recipient]:
+        """Groups, lists or folder recipients of a domain by name."""
+        rows = self.database.query(
+            "SELECT r.id, r.kind, r.domain_id, r.name, d.name, r.enabled AND d.enabled, r.attributes "
+            "FROM recipient r JOIN domain d ON d.id = r.domain_id WHERE r.domain_id = ? AND r.kind = ? ORDER BY r.name",
+            (domain_id, kind.value),
+        )
+        return [_as_recipient(row) for row in rows]
+
+    def members(self, object_id: int) -> Iterator[str]:
+        """Direct members of a group or list, by address, read in pages."""
+        last = ""
+        while True:
+            rows = self.database.query(
+                "SELECT address FROM member WHERE recipient_id = ? AND address > ? ORDER BY address LIMIT ?",
+                (object_id, last, PAGE),
+            )
+            for row in rows:
+                yield row[0]
+            if len(rows) < PAGE:
+                return
+            last = rows[-1][0]
+
+    # -- invalidation ---------------------------------------------------------------------------------------
+
+    def _changed(self, changes: Sequence[Change] | None) -> None:
+        if changes is None:
+            self._forget_accounts()
+            self._forget_names()
+            return
+        for change in changes:
+            if change.kind == "account":
+                self._accounts.pop(change.object_id, None)
+                if change.verb in _NAME_VERBS:
+                    self._forget_names()
+            elif change.kind in ("setting", "accountClass"):
+                self._forget_accounts()
+                self._found.clear()
+                self._logins.clear()
+            elif change.kind in ("domain", "domainAlias"):
+                self._forget_accounts()
+                self._forget_names()
+            elif change.kind == "recipient":
+                self._recipients.pop(change.object_id, None)
+                if change.verb in _NAME_VERBS:
+                    self._forget_names()
+
+    def _forget_accounts(self) -> None:
+        self._accounts.clear()
+        self._recipients.clear()
+        self._domains.clear()
+        self._domain_settings.clear()
+
+    def _forget_names(self) -> None:
+        self._names.clear()
+        self._unknown_names.clear()
+        self._domain_names.clear()
+        self._unknown_domains.clear()
+        self._logins.clear()
+        self._found.clear()
+
+
+_NAME_VERBS = frozenset({"create", "import", "delete", "rename", "add alias", "remove alias"})
+
+
+def _expired(name: Name) -> bool:
+    return bool(name.expires) and name.expires <= time.time()
+
+
+def _as_domain(row: Sequence[Any]) -> Domain:
+    return Domain(row[0], row[1], row[2], bool(row[3]), row[4], row[5])
+
+
+def _as_recipient(row: Sequence[Any]) -> Recipient:
+    object_id, kind, domain_id, name, domain, enabled, attributes = row
+    address = join_address(name, domain)
+    return Recipient(object_id, _KINDS[kind], domain_id, name, address, bool(enabled), json.loads(attributes))

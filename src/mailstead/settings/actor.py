@@ -1,0 +1,63 @@
+"""Who does something, and what it may do.
+
+Invariants:
+- Every verb of settings and directory takes an actor and checks it before it changes anything.
+- An actor's rights are computed when it logs in; a changed right raises the administrator's `auth_version`, and a
+  face builds the actor anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mailstead.settings.permissions import SERVER_FORM
+
+
+class PermissionDeniedError(Exception):
+    """The actor lacks a permission; the text names it."""
+
+
+PermissionDenied = PermissionDeniedError
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Name for the history, and effective permissions on the server and on single domains (by domain id).
+
+    `denied` holds explicit refusals on single domains; they beat a server permission that covers every domain.
+    `account_id` is set when an account acts for itself (its own password).
+    """
+
+    name: str
+    everything: bool = False
+    server: frozenset[str] = frozenset()
+    domains: Mapping[int, frozenset[str]] = field(default_factory=dict)
+    denied: Mapping[int, frozenset[str]] = field(default_factory=dict)
+    account_id: int = 0
+
+    @classmethod
+    def system(cls, name: str = "system") -> Actor:
+        """The server itself, and commands of the operator on this machine: every right."""
+        return cls(name, everything=True)
+
+    @classmethod
+    def user(cls, account_id: int, address: str) -> Actor:
+        """An account acting for itself: no administrative right at all."""
+        return cls(address, account_id=account_id)
+
+    def may(self, permission: str, domain_id: int = 0) -> bool:
+        """True when the actor holds a server permission (`domain_id` 0) or a domain permission on that domain."""
+        if self.everything:
+            return True
+        if domain_id == 0:
+            return permission in self.server
+        if permission in self.denied.get(domain_id, ()):
+            return False
+        return permission in self.domains.get(domain_id, ()) or SERVER_FORM.get(permission) in self.server
+
+    def require(self, permission: str, domain_id: int = 0) -> None:
+        """Raise PermissionDeniedError unless `may`."""
+        if not self.may(permission, domain_id):
+            where = " on this domain" if domain_id else ""
+            raise PermissionDeniedError(f"{self.name} lacks the permission {permission}{where}")

@@ -1,0 +1,258 @@
+"""What a setting is: one declaration from which validation, storage, CLI, forms and the manual are made.
+
+Invariants:
+- `parse` accepts what `render` gives and refuses everything outside the declared range with a sentence that names
+  the setting, the value and what is allowed.
+- Names are spelled as the CLI shows them and unique, without regard to case, within a context.
+- Parsed values are immutable: int, bool, str, frozenset of str, tuple of str.
+"""
+
+from __future__ import annotations
+
+import enum
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mailstead.settings.database import SECRET_FIELDS
+
+Value = int | bool | str | frozenset[str] | tuple[str, ...]
+
+_TRUE = frozenset({"yes", "true", "on", "1"})
+_FALSE = frozenset({"no", "false", "off", "0"})
+_LIST_SPLIT = re.compile(r"[\s,]+")
+MAX_VALUE_LENGTH = 8192
+"""CFG-01: longest value, in characters."""
+
+
+class InvalidValueError(ValueError):
+    """A value outside what the declaration allows, or a name that is not declared; the text is fit for the user."""
+
+
+InvalidValue = InvalidValueError
+
+
+class Kind(enum.Enum):
+    """Type of a setting's value."""
+
+    BOOL = "yes/no"
+    INT = "number"
+    TEXT = "text"
+    SECRET = "secret"
+    CHOICE = "choice"
+    CHOICE_SET = "choice set"
+    LIST = "list of words"
+    ADDRESS = "IP address or empty"
+
+
+class Reload(enum.Enum):
+    """When a change takes effect."""
+
+    LIVE = "at once"
+    NEW_SESSIONS = "for new connections"
+    RESTART = "after a restart"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting. `minimum`/`maximum` bound an INT, or the length of a TEXT; `choices` are the allowed words."""
+
+    name: str
+    kind: Kind
+    default: Value
+    help: str
+    unit: str = ""
+    minimum: int = 0
+    maximum: int = 4_294_967_295
+    choices: tuple[str, ...] = ()
+    inherits: bool = False
+    since: str = "0.1"
+    reload: Reload = Reload.LIVE
+
+    @property
+    def secret(self) -> bool:
+        """True when the value must not be shown or written to the history."""
+        return self.kind is Kind.SECRET or self.name in SECRET_FIELDS
+
+    def parse(self, text: str) -> Value:
+        """The typed value of what a user wrote. Raises InvalidValueError."""
+        if len(text) > MAX_VALUE_LENGTH:
+            raise InvalidValueError(f"{self.name}: a value has at most {MAX_VALUE_LENGTH} characters")
+        if any(character in text for character in "\x00\r\n") and self.kind is not Kind.TEXT:
+            raise InvalidValueError(f"{self.name}: line breaks and NUL are not allowed")
+        match self.kind:
+            case Kind.BOOL:
+                return self._parse_bool(text)
+            case Kind.INT:
+                return self._parse_int(text)
+            case Kind.CHOICE:
+                return self._word(text.strip())
+            case Kind.CHOICE_SET:
+                return self._parse_set(text)
+            case Kind.LIST:
+                return tuple(word for word in _LIST_SPLIT.split(_unwrap(text)) if word)
+            case Kind.ADDRESS:
+                return self._parse_address(text.strip())
+            case _:
+                return self._parse_text(text)
+
+    def render(self, value: Value) -> str:
+        """The text form that is stored and shown; `parse` gives the value back."""
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        if isinstance(value, frozenset):
+            return "(" + " ".join(word for word in self.choices if word in value) + ")"
+        if isinstance(value, tuple):
+            return "(" + " ".join(value) + ")"
+        return str(value)
+
+    def allowed(self) -> str:
+        """What is allowed, for messages and the manual."""
+        if self.kind is Kind.INT:
+            unit = f" {self.unit}" if self.unit else ""
+            return f"a number from {self.minimum} to {self.maximum}{unit}"
+        if self.choices:
+            return ("any of " if self.kind is Kind.CHOICE_SET else "one of ") + ", ".join(self.choices)
+        return str(self.kind.value)
+
+    def _refuse(self, text: str) -> InvalidValueError:
+        shown = "the value" if self.secret else repr(text[:80])
+        return InvalidValueError(f"{self.name}: {shown} is not allowed; expected {self.allowed()}")
+
+    def _parse_bool(self, text: str) -> bool:
+        word = text.strip().lower()
+        if word in _TRUE:
+            return True
+        if word in _FALSE:
+            return False
+        raise self._refuse(text)
+
+    def _parse_int(self, text: str) -> int:
+        word = text.strip()
+        if not (word.isascii() and word.isdigit() and len(word) <= 20):
+            raise self._refuse(text)
+        number = int(word)
+        if not self.minimum <= number <= self.maximum:
+            raise self._refuse(text)
+        return number
+
+    def _word(self, word: str) -> str:
+        lowered = word.lower()
+        for choice in self.choices:
+            if choice.lower() == lowered:
+                return choice
+        raise self._refuse(word)
+
+    def _parse_set(self, text: str) -> frozenset[str]:
+        words = [word for word in _LIST_SPLIT.split(_unwrap(text)) if word]
+        if len(words) == 1 and words[0].lower() == "all" and "all" not in self.choices:
+            return frozenset(self.choices)
+        if len(words) == 1 and words[0].lower() == "none" and "none" not in self.choices:
+            return frozenset()
+        return frozenset(self._word(word) for word in words)
+
+    def _parse_address(self, text: str) -> str:
+        if not text:
+            return ""
+        try:
+            return str(ipaddress.ip_address(text.strip("[]")))
+        except ValueError as error:
+            raise self._refuse(text) from error
+
+    def _parse_text(self, text: str) -> str:
+        if "\x00" in text:
+            raise InvalidValueError(f"{self.name}: NUL is not allowed")
+        if not self.minimum <= len(text) <= self.maximum:
+            raise InvalidValueError(f"{self.name}: expected {self.minimum} to {self.maximum} characters")
+        return text
+
+
+def _unwrap(text: str) -> str:
+    stripped = text.strip()
+    if stripped.startswith("(") and stripped.endswith(")"):
+        return stripped[1:-1]
+    return stripped
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The settings of one CLI context, e.g. `imap`; `permission` is the server permission that changing them needs."""
+
+    name: str
+    settings: tuple[Setting, ...]
+    permission: str
+    help: str = ""
+    by_name: Mapping[str, Setting] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        names = {setting.name.lower(): setting for setting in self.settings}
+        if len(names) != len(self.settings):
+            raise ValueError(f"context {self.name} declares a name twice")
+        object.__setattr__(self, "by_name", names)
+
+    def setting(self, name: str) -> Setting:
+        """The declaration of a name in any case. Raises InvalidValueError for an unknown one."""
+        found = self.by_name.get(name.lower())
+        if found is None:
+            raise InvalidValueError(f"{self.name} has no setting {name!r}")
+        return found
+
+    def defaults(self) -> dict[str, Value]:
+        """Default value of every setting, by its name."""
+        return {setting.name: setting.default for setting in self.settings}
+
+
+class Snapshot:
+    """Frozen values of one context; attributes are spelled as in the CLI (`snapshot.maxErrors`)."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self.__dict__.update(values)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"{type(self).__name__} has no setting {name!r}")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError("a snapshot of settings is frozen; use Settings.set")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Snapshot) and self.__dict__ == other.__dict__
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(sorted(self.__dict__))})"
+
+
+# Short constructors: the tables of declarations stay one line per setting.
+
+
+def boolean(name: str, default: bool, help: str, **more: Any) -> Setting:
+    """A yes/no setting."""
+    return Setting(name, Kind.BOOL, default, help, **more)
+
+
+def integer(name: str, default: int, minimum: int, maximum: int, help: str, unit: str = "", **more: Any) -> Setting:
+    """A whole number in a range."""
+    return Setting(name, Kind.INT, default, help, unit=unit, minimum=minimum, maximum=maximum, **more)
+
+
+def text(name: str, default: str, help: str, *, longest: int = 1024, **more: Any) -> Setting:
+    """Free text of at most `longest` characters."""
+    return Setting(name, Kind.TEXT, default, help, maximum=longest, **more)
+
+
+def choice(name: str, default: str, choices: Iterable[str], help: str, **more: Any) -> Setting:
+    """One word of several."""
+    return Setting(name, Kind.CHOICE, default, help, choices=tuple(choices), **more)
+
+
+def choice_set(name: str, default: Iterable[str], choices: Iterable[str], help: str, **more: Any) -> Setting:
+    """Any of several words; the words `all` and `none` are understood."""
+    return Setting(name, Kind.CHOICE_SET, frozenset(default), help, choices=tuple(choices), **more)
+
+
+def words(name: str, default: Iterable[str], help: str, **more: Any) -> Setting:
+    """A list of words."""
+    return Setting(name, Kind.LIST, tuple(default), help, **more)

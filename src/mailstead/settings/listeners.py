@@ -1,0 +1,360 @@
+"""Listeners and access rules as rows: checks, changes, and a cache by service.
+
+Invariants:
+- No two listeners share address and port, whatever their service; wildcard and single address of one family clash
+  only when the operator binds them, so that is left to the binding.
+- fe80::/64 and IPv4-mapped addresses are refused (LIS-02).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+
+from mailstead.settings.access import AccessRule, AccessRules
+from mailstead.settings.actor import Actor
+from mailstead.settings.database import SystemDatabase, Transaction
+from mailstead.settings.declaration import InvalidValueError, Snapshot
+from mailstead.settings.declarations import ACCESS_LIMITS, LISTENER, LISTENING_SERVICES, SERVICE_CONTEXTS
+from mailstead.settings.ip_set import IpSet, split_host_port
+
+HTTP_SERVICES = frozenset({"webmail", "webadmin"})
+_HTTP_DEFAULTS = {"maxConnections": 1000, "maxIntervalConnections": 1200, "peerMaxConnections": 100}
+
+FACTORY_LISTENERS: Mapping[str, tuple[tuple[int, Mapping[str, str]], ...]] = {
+    "smtpIncoming": (
+        (25, {}),
+        (587, {"submission": "yes"}),
+        (465, {"submission": "yes", "sslEnable": "yes"}),
+    ),
+    "imap": ((143, {}), (993, {"sslEnable": "yes"})),
+    "pop3": ((110, {}), (995, {"sslEnable": "yes"})),
+}
+"""Ports (LIS-01) a new server listens on, for both wildcard addresses."""
+
+
+class ListenerSettings(Snapshot):
+    """One listener: `id`, `service`, `host`, `port` and the attributes of the listener context."""
+
+    id: int
+    service: str
+    host: str
+    port: int
+
+    @property
+    def address(self) -> str:
+        """`host:port`, IPv6 in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def known_service(name: str) -> str:
+    """Spelling of a service with listeners. Raises InvalidValueError."""
+    for service in LISTENING_SERVICES:
+        if service.lower() == name.lower():
+            return service
+    raise InvalidValueError(f"the service {name[:64]!r} has no listeners")
+
+
+def _defaults(service: str) -> dict[str, object]:
+    values: dict[str, object] = dict(LISTENER.defaults())
+    if service == "imap":
+        values["idleTimeout"] = 1800
+    if service in HTTP_SERVICES:
+        values.update(_HTTP_DEFAULTS)
+    return values
+
+
+def _require(author: Actor | str, service: str) -> str:
+    if isinstance(author, str):
+        return author
+    context = SERVICE_CONTEXTS.get(service)
+    author.require(context.permission if context else "manageServerConfig")
+    return author.name
+
+
+def _canonical(attributes: Mapping[str, str], *, rule: bool) -> dict[str, str]:
+    context = ACCESS_LIMITS if rule else LISTENER
+    result = {}
+    for name, text in attributes.items():
+        setting = context.setting(name)
+        result[setting.name] = setting.render(setting.parse(text))
+    return result
+
+
+class Listeners:
+    """Rows of `listener` and `access_rule` with a cache; `forget` after a change."""
+
+    def __init__(self, database: SystemDatabase) -> None:
+        self._database = database
+        self._listeners: dict[str, list[ListenerSettings]] = {}
+        self._rules: dict[tuple[str, int], AccessRules] = {}
+
+    def forget(self) -> None:
+        """Drop the cache."""
+        self._listeners.clear()
+        self._rules.clear()
+
+    def of_service(self, service: str) -> list[ListenerSettings]:
+        """Listeners of a service in the order they were added."""
+        service = known_service(service)
+        with self._database.lock:
+            found = self._listeners.get(service)
+            if found is None:
+                rows = self._database.query(
+                    "SELECT id, host, port, attributes FROM listener WHERE service = ? ORDER BY id", (service,)
+                )
+                found = self._listeners[service] = [_listener(service, *row) for row in rows]
+            return list(found)
+
+    def by_id(self, service: str, listener_id: int) -> ListenerSettings:
+        """One listener. Raises InvalidValueError when it is gone."""
+        for listener in self.of_service(service):
+            if listener.id == listener_id:
+                return listener
+        raise InvalidValueError(f"listener {listener_id} of {service} does not exist")
+
+    def rules(self, service: str, listener_id: int) -> AccessRules:
+        """Rules of a listener (id) or of the service (0)."""
+        service = known_service(service)
+        key = (service, listener_id)
+        found = self._rules.get(key)
+        if found is not None:
+            return found
+        with self._database.lock:
+            rows = self._database.query(
+                "SELECT id, action, ip_set, enable, priority, attributes FROM access_rule WHERE service = ? AND listener_id = ?",
+                key,
+            )
+            found = self._rules[key] = AccessRules(_rule(service, listener_id, row) for row in rows)
+            return found
+
+    # -- changes: each returns the operation for a transaction ------------------------------------------------
+
+    def adder(self, service: str, address: str, attributes: Mapping[str, str], author: Actor | str) -> Callable[[Transaction], int]:
+        """Add a listener."""
+        service = known_service(service)
+        who = _require(author, service)
+        host, port = _checked_address(address)
+        stored = _canonical(attributes, rule=False)
+
+        def operation(transaction: Transaction) -> int:
+            _refuse_duplicate(transaction, host, port, 0)
+            row = transaction.row(
+                "INSERT INTO listener (service, host, port, attributes) VALUES (?, ?, ?, ?) RETURNING id",
+                (service, host, port, json.dumps(stored)),
+            )
+            assert row is not None
+            transaction.record(who, "listener", row[0], "add", None, {"service": service, "address": address, **stored})
+            return int(row[0])
+
+        return operation
+
+    def updater(
+        self, service: str, address: str, attributes: Mapping[str, str], author: Actor | str
+    ) -> Callable[[Transaction], int]:
+        """Change a listener; the attribute `address` moves it."""
+        service = known_service(service)
+        who = _require(author, service)
+        host, port = _checked_address(address)
+        moved = next((text for name, text in attributes.items() if name.lower() == "address"), None)
+        target = (host, port) if moved is None else _checked_address(moved)
+        stored = _canonical({n: t for n, t in attributes.items() if n.lower() != "address"}, rule=False)
+
+        def operation(transaction: Transaction) -> int:
+            listener_id, old = _find(transaction, service, host, port)
+            _refuse_duplicate(transaction, *target, listener_id)
+            transaction.execute(
+                "UPDATE listener SET host = ?, port = ?, attributes = ? WHERE id = ?",
+                (*target, json.dumps({**old, **stored}), listener_id),
+            )
+            transaction.record(who, "listener", listener_id, "update", old, {"address": moved or address, **stored})
+            return listener_id
+
+        return operation
+
+    def remover(self, service: str, address: str, author: Actor | str) -> Callable[[Transaction], None]:
+        """Remove a listener and its rules."""
+        service = known_service(service)
+        who = _require(author, service)
+        host, port = _checked_address(address)
+
+        def operation(transaction: Transaction) -> None:
+            listener_id, old = _find(transaction, service, host, port)
+            transaction.execute("DELETE FROM listener WHERE id = ?", (listener_id,))
+            transaction.execute("DELETE FROM access_rule WHERE listener_id = ?", (listener_id,))
+            transaction.record(who, "listener", listener_id, "remove", {"address": address, **old})
+
+        return operation
+
+    def rule_adder(
+        self,
+        service: str,
+        action: str,
+        ip_set: str,
+        attributes: Mapping[str, str],
+        author: Actor | str,
+        listener_id: int,
+    ) -> Callable[[Transaction], None]:
+        """Add an access rule."""
+        service, action, addresses = known_service(service), _action(action), str(IpSet.parse(ip_set))
+        who = _require(author, service)
+        enable, priority, limits = _rule_attributes(action, attributes)
+
+        def operation(transaction: Transaction) -> None:
+            if listener_id and not transaction.row("SELECT 1 FROM listener WHERE id = ?", (listener_id,)):
+                raise InvalidValueError(f"listener {listener_id} does not exist")
+            key = (service, listener_id, action, addresses)
+            if _rule_row(transaction, key) is not None:
+                raise InvalidValueError(f"the {action} rule {addresses} already exists")
+            row = transaction.row(
+                "INSERT INTO access_rule (service, listener_id, action, ip_set, enable, priority, attributes) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id",
+                # A rule is off until it is enabled, as LIS-04 has it.
+                (*key, int(bool(enable)), priority or 500, json.dumps(limits)),
+            )
+            assert row is not None
+            transaction.record(who, "accessRule", row[0], "add", None, {"rule": key, **dict(attributes)})
+
+        return operation
+
+    def rule_updater(
+        self,
+        service: str,
+        action: str,
+        ip_set: str,
+        attributes: Mapping[str, str],
+        author: Actor | str,
+        listener_id: int,
+    ) -> Callable[[Transaction], None]:
+        """Change an access rule."""
+        service, action, addresses = known_service(service), _action(action), str(IpSet.parse(ip_set))
+        who = _require(author, service)
+        enable, priority, limits = _rule_attributes(action, attributes)
+
+        def operation(transaction: Transaction) -> None:
+            row = _rule_row(transaction, (service, listener_id, action, addresses))
+            if row is None:
+                raise InvalidValueError(f"the {action} rule {addresses} does not exist")
+            rule_id, old_enable, old_priority, old_limits = row
+            transaction.execute(
+                "UPDATE access_rule SET enable = ?, priority = ?, attributes = ? WHERE id = ?",
+                (
+                    old_enable if enable is None else int(enable),
+                    priority or old_priority,
+                    json.dumps({**json.loads(old_limits), **limits}),
+                    rule_id,
+                ),
+            )
+            transaction.record(who, "accessRule", rule_id, "update", None, dict(attributes))
+
+        return operation
+
+    def rule_remover(
+        self, service: str, action: str, ip_set: str, author: Actor | str, listener_id: int
+    ) -> Callable[[Transaction], None]:
+        """Remove an access rule."""
+        service, action, addresses = known_service(service), _action(action), str(IpSet.parse(ip_set))
+        who = _require(author, service)
+
+        def operation(transaction: Transaction) -> None:
+            key = (service, listener_id, action, addresses)
+            row = _rule_row(transaction, key)
+            if row is None:
+                raise InvalidValueError(f"the {action} rule {addresses} does not exist")
+            transaction.execute("DELETE FROM access_rule WHERE id = ?", (row[0],))
+            transaction.record(who, "accessRule", row[0], "remove", {"rule": key})
+
+        return operation
+
+
+def factory_listeners(transaction: Transaction, author: str) -> None:
+    """Add the listeners of a new server: every factory port on 0.0.0.0 and [::]."""
+    for service, ports in FACTORY_LISTENERS.items():
+        for port, attributes in ports:
+            for host in ("0.0.0.0", "::"):
+                row = transaction.row(
+                    "INSERT INTO listener (service, host, port, attributes) VALUES (?, ?, ?, ?) RETURNING id",
+                    (service, host, port, json.dumps(_canonical(attributes, rule=False))),
+                )
+                assert row is not None
+                transaction.record(author, "listener", row[0], "add", None, {"service": service, "port": port})
+
+
+def _listener(service: str, listener_id: int, host: str, port: int, attributes: str) -> ListenerSettings:
+    values = _defaults(service)
+    for name, text in json.loads(attributes).items():
+        setting = LISTENER.by_name.get(name.lower())
+        if setting is None:
+            continue  # Written by another release.
+        values[setting.name] = setting.parse(text)
+    return ListenerSettings({**values, "id": listener_id, "service": service, "host": host, "port": port})
+
+
+def _rule(service: str, listener_id: int, row: tuple[int, str, str, int, int, str]) -> AccessRule:
+    rule_id, action, ip_set, enable, priority, attributes = row
+    limits: dict[str, object] = dict(ACCESS_LIMITS.defaults())
+    for name, text in json.loads(attributes).items():
+        limits[name] = ACCESS_LIMITS.setting(name).parse(text)
+    return AccessRule(
+        rule_id,
+        service,
+        listener_id,
+        action == "allow",
+        IpSet.parse(ip_set),
+        bool(enable),
+        priority,
+        Snapshot(limits),
+    )
+
+
+def _checked_address(address: str) -> tuple[str, int]:
+    host, port = split_host_port(address)
+    if not 0 < port <= 65_535:
+        raise InvalidValueError(f"address: the port must be 1 to 65535, not {port}")
+    return host, port
+
+
+def _find(transaction: Transaction, service: str, host: str, port: int) -> tuple[int, dict[str, str]]:
+    row = transaction.row("SELECT id, attributes FROM listener WHERE service = ? AND host = ? AND port = ?", (service, host, port))
+    if row is None:
+        raise InvalidValueError(f"{service} has no listener on {host} port {port}")
+    return int(row[0]), json.loads(row[1])
+
+
+def _refuse_duplicate(transaction: Transaction, host: str, port: int, own_id: int) -> None:
+    row = transaction.row("SELECT id, service FROM listener WHERE host = ? AND port = ?", (host, port))
+    if row is not None and row[0] != own_id:
+        raise InvalidValueError(f"address: {host} port {port} is already a listener of {row[1]}")
+
+
+def _rule_row(transaction: Transaction, key: tuple[str, int, str, str]) -> tuple[int, int, int, str] | None:
+    row = transaction.row(
+        "SELECT id, enable, priority, attributes FROM access_rule "
+        "WHERE service = ? AND listener_id = ? AND action = ? AND ip_set = ?",
+        key,
+    )
+    return None if row is None else (row[0], row[1], row[2], row[3])
+
+
+def _action(word: str) -> str:
+    if word.lower() not in ("allow", "deny"):
+        raise InvalidValueError(f"a rule is allow or deny, not {word[:20]!r}")
+    return word.lower()
+
+
+def _rule_attributes(action: str, attributes: Mapping[str, str]) -> tuple[bool | None, int | None, dict[str, str]]:
+    enable: bool | None = None
+    priority: int | None = None
+    limits: dict[str, str] = {}
+    for name, text in attributes.items():
+        if name.lower() == "enable":
+            enable = bool(LISTENER.setting("enable").parse(text))
+        elif name.lower() == "priority":
+            if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= 1000):
+                raise InvalidValueError(f"priority: {text[:20]!r} is not allowed; expected a number from 1 to 1000")
+            priority = int(text)
+        else:
+            limits[name] = text
+    if limits and action == "deny":
+        raise InvalidValueError("a deny rule has no limits")
+    return enable, priority, _canonical(limits, rule=True)

@@ -1,0 +1,95 @@
+"""The tables of `index/system.db`, as numbered migrations.
+
+Invariants:
+- A migration that has been released never changes; a new need is a new number.
+- Numbers rise by one; each migration runs in one transaction together with its row in `migration`.
+- The SQL is portable: no rowid tricks, no SQLite functions, integers for booleans and microseconds for times.
+
+Settings and directory share this one database, because a change of either must be atomic with its history row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+APPLICATION_ID = 0x4D535401
+"""Written into the database header, so that a foreign SQLite file is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step of the schema: `number` rises by one, `statements` run in one transaction."""
+
+    number: int
+    name: str
+    statements: tuple[str, ...]
+
+
+_BASE = (
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    # Author, object and verb of every change; old and new are JSON without secrets.
+    """CREATE TABLE history (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT, time INTEGER NOT NULL, author TEXT NOT NULL,
+        kind TEXT NOT NULL, object_id INTEGER NOT NULL, verb TEXT NOT NULL, old TEXT, new TEXT)""",
+    "CREATE INDEX history_object ON history (kind, object_id)",
+    """CREATE TABLE setting (
+        scope TEXT NOT NULL, scope_id INTEGER NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL,
+        PRIMARY KEY (scope, scope_id, name))""",
+    """CREATE TABLE listener (
+        id INTEGER PRIMARY KEY, service TEXT NOT NULL, host TEXT NOT NULL, port INTEGER NOT NULL,
+        attributes TEXT NOT NULL, UNIQUE (host, port))""",
+    # listener_id 0 is the service's own set.
+    """CREATE TABLE access_rule (
+        id INTEGER PRIMARY KEY, service TEXT NOT NULL, listener_id INTEGER NOT NULL, action TEXT NOT NULL,
+        ip_set TEXT NOT NULL, enable INTEGER NOT NULL, priority INTEGER NOT NULL, attributes TEXT NOT NULL,
+        UNIQUE (service, listener_id, action, ip_set))""",
+    "CREATE TABLE shard (number INTEGER PRIMARY KEY, accounts INTEGER NOT NULL)",
+    """CREATE TABLE domain (
+        id INTEGER PRIMARY KEY, name TEXT NOT NULL, enabled INTEGER NOT NULL, version INTEGER NOT NULL,
+        created INTEGER NOT NULL)""",
+    # Every name a domain answers to, as A-labels: its own (main = 1) and its aliases.
+    """CREATE TABLE domain_name (
+        key TEXT PRIMARY KEY, name TEXT NOT NULL, domain_id INTEGER NOT NULL, main INTEGER NOT NULL)""",
+    "CREATE INDEX domain_name_domain ON domain_name (domain_id)",
+    """CREATE TABLE account_class (
+        id INTEGER PRIMARY KEY, domain_id INTEGER NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL,
+        UNIQUE (domain_id, name))""",
+    """CREATE TABLE account (
+        id INTEGER PRIMARY KEY, domain_id INTEGER NOT NULL, name TEXT NOT NULL, shard INTEGER NOT NULL,
+        class_id INTEGER NOT NULL, enabled INTEGER NOT NULL, full_name TEXT NOT NULL, password TEXT NOT NULL,
+        scram TEXT NOT NULL, recoverable TEXT NOT NULL, must_change INTEGER NOT NULL,
+        password_changed INTEGER NOT NULL, auth_version INTEGER NOT NULL, created INTEGER NOT NULL)""",
+    "CREATE INDEX account_domain ON account (domain_id, name)",
+    "CREATE INDEX account_by_class ON account (class_id)",
+    # Every local name of a domain; the primary key keeps accounts, aliases, groups, lists and folder recipients apart.
+    """CREATE TABLE address (
+        domain_id INTEGER NOT NULL, local TEXT NOT NULL, name TEXT NOT NULL, kind TEXT NOT NULL,
+        object_id INTEGER NOT NULL, main INTEGER NOT NULL, expires INTEGER NOT NULL, PRIMARY KEY (domain_id, local))""",
+    "CREATE INDEX address_object ON address (object_id)",
+    """CREATE TABLE password_history (
+        account_id INTEGER NOT NULL, time INTEGER NOT NULL, password TEXT NOT NULL, PRIMARY KEY (account_id, time))""",
+    """CREATE TABLE login (
+        account_id INTEGER NOT NULL, service TEXT NOT NULL, time INTEGER NOT NULL, peer TEXT NOT NULL,
+        PRIMARY KEY (account_id, service))""",
+    # Groups, mailing lists and folder recipients: what only some of them have is in attributes (JSON).
+    """CREATE TABLE recipient (
+        id INTEGER PRIMARY KEY, kind TEXT NOT NULL, domain_id INTEGER NOT NULL, name TEXT NOT NULL,
+        enabled INTEGER NOT NULL, password TEXT NOT NULL, attributes TEXT NOT NULL, created INTEGER NOT NULL)""",
+    "CREATE INDEX recipient_domain ON recipient (domain_id, kind, name)",
+    """CREATE TABLE member (
+        recipient_id INTEGER NOT NULL, address TEXT NOT NULL, name TEXT NOT NULL,
+        PRIMARY KEY (recipient_id, address))""",
+    "CREATE INDEX member_address ON member (address)",
+    """CREATE TABLE admin (
+        id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, description TEXT NOT NULL, enabled INTEGER NOT NULL,
+        password TEXT NOT NULL, scram TEXT NOT NULL, super INTEGER NOT NULL, auth_version INTEGER NOT NULL)""",
+    "CREATE TABLE admin_group (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, description TEXT NOT NULL)",
+    """CREATE TABLE admin_member (
+        group_id INTEGER NOT NULL, member_id INTEGER NOT NULL, PRIMARY KEY (group_id, member_id))""",
+    # domain_id 0 is the server itself; effect is grant or deny.
+    """CREATE TABLE admin_permission (
+        holder_id INTEGER NOT NULL, domain_id INTEGER NOT NULL, permission TEXT NOT NULL, effect TEXT NOT NULL,
+        PRIMARY KEY (holder_id, domain_id, permission))""",
+)
+
+MIGRATIONS: tuple[Migration, ...] = (Migration(1, "settings and directory", _BASE),)
