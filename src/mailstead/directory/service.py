@@ -87,6 +87,10 @@ class Directory(DomainVerbs, AccountVerbs, RecipientVerbs, AdminVerbs):
         """Number of shards in the stored map."""
         return int(self.database.query("SELECT count(*) FROM shard")[0][0])
 
+    def login_due(self, account_id: int, service: str) -> bool:
+        """True when `record_login` would write; lets callers skip a task for the many logins it would not."""
+        return time.monotonic() - self._logins_written.get((account_id, service), -1e9) >= LOGIN_INTERVAL_S
+
     async def record_login(self, account_id: int, service: str, peer: str) -> bool:
         """Note a login for the registry information; written at most once a minute for an account and service."""
         key = (account_id, service)
@@ -117,3 +121,5 @@ def _prepare(transaction: Transaction, shards: int) -> None:
         transaction.execute("INSERT INTO shard (number, accounts) VALUES (?, 0)", (number,))
     if transaction.row("SELECT 1 FROM meta WHERE key = 'node'") is None:
         transaction.execute("INSERT INTO meta (key, value) VALUES ('node', ?)", (str(secrets.randbelow(1024)),))
+        # Salt of made-up SCRAM keys for names that do not exist: equal in all processes, so that it tells nothing.
+        transaction.execute("INSERT INTO meta (key, value) VALUES ('decoySecret', ?)", (secrets.token_hex(32),))

@@ -84,11 +84,11 @@ def derive(mechanism: str, password: str, *, salt: bytes | None = None, iteratio
 
 
 def derive_all(password: str) -> str:
-    """Stored form of the keys for every mechanism; empty when the password cannot be prepared."""
+    """Stored form of the keys for every mechanism; no keys (but not empty) when SASLprep refuses the password."""
     try:
         return dump({mechanism: derive(mechanism, password) for mechanism in HASHES})
     except ValueError:
-        return ""
+        return dump({})
 
 
 def dump(keys: dict[str, ScramKeys]) -> str:
