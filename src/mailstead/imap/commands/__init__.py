@@ -1,0 +1,109 @@
+"""The commands, one file each or small family, and the table by which the session finds them.
+
+Invariants: a command's function takes (session, arguments) and gives the reply after the tag, or None when it has
+replied itself; it raises BadSyntax, Refusal or MailboxError instead of writing a refusal.  `expunge` says whether
+EXPUNGE may be told before its tagged reply (RFC 9051 section 7.5.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from mailstead.observe.metrics import imap_commands
+
+if TYPE_CHECKING:
+    from mailstead.imap.grammar import Arguments
+    from mailstead.imap.session import Session
+
+Reply = bytes | None
+Function = Callable[["Session", "Arguments"], "Reply | Coroutine[Any, Any, Reply]"]
+
+
+class Entry:
+    """One command: its function, the state it needs (any, fresh, authenticated, selected), and its counters."""
+
+    __slots__ = ("bad", "expunge", "function", "no", "ok", "state")
+
+    def __init__(self, name: str, function: Function, state: str, expunge: bool = True) -> None:
+        self.function = function
+        self.state = state
+        self.expunge = expunge
+        self.ok = imap_commands.labels(name, "OK")
+        self.no = imap_commands.labels(name, "NO")
+        self.bad = imap_commands.labels(name, "BAD")
+
+
+def table() -> dict[bytes, Entry]:
+    """All commands by name; those with UID in front under `UID NAME`."""
+    from mailstead.imap.commands import (
+        append,
+        authenticate,
+        capability,
+        close,
+        compress,
+        copy,
+        create,
+        delete,
+        enable,
+        expunge,
+        fetch,
+        id,
+        idle,
+        listing,
+        login,
+        logout,
+        namespace,
+        noop,
+        quota,
+        rename,
+        search,
+        select,
+        starttls,
+        status,
+        store,
+        subscribe,
+    )
+
+    rows: tuple[tuple[str, Function, str, bool], ...] = (
+        ("CAPABILITY", capability.capability, "any", True),
+        ("NOOP", noop.noop, "any", True),
+        ("LOGOUT", logout.logout, "any", True),
+        ("ID", id.identify, "any", True),
+        ("STARTTLS", starttls.starttls, "fresh", True),
+        ("AUTHENTICATE", authenticate.authenticate, "fresh", True),
+        ("LOGIN", login.login, "fresh", True),
+        ("ENABLE", enable.enable, "authenticated", True),
+        ("SELECT", select.select, "authenticated", True),
+        ("EXAMINE", select.examine, "authenticated", True),
+        ("CREATE", create.create, "authenticated", True),
+        ("DELETE", delete.delete, "authenticated", True),
+        ("RENAME", rename.rename, "authenticated", True),
+        ("SUBSCRIBE", subscribe.subscribe, "authenticated", True),
+        ("UNSUBSCRIBE", subscribe.unsubscribe, "authenticated", True),
+        ("LIST", listing.list_mailboxes, "authenticated", True),
+        ("LSUB", listing.lsub, "authenticated", True),
+        ("NAMESPACE", namespace.namespace, "authenticated", True),
+        ("STATUS", status.status, "authenticated", True),
+        ("APPEND", append.append, "authenticated", True),
+        ("IDLE", idle.idle, "authenticated", True),
+        ("COMPRESS", compress.compress, "authenticated", True),
+        ("GETQUOTA", quota.getquota, "authenticated", True),
+        ("GETQUOTAROOT", quota.getquotaroot, "authenticated", True),
+        ("CHECK", noop.check, "selected", True),
+        ("CLOSE", close.close, "selected", True),
+        ("UNSELECT", close.unselect, "selected", True),
+        ("EXPUNGE", expunge.expunge, "selected", True),
+        ("UID EXPUNGE", expunge.uid_expunge, "selected", True),
+        ("SEARCH", search.search, "selected", False),
+        ("UID SEARCH", search.uid_search, "selected", True),
+        ("FETCH", fetch.fetch, "selected", False),
+        ("UID FETCH", fetch.uid_fetch, "selected", True),
+        ("STORE", store.store, "selected", False),
+        ("UID STORE", store.uid_store, "selected", True),
+        ("COPY", copy.copy, "selected", True),
+        ("UID COPY", copy.uid_copy, "selected", True),
+        ("MOVE", copy.move, "selected", True),
+        ("UID MOVE", copy.uid_move, "selected", True),
+    )
+    return {name.encode("ascii"): Entry(name, function, state, expunge) for name, function, state, expunge in rows}

@@ -1,0 +1,93 @@
+"""IDLE (RFC 2177, RFC 9051 section 6.3.13).
+
+Invariants: while idling a session has no task; a change of the mailbox starts one, which tells all there is to tell
+by then, so that a burst costs each session one write; expunges may be told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from mailstead.imap.grammar import Arguments
+from mailstead.imap.responses import one_line
+from mailstead.imap.selected import Selected
+from mailstead.imap.session import Session
+from mailstead.mailbox.errors import MailboxError
+
+
+class Idling:
+    """One IDLE in progress."""
+
+    __slots__ = ("_again", "_selected", "_session", "_tag", "_task")
+
+    def __init__(self, session: Session, tag: bytes) -> None:
+        self._session = session
+        self._tag = tag
+        self._task: asyncio.Task[None] | None = None
+        self._again = False
+        self._selected: Selected | None = session.selected
+        if self._selected is not None:
+            self._selected.view.attach(self.changed)
+
+    def changed(self) -> None:
+        """The view has news (called by the view)."""
+        if self._session.logged_out or self._session.link.closing:
+            return
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._tell())
+        else:
+            self._again = True
+
+    async def _tell(self) -> None:
+        session = self._session
+        try:
+            while True:
+                self._again = False
+                await session.tell_news(allow_expunge=True)
+                session.flush()
+                if session.link.write_blocked:
+                    await session.link.drained()
+                if not self._again:
+                    return
+        except ConnectionResetError:
+            pass  # the client is gone; `ended` cleans up
+        except MailboxError as error:
+            session.untagged(b"NO " + one_line(str(error)))
+            session.flush()
+        finally:
+            self._task = None
+
+    def stop(self) -> None:
+        """No more news."""
+        selected, self._selected = self._selected, None
+        if selected is not None:
+            selected.view.detach(self.changed)
+
+    async def done(self, line: bytes) -> None:
+        """The line that ends it has come."""
+        session = self._session
+        session.stop_idle()
+        while (task := self._task) is not None:
+            await asyncio.wait((task,))
+        if session.selected is not None:
+            await session.tell_news(allow_expunge=True)
+        if line.strip().upper() == b"DONE":
+            session.emit(b"%b OK IDLE completed\r\n" % self._tag)
+        else:
+            session.emit(b"%b BAD Expected DONE\r\n" % self._tag)
+
+
+def idle(session: Session, arguments: Arguments) -> Any:
+    """Wait for news until the client says DONE."""
+    arguments.end()
+    return _start(session)
+
+
+async def _start(session: Session) -> None:
+    """News that came before are told first, so that none falls between NOOP and IDLE."""
+    idling = Idling(session, session.tag)
+    session.emit(b"+ idling\r\n")
+    if session.selected is not None:
+        await session.tell_news(allow_expunge=True)
+    session.start_idle(idling)

@@ -1,0 +1,34 @@
+"""What the IMAP face is given to work with.
+
+Invariants: the face knows the services only through these attributes; they are shared by all its sessions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from mailstead.imap.render import DEFAULT_BUDGET, RenderCache, Renderer
+
+if TYPE_CHECKING:
+    from mailstead.mailbox.service import Mailbox
+
+MAX_MESSAGE = 64 << 20
+
+
+@dataclass(slots=True)
+class ImapServices:
+    """`settings` has `service("imap")`; `append_limit` is octets a message, `cache_octets` the render cache's budget."""
+
+    mailbox: Mailbox
+    authenticator: Any
+    settings: Any
+    directory: Any = None
+    append_limit: int = MAX_MESSAGE
+    cache_octets: int = DEFAULT_BUDGET
+    cache: RenderCache = field(init=False)
+    renderer: Renderer = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.cache = RenderCache(self.cache_octets)
+        self.renderer = Renderer(self.mailbox, self.cache)

@@ -1,0 +1,546 @@
+"""The state machine of one IMAP session (RFC 9051 section 3), without I/O of its own.
+
+States: not authenticated -> authenticated <-> selected -> logout.  Rules that everything here serves:
+- Commands are answered in the order they came, each with exactly one tagged reply, its untagged responses before it.
+- EXPUNGE is never written while FETCH, STORE or SEARCH (without UID) is in progress, nor when no command is.
+- News of a mailbox is written only after it is durable.
+- While a command waits for a service the client's further octets wait, too (the link is held).
+
+How: octets go into a `Collector`; each command is looked up in a table and its function called.  A function that
+needs to wait is a coroutine and runs in a task that goes on with the following commands; one that need not is done
+at once, so that an idle connection has no task.  Output is collected and written once per batch of commands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mailstead.imap import fetch_items, mutf7, sequence_set
+from mailstead.imap.compress import BadStream, Deflate
+from mailstead.imap.grammar import (
+    MAX_LITERAL,
+    MAX_LITERAL_COUNT,
+    MAX_LITERALS_TOTAL,
+    BadSyntax,
+    Collector,
+    Line,
+    LiteralRequest,
+    TaggedBadSyntax,
+    Unbearable,
+    split_command,
+)
+from mailstead.imap.responses import Refusal, encode_mailbox, one_line, refusal_of
+from mailstead.imap.selected import News, Selected
+from mailstead.mailbox.errors import MailboxError
+from mailstead.observe.log import fault
+from mailstead.observe.metrics import faults, imap_commands
+
+if TYPE_CHECKING:
+    from mailstead.imap.commands import Entry
+    from mailstead.imap.commands.idle import Idling
+    from mailstead.imap.services import ImapServices
+
+FLUSH_AT = 65536
+#: Commands of one batch handled in one go before others get their turn.
+BATCH = 100
+
+Reply = bytes | None
+
+
+class Link(Protocol):
+    """What a session needs of its connection (`transport.connection.Connection`)."""
+
+    peer: tuple[str, int]
+    local: tuple[str, int]
+    tls: Any
+    session_id: str
+    closing: bool
+    write_blocked: bool
+    endpoint: Any
+
+    def send_many(self, parts: Any) -> None: ...
+    def close(self) -> None: ...
+    def abort(self) -> None: ...
+    def logged_in(self) -> None: ...
+    def hold(self) -> None: ...
+    def resume(self) -> None: ...
+    async def drained(self) -> None: ...
+    async def start_tls(self) -> bool: ...
+    @property
+    def log(self) -> Any: ...
+
+
+class Session:
+    """One client. The link calls `greet`, `received`, `ended`; commands use the rest."""
+
+    __slots__ = (
+        "_busy", "_deflate", "_line_waiter", "_out", "_out_size", "_stopping", "_task", "account", "account_name", "auth_errors",
+        "collector", "condstore", "enabled", "entries", "errors", "idle", "link", "logged_out", "options", "qresync",
+        "selected", "services", "tag", "utf8",
+    )  # fmt: skip
+
+    def __init__(self, link: Link, services: ImapServices, entries: dict[bytes, Entry]) -> None:
+        self.link = link
+        self.services = services
+        self.entries = entries
+        self.options = services.settings.service("imap")
+        self.collector = Collector()
+        self.account: int | None = None
+        self.account_name = ""
+        self.selected: Selected | None = None
+        self.condstore = self.qresync = False
+        #: The client enabled IMAP4rev2 or UTF8=ACCEPT: names are UTF-8.
+        self.utf8 = False
+        self.enabled: frozenset[bytes] = frozenset()
+        self.tag = b""
+        self.errors = self.auth_errors = 0
+        self.logged_out = False
+        #: Set while IDLE is in progress.
+        self.idle: Idling | None = None
+        self._line_waiter: asyncio.Future[bytes] | None = None
+        self._out: list[bytes] = []
+        self._out_size = 0
+        self._busy = self._stopping = False
+        self._task: asyncio.Task[None] | None = None
+        self._deflate: Deflate | None = None
+
+    # ---- output ------------------------------------------------------------------------------------------------
+
+    def emit(self, data: bytes) -> None:
+        """Queue octets for the client."""
+        self._out.append(data)
+        self._out_size += len(data)
+
+    def emit_many(self, parts: list[bytes]) -> None:
+        """Queue several pieces; large ones are not copied."""
+        self._out += parts
+        self._out_size += sum(map(len, parts))
+
+    def untagged(self, text: bytes) -> None:
+        """Queue one untagged response."""
+        self.emit(b"* %b\r\n" % text)
+
+    def flush(self) -> None:
+        """Hand what is queued to the connection."""
+        if not self._out:
+            return
+        out, self._out, self._out_size = self._out, [], 0
+        if self._deflate is not None:
+            out = [self._deflate.deflate(b"".join(out))]
+        self.link.send_many(out)
+
+    async def pace(self) -> None:
+        """Write out when much is queued, and wait until the client has taken it. Raises ConnectionResetError."""
+        if self._out_size >= FLUSH_AT:
+            self.flush()
+            if self.link.write_blocked:
+                await self.link.drained()
+
+    async def breathe(self) -> None:
+        """`pace`, and let others have their turn."""
+        await self.pace()
+        await asyncio.sleep(0)
+
+    def bye(self, text: str) -> None:
+        """Say BYE and close after what was queued."""
+        if not self.logged_out:
+            self.logged_out = True
+            self.untagged(b"BYE " + one_line(text))
+        self.flush()
+        self.link.close()
+
+    def stop(self) -> None:
+        """The process stops: say BYE once the command in progress is done."""
+        if self._busy and self._line_waiter is None:
+            self._stopping = True
+        else:
+            self.bye("Server shutting down")
+
+    # ---- the link's calls --------------------------------------------------------------------------------------
+
+    def ended(self) -> None:
+        """The connection is gone."""
+        self.logged_out = True
+        self.stop_idle()
+        if self._line_waiter is not None and not self._line_waiter.done():
+            self._line_waiter.cancel()
+        self.deselect()
+        self._out.clear()
+
+    def received(self, data: bytes) -> None:
+        """Octets from the client."""
+        if self.logged_out:
+            return
+        if self._deflate is not None:
+            try:
+                data = self._deflate.inflate(data)
+            except BadStream as error:
+                self.bye(f"Bad compressed data: {error}")
+                return
+        self.collector.feed(data)
+        if self._line_waiter is not None:
+            self._give_line()
+        elif not self._busy:
+            self._work()
+
+    def start_compression(self) -> None:
+        """From here on both directions are compressed (RFC 4978); what was sent behind the command already is."""
+        rest = self.collector.take()
+        self.flush()
+        self._deflate = Deflate()
+        if rest:
+            try:
+                self.collector.feed(self._deflate.inflate(rest))
+            except BadStream as error:
+                self.bye(f"Bad compressed data: {error}")
+
+    @property
+    def compressed(self) -> bool:
+        """Whether COMPRESS is active."""
+        return self._deflate is not None
+
+    # ---- the loop over commands --------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        pending = self._advance()
+        if pending is None:
+            self.flush()
+            return
+        self._busy = True
+        self.link.hold()
+        self._task = asyncio.get_running_loop().create_task(self._drive(pending))
+
+    def _advance(self) -> Coroutine[Any, Any, None] | None:
+        """Handle commands until one must wait (its coroutine is returned) or no complete one is left."""
+        for _ in range(BATCH):
+            if self.logged_out:
+                return None
+            try:
+                item = self.collector.next()
+            except BadSyntax as error:
+                self._bad(b"*", str(error))
+                continue
+            except Unbearable as error:
+                self.bye(str(error))
+                return None
+            if item is None:
+                if self._deflate is None or not self._deflate.pending:
+                    return None
+                try:
+                    self.collector.feed(self._deflate.inflate(b""))
+                except BadStream as error:
+                    self.bye(f"Bad compressed data: {error}")
+                    return None
+                continue
+            if type(item) is LiteralRequest:
+                self._literal(item)
+                continue
+            assert isinstance(item, Line)
+            pending = self._begin(item)
+            if pending is not None:
+                return pending
+        return self.breathe()
+
+    async def _drive(self, pending: Coroutine[Any, Any, None] | None) -> None:
+        try:
+            while pending is not None:
+                await pending
+                await self.pace()
+                if self._stopping:
+                    self.bye("Server shutting down")
+                    break
+                pending = self._advance()
+        except ConnectionResetError:
+            pass  # the client left while we were writing; `ended` cleans up
+        except asyncio.CancelledError:
+            if not self.logged_out:
+                raise
+        except Exception as error:
+            faults.labels("IMAP").inc()
+            fault(self.link.log, "session closed by our own error", error)
+            self.bye("Internal error")
+        finally:
+            self._busy = False
+            self._task = None
+            if self.logged_out and self.selected is not None:
+                self.deselect()
+            if not self.link.closing:
+                self.flush()
+            self.link.resume()
+
+    def _begin(self, line: Line) -> Coroutine[Any, Any, None] | None:
+        if self.idle is not None:
+            return self.idle.done(line.text)
+        try:
+            tag, name, arguments = split_command(line)
+        except TaggedBadSyntax as error:
+            self._bad(error.tag, str(error))
+            return None
+        except BadSyntax as error:
+            self._bad(b"*", str(error))
+            return None
+        entry = self.entries.get(name)
+        if name == b"UID":
+            try:
+                arguments.space()
+                name = b"UID " + arguments.keyword()
+            except BadSyntax as error:
+                self._bad(tag, str(error))
+                return None
+            entry = self.entries.get(name)
+        if entry is None:
+            self._bad(tag, "Unknown command")
+            return None
+        if (wrong := self._wrong_state(entry)) is not None:
+            self._bad(tag, wrong)
+            return None
+        self.tag = tag
+        try:
+            result = entry.function(self, arguments)
+        except Exception as error:
+            result = self._failure(error)
+        if not isinstance(result, bytes | None):
+            return self._finish(tag, entry, result)
+        if self.selected is not None and not self.logged_out and self.idle is None:
+            return self._finish(tag, entry, None, result)
+        self._reply(tag, entry, result)
+        return None
+
+    def _wrong_state(self, entry: Entry) -> str | None:
+        if entry.state == "any":
+            return None
+        if self.account is None:
+            return None if entry.state == "fresh" else "Log in first"
+        if entry.state == "fresh":
+            return "Already authenticated"
+        if entry.state == "selected" and self.selected is None:
+            return "No mailbox selected"
+        return None
+
+    async def _finish(
+        self, tag: bytes, entry: Entry, work: Coroutine[Any, Any, Reply] | None, result: Reply = None
+    ) -> None:
+        if work is not None:
+            try:
+                result = await work
+            except (ConnectionResetError, asyncio.CancelledError):
+                raise
+            except Exception as error:
+                result = self._failure(error)
+        if self.selected is not None and not self.logged_out and self.idle is None:
+            try:
+                await self.tell_news(entry.expunge)
+            except MailboxError as error:
+                self.untagged(b"NO " + one_line(str(error)))
+        self._reply(tag, entry, result)
+
+    def _failure(self, error: Exception) -> bytes:
+        """The reply to an exception of a command."""
+        if isinstance(error, BadSyntax):
+            return b"BAD " + one_line(str(error))
+        if isinstance(error, Refusal):
+            return error.reply()
+        if isinstance(error, MailboxError):
+            return refusal_of(error).reply()
+        if isinstance(error, OSError):  # a sync or a read failed; the store has logged it
+            return b"NO [UNAVAILABLE] The message store cannot do this now"
+        faults.labels("IMAP").inc()
+        fault(self.link.log, "command failed by our own error", error)
+        return b"NO [SERVERBUG] Internal error"
+
+    def _reply(self, tag: bytes, entry: Entry, result: Reply) -> None:
+        if result is None:  # answered already
+            return
+        word = result[:3]
+        if word == b"BAD":
+            self._bad(tag, result[4:].decode("ascii", "replace"))
+            entry.bad.inc()
+            return
+        (entry.ok if word == b"OK " else entry.no).inc()
+        self.emit(b"%b %b\r\n" % (tag, result))
+
+    def _bad(self, tag: bytes, text: str) -> None:
+        self.emit(b"%b BAD %b\r\n" % (tag, one_line(text)))
+        self.errors += 1
+        if self.errors >= (self.link.endpoint.max_errors or 1 << 30):
+            self.bye("Too many errors")
+
+    # ---- literals and continuation lines -----------------------------------------------------------------------
+
+    def _literal(self, request: LiteralRequest) -> None:
+        """Accept or refuse an announced literal."""
+        words = request.text.split(b" ", 2)
+        tag = words[0][:255] if len(words) > 1 else b"*"
+        reply = self._literal_refusal(request, words)
+        if reply is None:
+            self.collector.accept()
+            if request.synchronising:
+                self.emit(b"+ OK\r\n")
+                self.flush()
+            return
+        self.collector.refuse()
+        if not request.synchronising and request.size > 2 * self.services.append_limit:
+            self.bye("Literal too large")
+        elif reply.startswith(b"BAD"):
+            self._bad(tag, reply[4:].decode("ascii"))
+        else:
+            self.emit(b"%b %b\r\n" % (tag, reply))
+
+    def _literal_refusal(self, request: LiteralRequest, words: list[bytes]) -> bytes | None:
+        if self.idle is not None or len(words) < 2:
+            return b"BAD A literal makes no sense here"
+        if words[1].upper() == b"APPEND" and (request.count > 0 or len(words) > 2):
+            if self.account is None:
+                return b"BAD Log in first"
+            limit = self.services.append_limit
+            if request.count == 0 and words[2].count(b" ") == 0 and not words[2].strip():
+                limit = MAX_LITERAL  # the mailbox name
+            if request.size > limit or request.received + request.size > max(limit, MAX_LITERAL):
+                return b"NO [TOOBIG] Message too large"
+            return None
+        if request.size > MAX_LITERAL or request.received + request.size > MAX_LITERALS_TOTAL:
+            return b"BAD Literal too large"
+        if request.count >= MAX_LITERAL_COUNT:
+            return b"BAD Too many literals"
+        return None
+
+    async def next_line(self) -> bytes:
+        """The client's next line, e.g. in AUTHENTICATE. Raises BadSyntax and ConnectionResetError."""
+        self.flush()
+        waiter: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._line_waiter = waiter
+        self.link.resume()
+        try:
+            self._give_line()
+            return await waiter
+        except asyncio.CancelledError:
+            if self.logged_out:
+                raise ConnectionResetError("connection lost") from None
+            raise
+        finally:
+            self._line_waiter = None
+            self.link.hold()
+
+    def _give_line(self) -> None:
+        waiter = self._line_waiter
+        assert waiter is not None
+        if waiter.done():
+            return
+        try:
+            item = self.collector.next()
+        except BadSyntax as error:
+            waiter.set_exception(error)
+            return
+        except Unbearable as error:
+            self.bye(str(error))
+            return
+        if type(item) is LiteralRequest:
+            self.collector.refuse()
+            waiter.set_exception(BadSyntax("A literal makes no sense here"))
+        elif isinstance(item, Line):
+            waiter.set_result(item.text)
+
+    # ---- mailboxes ---------------------------------------------------------------------------------------------
+
+    @property
+    def account_id(self) -> int:
+        """The account logged in to."""
+        assert self.account is not None
+        return self.account
+
+    @property
+    def mailbox(self) -> Selected:
+        """The selected mailbox."""
+        assert self.selected is not None
+        return self.selected
+
+    def writable(self) -> Selected:
+        """The selected mailbox, if it may be changed. Raises Refusal."""
+        if self.mailbox.read_only:
+            raise Refusal("Mailbox is read-only", "READ-ONLY" if self.utf8 else "")
+        return self.mailbox
+
+    def folder_name(self, octets: bytes) -> str:
+        """A mailbox name as the client wrote it. Raises Refusal CANNOT."""
+        try:
+            if self.utf8 or not octets.isascii():
+                return octets.decode("utf-8")
+            return mutf7.decode(octets)
+        except ValueError:
+            raise Refusal("Invalid mailbox name", "CANNOT") from None
+
+    def mailbox_text(self, name: str) -> bytes:
+        """A mailbox name for the client."""
+        return encode_mailbox(name, self.utf8)
+
+    def start_idle(self, idle: Idling) -> None:
+        """IDLE is in progress: the next line ends it."""
+        if self.logged_out:
+            idle.stop()
+        else:
+            self.idle = idle
+
+    def stop_idle(self) -> None:
+        """IDLE is no longer in progress."""
+        idle, self.idle = self.idle, None
+        if idle is not None:
+            idle.stop()
+
+    def deselect(self) -> None:
+        """Leave the selected mailbox."""
+        if self.selected is not None:
+            self.selected.release()
+            self.selected = None
+
+    async def tell_news(self, allow_expunge: bool) -> None:
+        """Bring in what others did to the selected mailbox and write it, as far as it may be told now."""
+        selected = self.mailbox
+        view = selected.view
+        await view.refresh()
+        while not view.is_durable:
+            await view.durable()  # the view may have gained more while we waited
+        if self.selected is not selected or selected.released:
+            return
+        news = selected.news(allow_expunge)
+        if news is not None:
+            self.write_news(selected, news)
+
+    def write_news(self, selected: Selected, news: News) -> None:
+        """Write untagged responses for news of the selected mailbox."""
+        if news.expunged:
+            if self.qresync:
+                self.untagged(b"VANISHED " + sequence_set.compact(news.vanished))
+            else:
+                self.emit(b"".join([b"* %d EXPUNGE\r\n" % (at + 1) for at in reversed(news.expunged)]))
+        if news.keywords:
+            self.write_flags(selected)
+        if news.exists >= 0:
+            self.untagged(b"%d EXISTS" % news.exists)
+        if news.flags:
+            self.emit(self.flag_responses(selected, news.flags))
+
+    def write_flags(self, selected: Selected) -> None:
+        """FLAGS and PERMANENTFLAGS of the selected mailbox."""
+        names = " ".join(["\\Answered \\Flagged \\Deleted \\Seen \\Draft", *selected.view.keywords]).encode()
+        self.untagged(b"FLAGS (%b)" % names)
+        permanent = b"" if selected.read_only else names + b" \\*"
+        self.untagged(b"OK [PERMANENTFLAGS (%b)] Flags permitted" % permanent)
+
+    def flag_responses(self, selected: Selected, positions: list[int], uid: bool = False) -> bytes:
+        """FETCH responses with the flags of messages, and what the session wants beside them."""
+        items = _FLAGS
+        if uid or self.condstore or self.utf8:
+            items = items.with_attributes(fetch_items.UID)
+        if self.condstore:
+            items = items.with_attributes(fetch_items.MODSEQ)
+        renderer = self.services.renderer
+        if selected.current:
+            return renderer.positions(selected.view, items, positions)
+        return renderer.stale(selected.view, items, positions, [selected.uids[at] for at in positions])
+
+
+_FLAGS = fetch_items.FetchList((fetch_items.FLAGS,), ())
+
+__all__ = ["Link", "Reply", "Session", "imap_commands"]
