@@ -55,6 +55,9 @@ class EchoApplication:
         self.context = context
         self.table: SharedTable | None = None
 
+    async def prepare(self) -> None:
+        (self.context.data_dir / f"prepared-{self.context.name}").touch(exist_ok=False)
+
     async def start(self) -> None:
         if (self.context.data_dir / "damaged").exists():
             raise StartError("the data directory is damaged")

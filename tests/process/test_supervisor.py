@@ -24,6 +24,10 @@ def test_killed_worker_comes_back_and_its_backlog_survives(launch: Launch) -> No
     assert int(answer[1]) != pid
     sock.close()
     waiting.close()
+    background = server.children()["bg"]
+    os.kill(background, signal.SIGKILL)
+    wait_for(lambda: server.children().get("bg", background) != background)
+    assert [p.name for p in server.data.glob("prepared-*")] == ["prepared-bg"]  # once, not at each restart
     assert server.stop() == 0
 
 
@@ -151,6 +155,7 @@ def test_port_in_use_is_said_clearly(launch: Launch) -> None:
 def launch_on(launch: Launch, port: int) -> str:
     running = launch()
     running.stop()
+    (running.data / "prepared-bg").unlink()
     running.configure(listeners=[{"id": 1, "service": "echo", "host": "127.0.0.1", "port": port}])
     return run_again(running.data)
 
@@ -175,6 +180,7 @@ def test_second_instance_is_refused(launch: Launch) -> None:
 def test_start_error_of_a_process_stops_the_node_with_its_words(launch: Launch) -> None:
     server = launch()
     server.stop()
+    (server.data / "prepared-bg").unlink()
     (server.data / "damaged").touch()
     assert run_again(server.data) == "error: the data directory is damaged"
 

@@ -11,6 +11,7 @@ at any time; loggers handed out before follow.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import secrets
@@ -189,6 +190,29 @@ def configure(
     _default_mask, _masks, _style, _process = mask, dict(modules or {}), style, process
     for name, sink in _sinks.items():
         sink.mask = _masks.get(name, mask)
+
+
+class _Bridge(logging.Handler):
+    """Takes what libraries say through the standard logging module."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        logger = get_logger(record.name)
+        fields = {"error": repr(record.exc_info[1])} if record.exc_info and record.exc_info[1] else {}
+        if record.levelno >= logging.CRITICAL:
+            logger.critical(record.getMessage(), **fields)
+        elif record.levelno >= logging.ERROR:
+            logger.error(record.getMessage(), **fields)
+        elif record.levelno >= logging.WARNING:
+            logger.warning(record.getMessage(), **fields)
+        else:
+            logger.info(record.getMessage(), **fields)
+
+
+def bridge_standard_logging() -> None:
+    """Send what goes to the standard logging module (event loop, libraries) to this log; INFO and above."""
+    root = logging.getLogger()
+    root.handlers[:] = [_Bridge()]
+    root.setLevel(logging.INFO)
 
 
 def fault(logger: Logger, event: str, exc: BaseException, **fields: object) -> str:

@@ -44,10 +44,15 @@ class ProcessContext:
     workers: int
     changed: Callable[[], None]
     """To be called when the wanted listeners may have changed."""
+    failed: Callable[[str], None]
+    """To be called when this process must end and be replaced, with the reason."""
 
 
 class Application(Protocol):
     """One process of the node. The constructor takes the `ProcessContext`."""
+
+    async def prepare(self) -> None:
+        """Called once per start of the node, before any of its processes starts. Raises StartError."""
 
     async def start(self) -> None:
         """Open everything and replay what is to be replayed. Raises StartError."""

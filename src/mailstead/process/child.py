@@ -19,7 +19,7 @@ from pathlib import Path
 
 import uvloop
 
-from mailstead.observe.log import configure, fault, get_logger
+from mailstead.observe.log import bridge_standard_logging, configure, fault, get_logger
 from mailstead.observe.metrics import SnapshotWriter
 from mailstead.process import control
 from mailstead.process.application import Application, ListenerSpec, ProcessContext, StartError
@@ -100,13 +100,15 @@ class Child:
     """The process: application, control channel, signals."""
 
     def __init__(self, factory: Callable[[ProcessContext], Application], channel: socket.socket | None,
-                 data_dir: Path, name: str, index: int, role: str, workers: int) -> None:  # fmt: skip
+                 data_dir: Path, name: str, index: int, role: str, workers: int, first: bool) -> None:  # fmt: skip
+        self._first = first
+        self._failure = ""
         self._channel = channel
         self._role = role
         self._done = asyncio.Event()
         self._stop_seconds = STOP_SECONDS
         self._pending: asyncio.Queue[tuple[control.Message, int | None]] = asyncio.Queue()
-        context = ProcessContext(data_dir, name, index, role, workers, self._listeners_changed)
+        context = ProcessContext(data_dir, name, index, role, workers, self._listeners_changed, self._fail)
         self._metrics = SnapshotWriter(data_dir / "run" / "metrics", name)
         self.application = factory(context)
         self.serving = Serving(self.application)
@@ -122,6 +124,9 @@ class Child:
         else:
             self._channel.setblocking(False)
             loop.add_reader(self._channel.fileno(), self._readable)
+        if self._first:
+            await self.application.prepare()
+            self._tell({"op": "prepared"})
         await self.application.start()
         gc.collect()
         gc.freeze()  # what lives as long as the process need not be looked at again
@@ -139,6 +144,13 @@ class Child:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.application.stop()
+        if self._failure:
+            raise RuntimeError(self._failure)
+
+    def _fail(self, reason: str) -> None:
+        log.critical("process gives up", reason=reason)
+        self._failure, self._stop_seconds = reason, 1.0
+        self._done.set()
 
     def _readable(self) -> None:
         assert self._channel is not None
@@ -211,14 +223,15 @@ class Child:
 
 def prepare_process() -> None:
     """What every serving process does first."""
+    bridge_standard_logging()
     tune_allocator()
     raise_open_files()
     gc.set_threshold(50_000, 20, 50)  # sessions make few cycles; the default walks the heap far too often
 
 
 def main() -> None:
-    """Entry of a supervised process: data directory, name, index, role, workers, control descriptor, application."""
-    data_dir, name, index, role, workers, fd, application = sys.argv[1:8]
+    """Entry of a supervised process: data directory, name, index, role, workers, first, descriptor, application."""
+    data_dir, name, index, role, workers, first, fd, application = sys.argv[1:9]
     configure(process=name, style="text" if os.environ.get("MAILSTEAD_LOG_STYLE") == "text" else "json")
     prepare_process()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -228,7 +241,9 @@ def main() -> None:
     channel = socket.socket(fileno=int(fd))
 
     async def run() -> None:
-        await Child(load_application(application), channel, Path(data_dir), name, int(index), role, int(workers)).run()
+        factory = load_application(application)
+        child = Child(factory, channel, Path(data_dir), name, int(index), role, int(workers), first == "1")
+        await child.run()
 
     try:
         uvloop.run(run())

@@ -89,6 +89,7 @@ class Supervisor:
         self._wanted: dict[int, ListenerSpec] = {}
         self._failed: dict[int, str] = {}
         self._bind_again = 0.0
+        self._prepared = False  # the background process has made the node ready for its processes
         self._asked = False  # the background process has said what to listen on
         self._announced = False
         self._signals: list[int] = []
@@ -100,8 +101,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD):
             signal.signal(number, lambda number, _frame: self._signals.append(number))
         try:
-            for process in self._processes:
-                self._spawn(process)
+            self._spawn(self._processes[0])
             return self._loop(reader)
         finally:
             self._kill_all()
@@ -130,7 +130,7 @@ class Supervisor:
             now = time.monotonic()
             self._reap(now)
             for process in self._processes:
-                if process.popen is None and process.restart_at <= now:
+                if process.popen is None and process.restart_at <= now and self._may_start(process):
                     self._spawn(process)
             if self._failed and now >= self._bind_again:
                 self._bind_wanted()
@@ -140,16 +140,19 @@ class Supervisor:
 
     def _timeout(self, beat: float) -> float:
         now = time.monotonic()
-        waits = [p.restart_at - now for p in self._processes if p.popen is None]
+        waits = [p.restart_at - now for p in self._processes if p.popen is None and self._may_start(p)]
         return max(0.0, min([*waits, beat or 5.0, REBIND_SECONDS if self._failed else 5.0]))
 
     # ---- processes ---------------------------------------------------------------------------------------------
+
+    def _may_start(self, process: _Process) -> bool:
+        return self._prepared or process.role == "background"
 
     def _spawn(self, process: _Process) -> None:
         ours, theirs = control.pair()
         arguments = [
             str(self._data_dir), process.name, str(process.index), process.role, str(len(self._workers)),
-            str(theirs.fileno()), self._application,
+            "0" if self._prepared else "1", str(theirs.fileno()), self._application,
         ]  # fmt: skip
         process.popen = subprocess.Popen(
             [sys.executable, "-m", "mailstead.process.child", *arguments],
@@ -211,6 +214,8 @@ class Supervisor:
             if message["op"] == "ready":
                 process.ready = True
                 self._check_ready()
+            elif message["op"] == "prepared":
+                self._prepared = True
             elif message["op"] == "fatal":
                 process.problem = str(message["text"])
                 log.critical(process.problem, name=process.name)
