@@ -21,6 +21,9 @@ from mailstead.settings.service import Settings, store_value
 
 T = TypeVar("T")
 
+RIGHTS = frozenset({"services"})
+"""Settings whose change must end sessions and cached logins."""
+
 
 class DirectoryBase(Resolver):
     """Base of the groups of verbs."""
@@ -41,17 +44,17 @@ class DirectoryBase(Resolver):
         return domain
 
     async def _store_setting(
-        self, actor: Actor, scope: str, scope_id: int, setting: Setting, value: str | None, bump: str = ""
+        self, actor: Actor, scope: str, scope_id: int, setting: Setting, value: str | None, table: str
     ) -> None:
-        """Store an explicit value; `bump` names the table whose version of this object rises with it."""
+        """Store an explicit value of a row of `table`; where it is a right, the row's version rises with it."""
         text = None if value is None else setting.render(setting.parse(value))
-        column = "auth_version" if bump == "account" else "version"
+        column = "auth_version" if table == "account" else "version"
+        step = 1 if setting.name in RIGHTS else 0
 
         def operation(transaction: Transaction) -> None:
-            if bump:
-                transaction.execute(f"UPDATE {bump} SET {column} = {column} + 1 WHERE id = ?", (scope_id,))
-                if not transaction.changed():
-                    raise NotFoundError(f"{bump} {scope_id} does not exist")
+            transaction.execute(f"UPDATE {table} SET {column} = {column} + ? WHERE id = ?", (step, scope_id))
+            if not transaction.changed():
+                raise NotFoundError(f"{table} {scope_id} does not exist")
             store_value(transaction, actor.name, scope, scope_id, setting.name, setting, text)
 
         await self._change(operation)

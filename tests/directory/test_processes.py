@@ -1,0 +1,91 @@
+"""Two processes on one data directory see each other's changes before they are acknowledged."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mailstead.directory import Actor, Directory, RecipientKind
+from mailstead.identity.authenticator import Authenticator, AuthReason
+from mailstead.identity.guard import LocalGuard
+
+Ask = Callable[[str], str]
+
+
+@pytest.fixture
+def ask(directory: Directory, tmp_path: Path) -> Iterator[Ask]:
+    """Say a line to the other process, return its answer."""
+    script = Path(__file__).with_name("changer.py")
+    other = subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+    def say(line: str) -> str:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        other.stdin.write(line + "\n")
+        other.stdin.flush()
+        return other.stdout.readline().strip()
+
+    yield say
+    assert other.stdin is not None
+    other.stdin.close()
+    assert other.wait(20) == 0
+    if other.stdout is not None:
+        other.stdout.close()
+
+
+async def test_changed_password_fails_here_at_once(directory: Directory, admin: Actor, ask: Ask) -> None:
+    alice = await directory.create_account("example.test", "alice", "first-word", actor=admin)
+    authenticator = Authenticator(directory, directory.settings, LocalGuard())
+
+    async def reason(password: str) -> AuthReason:
+        return (await authenticator.verify_password(alice.address, password, service="imap", peer="192.0.2.1")).reason
+
+    for turn in range(3):
+        word = f"word-{turn}"
+        assert await reason("first-word" if turn == 0 else f"word-{turn - 1}") is AuthReason.OK
+        assert ask(f"password alice@example.test {word}") == "done"
+        assert await reason("first-word" if turn == 0 else f"word-{turn - 1}") is AuthReason.BAD_CREDENTIALS
+        assert await reason(word) is AuthReason.OK
+    assert ask("disable alice@example.test") == "done"
+    assert await reason("word-2") is AuthReason.DISABLED
+    await authenticator.close()
+
+
+async def test_names_made_and_removed_elsewhere_are_seen(directory: Directory, admin: Actor, ask: Ask) -> None:
+    assert directory.resolve("bob@example.test").kind is RecipientKind.UNKNOWN_USER
+    ask("create bob@example.test")
+    assert directory.resolve("bob@example.test").kind is RecipientKind.LOCAL
+    ask("delete bob@example.test")
+    assert directory.resolve("bob@example.test").kind is RecipientKind.UNKNOWN_USER
+    assert ask("has carol@example.test") == "no"
+    carol = await directory.create_account("example.test", "carol", actor=admin)
+    assert ask("has carol@example.test") == "True 1"
+    await directory.disable_account(carol.id, actor=admin)
+    assert ask("has carol@example.test") == "False 2"
+    await directory.settings.set("imap", "maxErrors", "7", admin)
+    assert ask("setting imap maxErrors") == "7"
+
+
+async def test_more_changes_than_are_told_singly_are_seen(directory: Directory, admin: Actor, ask: Ask) -> None:
+    account = await directory.create_account("example.test", "many", actor=admin)
+    assert ask("has many@example.test") == "True 1"
+    directory.database.write_sync(
+        lambda t: [t.record("test", "account", account.id, "set fullName") for _ in range(600)]
+    )
+    await directory.disable_account(account.id, actor=admin)
+    assert ask("has many@example.test") == "False 2"
+
+
+async def test_sessions_hear_of_their_account(directory: Directory, admin: Actor, ask: Ask) -> None:
+    dora = await directory.create_account("example.test", "dora", actor=admin)
+    heard: list[int] = []
+    directory.on_account_change(heard.append)
+    ask("disable dora@example.test")
+    directory.poll()
+    assert heard == [dora.id]
