@@ -10,10 +10,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mailstead.store.spool import Spool
 
 SEEN, ANSWERED, FLAGGED, DELETED, DRAFT = 1, 2, 4, 8, 16
 SYSTEM_FLAGS: dict[str, int] = {
-    "\\Seen": SEEN, "\\Answered": ANSWERED, "\\Flagged": FLAGGED, "\\Deleted": DELETED, "\\Draft": DRAFT,
+    "\\Seen": SEEN,
+    "\\Answered": ANSWERED,
+    "\\Flagged": FLAGGED,
+    "\\Deleted": DELETED,
+    "\\Draft": DRAFT,
 }
 KEYWORD_SHIFT = 5
 MAX_KEYWORDS = 58
@@ -59,11 +67,13 @@ class Quota:
 
 @dataclass(slots=True)
 class NewMessage:
-    """A message to append. ``octets`` has CRLF line ends; ``flags`` are IMAP flag names; ``date`` is unix time (INTERNALDATE)."""
+    """A message to append. ``octets`` has CRLF line ends, or ``spool`` (from ``Mailbox.spool``) holds them; ``flags`` are
+    IMAP flag names; ``date`` is unix time (INTERNALDATE), 0 for now."""
 
-    octets: bytes
+    octets: bytes = b""
     flags: tuple[str, ...] = ()
     date: int = 0
+    spool: Spool | None = None
 
 
 @dataclass(frozen=True, slots=True)

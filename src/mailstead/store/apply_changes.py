@@ -1,0 +1,355 @@
+"""Change records become rows: flags, expunge, copy, move.
+
+Invariants: every function runs inside its shard's open transaction and keeps the folder's counters, the account's
+use and the change sequence exact; it raises ``Refused`` before it has changed anything or leaves the caller to roll
+its savepoint back; applying is deterministic in the rows it meets, so replay gives what the first time gave.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from mailstead.store.accounts import KEYWORD_SHIFT, KeywordLimit, ensure_account, keyword_bits, keyword_names
+from mailstead.store.operations import (
+    ChangeFlags,
+    CopyMessages,
+    Expunge,
+    InsertCopies,
+    RemoveMoved,
+    from_ranges,
+    to_ranges,
+)
+from mailstead.store.shard import Shard
+
+SEEN, DELETED = 1, 8
+NEW, FLAGS, GONE = 1, 2, 3
+"""Kinds in the change sequence; new messages are found by their uid and need no row."""
+
+_pack = msgspec.msgpack.Encoder().encode
+_MANY = 8
+
+
+class Refused(Exception):
+    """The operation cannot be done; ``code`` is one of missing, exists, keywords, quota, invalid."""
+
+    def __init__(self, code: str, text: str = "") -> None:
+        super().__init__(text or code)
+        self.code = code
+
+
+@dataclass(slots=True)
+class Result:
+    """What an operation did: ``uids`` touched (sources of a copy), ``new_uids``, ``modified`` (UNCHANGEDSINCE failed)."""
+
+    folder: int = 0
+    modseq: int = 0
+    uids: list[int] = field(default_factory=list)
+    new_uids: list[int] = field(default_factory=list)
+    modified: list[int] = field(default_factory=list)
+    uidvalidity: int = 0
+    target: int = 0
+    id: int = 0
+    effects: list[Any] = field(default_factory=list)
+
+
+def uid_condition(ranges: list[int], column: str = "uid") -> tuple[str, tuple[Any, ...]]:
+    """An SQL condition for a set of UIDs, and its bindings."""
+    if len(ranges) == 2:
+        return f"{column} BETWEEN ? AND ?", (ranges[0], ranges[1])
+    if len(ranges) <= _MANY * 2:
+        parts = " OR ".join([f"{column} BETWEEN ? AND ?"] * (len(ranges) // 2))
+        return f"({parts})", tuple(ranges)
+    return f"{column} IN (SELECT value FROM json_each(?))", (json.dumps(from_ranges(ranges)),)
+
+
+def record_change(shard: Shard, folder: int, modseq: int, kind: int, uids: Iterable[int]) -> None:
+    shard.execute("INSERT OR REPLACE INTO change VALUES(?, ?, ?, ?)", (folder, modseq, kind, _pack(to_ranges(uids))))
+
+
+def _folder_account(shard: Shard, folder: int) -> int:
+    row = shard.row("SELECT account FROM folder WHERE id = ?", (folder,))
+    if row is None:
+        raise Refused("missing", "no such folder")
+    return int(row[0])
+
+
+def change_flags(shard: Shard, op: ChangeFlags) -> Result:
+    """Set, add or remove flags. Rows that have the value already keep their modseq (RFC 7162 3.1.3)."""
+    account = _folder_account(shard, op.folder)
+    try:
+        bits = op.system | keyword_bits(shard, account, op.keywords, create=op.mode != "remove")
+    except KeywordLimit as limit:
+        raise Refused("keywords", str(limit)) from None
+    where, bindings = uid_condition(op.ranges)
+    result = Result(folder=op.folder)
+    if op.unchanged_since >= 0:
+        failed = {
+            int(row[0])
+            for row in shard.execute(
+                f"SELECT uid FROM message WHERE folder = ? AND {where} AND modseq > ?",
+                (op.folder, *bindings, op.unchanged_since),
+            )
+        }
+        if failed:
+            result.modified = sorted(failed)
+            where, bindings = uid_condition(to_ranges(uid for uid in from_ranges(op.ranges) if uid not in failed) or [0, 0])
+    if op.mode == "add":
+        value, changes = "flags | ?", "(flags & ?) <> ?"
+        args: tuple[int, ...] = (bits, bits)
+    elif op.mode == "remove":
+        value, changes, args = "flags & ~?", "(flags & ?) <> 0", (bits,)
+    else:
+        value, changes, args = "?", "flags <> ?", (bits,)
+    rows = list(
+        shard.execute(f"SELECT uid, flags FROM message WHERE folder = ? AND {where} AND {changes}", (op.folder, *bindings, *args))
+    )
+    if not rows:
+        return result
+    uids = [uid for uid, _ in rows]
+    unseen = deleted = 0
+    if op.mode == "set" or bits & (SEEN | DELETED):
+        old_seen = sum(1 for _, flag in rows if flag & SEEN)
+        old_deleted = sum(1 for _, flag in rows if flag & DELETED)
+        count = len(rows)
+        if op.mode == "add":
+            unseen = -(count - old_seen) if bits & SEEN else 0
+            deleted = count - old_deleted if bits & DELETED else 0
+        elif op.mode == "remove":
+            unseen = old_seen if bits & SEEN else 0
+            deleted = -old_deleted if bits & DELETED else 0
+        else:
+            unseen = old_seen - (count if bits & SEEN else 0)
+            deleted = (count if bits & DELETED else 0) - old_deleted
+    row = shard.row(
+        "UPDATE folder SET modseq = modseq + 1, unseen = unseen + ?, deleted = deleted + ? WHERE id = ? RETURNING modseq",
+        (unseen, deleted, op.folder),
+    )
+    assert row is not None
+    modseq = int(row[0])
+    shard.execute(
+        f"UPDATE message SET flags = {value}, modseq = ? WHERE folder = ? AND {where} AND {changes}",
+        (bits, modseq, op.folder, *bindings, *args),
+    )
+    record_change(shard, op.folder, modseq, FLAGS, uids)
+    result.modseq, result.uids = modseq, uids
+    result.effects.append(["flags", op.folder, modseq, to_ranges(uids), op.mode, op.system, op.keywords])
+    return result
+
+
+def _remove_rows(shard: Shard, folder: int, account: int, uids: list[int], *, keep_until: int | None) -> int:
+    """Delete rows and count them off; with ``keep_until`` they stay restorable from then on. Returns the modseq."""
+    where, bindings = uid_condition(to_ranges(uids))
+    counts = shard.row(
+        f"SELECT count(*), sum((flags & 1) = 0), sum((flags & 8) <> 0), sum(size) FROM message WHERE folder = ? AND {where}",
+        (folder, *bindings),
+    )
+    assert counts is not None
+    count, unseen, deleted, size = (int(value or 0) for value in counts)
+    if keep_until is not None:
+        shard.execute(
+            f"INSERT OR IGNORE INTO expunged SELECT ?, folder, uid, ?, flags, mid, size, date, thread FROM message "
+            f"WHERE folder = ? AND {where}",
+            (keep_until, account, folder, *bindings),
+        )
+    shard.execute(f"DELETE FROM message WHERE folder = ? AND {where}", (folder, *bindings))
+    row = shard.row(
+        "UPDATE folder SET modseq = modseq + 1, messages = messages - ?, unseen = unseen - ?, deleted = deleted - ?, "
+        "size = size - ? WHERE id = ? RETURNING modseq",
+        (count, unseen, deleted, size, folder),
+    )
+    assert row is not None
+    shard.execute("UPDATE account SET size = size - ?, messages = messages - ? WHERE id = ?", (size, count, account))
+    record_change(shard, folder, int(row[0]), GONE, uids)
+    return int(row[0])
+
+
+def expunge(shard: Shard, op: Expunge) -> Result:
+    """Remove messages; they stay restorable for the retention time."""
+    account = _folder_account(shard, op.folder)
+    where, bindings = uid_condition(op.ranges)
+    deleted = "" if op.any_flags else " AND (flags & 8) <> 0"
+    uids = [
+        int(row[0])
+        for row in shard.execute(f"SELECT uid FROM message WHERE folder = ? AND {where}{deleted}", (op.folder, *bindings))
+    ]
+    result = Result(folder=op.folder)
+    if uids:
+        result.modseq = _remove_rows(shard, op.folder, account, uids, keep_until=op.at)
+        result.uids = uids
+        result.effects.append(["gone", op.folder, result.modseq, to_ranges(uids), op.at])
+    return result
+
+
+def remove_moved(shard: Shard, op: RemoveMoved) -> Result:
+    """The source side of a move to another shard: the rows go, nothing is kept."""
+    account = _folder_account(shard, op.folder)
+    where, bindings = uid_condition(op.ranges)
+    rows = list(shard.execute(f"SELECT uid, mid FROM message WHERE folder = ? AND {where}", (op.folder, *bindings)))
+    result = Result(folder=op.folder)
+    if rows:
+        result.uids = [uid for uid, _ in rows]
+        result.modseq = _remove_rows(shard, op.folder, account, result.uids, keep_until=None)
+        release(shard, [mid for _, mid in rows])
+        result.effects.append(["moved", op.folder, result.modseq, to_ranges(result.uids)])
+    return result
+
+
+def release(shard: Shard, mids: list[int]) -> None:
+    """Take one reference from each; a message nobody holds any more is dead weight of its log file."""
+    for mid in mids:
+        row = shard.row("SELECT references_left FROM copies WHERE mid = ?", (mid,))
+        if row is not None:
+            if row[0] > 2:
+                shard.execute("UPDATE copies SET references_left = references_left - 1 WHERE mid = ?", (mid,))
+            else:
+                shard.execute("DELETE FROM copies WHERE mid = ?", (mid,))
+            continue
+        shard.execute("DELETE FROM wide WHERE mid = ?", (mid,))
+
+
+def _check_quota(shard: Shard, target: int, count: int, size: int, size_limit: int, messages_limit: int) -> None:
+    if not size_limit and not messages_limit:
+        return
+    row = shard.row("SELECT a.size, a.messages FROM folder f JOIN account a ON a.id = f.account WHERE f.id = ?", (target,))
+    if row and ((size_limit and row[0] + size > size_limit) or (messages_limit and row[1] + count > messages_limit)):
+        raise Refused("quota", "over quota")
+
+
+def _allocate(shard: Shard, target: int, count: int, unseen: int, deleted: int, size: int) -> tuple[int, int, int, int]:
+    """``(first uid, modseq, uidvalidity, account)`` for ``count`` new rows of a folder; Refused where it is gone."""
+    row = shard.row(
+        "UPDATE folder SET uidnext = uidnext + ?2, modseq = modseq + 1, messages = messages + ?2, unseen = unseen + ?3, "
+        "deleted = deleted + ?4, size = size + ?5 WHERE id = ?1 RETURNING uidnext, modseq, uidvalidity, account",
+        (target, count, unseen, deleted, size),
+    )
+    if row is None:
+        raise Refused("missing", "the target folder is gone")
+    shard.execute("UPDATE account SET size = size + ?, messages = messages + ? WHERE id = ?", (size, count, row[3]))
+    return int(row[0]) - count, int(row[1]), int(row[2]), int(row[3])
+
+
+def copy_messages(shard: Shard, op: CopyMessages) -> Result:
+    """COPY or MOVE within a shard: rows in order of uid, bodies shared."""
+    account = _folder_account(shard, op.source)
+    if _folder_account(shard, op.target) != account and _has_keywords(shard, op):
+        return _copy_translated(shard, op)
+    where, bindings = uid_condition(op.ranges)
+    counts = shard.row(
+        f"SELECT count(*), sum((flags & 1) = 0), sum((flags & 8) <> 0), sum(size) FROM message WHERE folder = ? AND {where}",
+        (op.source, *bindings),
+    )
+    assert counts is not None
+    count, unseen, deleted, size = (int(value or 0) for value in counts)
+    result = Result(folder=op.source, target=op.target)
+    if not count:
+        return result
+    if not op.move or _folder_account(shard, op.target) != account:
+        _check_quota(shard, op.target, count, size, op.quota_size, op.quota_messages)
+    first, modseq, result.uidvalidity, _ = _allocate(shard, op.target, count, unseen, deleted, size)
+    rows = list(shard.execute(f"SELECT uid, mid FROM message WHERE folder = ? AND {where} ORDER BY uid", (op.source, *bindings)))
+    result.uids = [uid for uid, _ in rows]
+    if len(rows) == 1 or result.uids[-1] - result.uids[0] == len(rows) - 1:
+        shift = first - result.uids[0]
+        shard.execute(
+            f"INSERT INTO message SELECT ?, uid + ?, ?, flags, mid, size, date, ?, thread FROM message WHERE folder = ? AND {where}",
+            (op.target, shift, modseq, op.saved, op.source, *bindings),
+        )
+    else:
+        shard.execute(
+            f"INSERT INTO message SELECT ?, ? + row_number() OVER (ORDER BY uid), ?, flags, mid, size, date, ?, thread "
+            f"FROM message WHERE folder = ? AND {where}",
+            (op.target, first - 1, modseq, op.saved, op.source, *bindings),
+        )
+    result.new_uids = list(range(first, first + count))
+    result.effects.append(["new", op.target, modseq, first, [mid for _, mid in rows]])
+    if op.move:
+        result.modseq = _remove_rows(shard, op.source, account, result.uids, keep_until=None)
+        result.effects.append(["moved", op.source, result.modseq, to_ranges(result.uids)])
+    else:
+        shard.executemany(
+            "INSERT INTO copies VALUES(?, 2) ON CONFLICT DO UPDATE SET references_left = references_left + 1",
+            [(mid,) for _, mid in rows],
+        )
+    return result
+
+
+def _has_keywords(shard: Shard, op: CopyMessages) -> bool:
+    where, bindings = uid_condition(op.ranges)
+    sql = f"SELECT 1 FROM message WHERE folder = ? AND {where} AND flags >= ? LIMIT 1"
+    return shard.row(sql, (op.source, *bindings, 1 << KEYWORD_SHIFT)) is not None
+
+
+def _copy_translated(shard: Shard, op: CopyMessages) -> Result:
+    """Between accounts, whose keywords have other bits."""
+    rows = copied_rows(shard, op.source, op.ranges)
+    result = insert_copies(shard, InsertCopies(op.shard, op.target, rows, op.saved, op.quota_size, op.quota_messages))
+    result.folder, result.uids = op.source, from_ranges(op.ranges)
+    where, bindings = uid_condition(op.ranges)
+    found = [int(row[0]) for row in shard.execute(f"SELECT uid FROM message WHERE folder = ? AND {where}", (op.source, *bindings))]
+    result.uids = found
+    if op.move:
+        moved = remove_moved(shard, RemoveMoved(op.shard, op.source, op.ranges))
+        result.modseq = moved.modseq
+        result.effects += moved.effects
+    return result
+
+
+def copied_rows(shard: Shard, folder: int, ranges: list[int]) -> list[tuple[int, list[str], int, int, list[Any]]]:
+    """The rows of an InsertCopies for messages of a folder, keyword names in clear."""
+    names = keyword_names(shard, _folder_account(shard, folder))
+    where, bindings = uid_condition(ranges, "m.uid")
+    rows = []
+    for flags, date, size, *wide in shard.execute(
+        f"SELECT m.flags, m.date, m.size, w.* FROM message m JOIN wide w ON w.mid = m.mid WHERE m.folder = ? AND {where} ORDER BY m.uid",
+        (folder, *bindings),
+    ):
+        keywords = [name for bit, name in enumerate(names) if flags >> (bit + KEYWORD_SHIFT) & 1]
+        rows.append((flags & ((1 << KEYWORD_SHIFT) - 1), keywords, date, size, list(wide)))
+    return rows
+
+
+def insert_copies(shard: Shard, op: InsertCopies) -> Result:
+    """The target side of a copy from another shard or account."""
+    account = _folder_account(shard, op.target)
+    flags = []
+    for system, keywords, _, _, _ in op.rows:
+        try:
+            flags.append(system | keyword_bits(shard, account, keywords))
+        except KeywordLimit as limit:
+            raise Refused("keywords", str(limit)) from None
+    result = Result(target=op.target)
+    if not op.rows:
+        return result
+    unseen = sum(1 for bits in flags if not bits & SEEN)
+    deleted = sum(1 for bits in flags if bits & DELETED)
+    size = sum(row[3] for row in op.rows)
+    _check_quota(shard, op.target, len(op.rows), size, op.quota_size, op.quota_messages)
+    first, modseq, result.uidvalidity, _ = _allocate(shard, op.target, len(op.rows), unseen, deleted, size)
+    marks = ", ".join("?" * 20)
+    for uid, (bits, (_, _, date, octets, wide)) in enumerate(zip(flags, op.rows, strict=True), first):
+        mid = wide[0]
+        shard.execute(f"INSERT OR IGNORE INTO wide VALUES({marks})", tuple(wide))
+        held = shard.connection.changes() == 0
+        shard.execute(
+            "INSERT INTO message VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (op.target, uid, modseq, bits, mid, octets, date, op.saved, mid),
+        )
+        if held:
+            shard.execute(
+                "INSERT INTO copies VALUES(?, 2) ON CONFLICT DO UPDATE SET references_left = references_left + 1",
+                (mid,),
+            )
+    result.new_uids = list(range(first, first + len(op.rows)))
+    result.modseq = modseq
+    result.effects.append(["new", op.target, modseq, first, [row[4][0] for row in op.rows]])
+    return result
+
+
+def account_of(shard: Shard, account: int, id: int) -> int:
+    """The INBOX of an account that must exist from here on."""
+    return ensure_account(shard, account, id)

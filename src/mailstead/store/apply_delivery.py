@@ -1,0 +1,300 @@
+"""Message records become rows.
+
+Invariants: the rows of one transaction carry the applied mark that covers their records, so after a crash a record
+is either in the index or will be replayed, never both; quotas are checked against the exact use inside the
+transaction; a target that is refused leaves no row.
+
+One UPDATE per folder gives the UIDs of all its messages in the batch, in record order.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Any
+
+from mailstead.message.index import MessageIndex
+from mailstead.store.accounts import KeywordLimit, ensure_account, keyword_bits
+from mailstead.store.record import Target, TargetKind
+from mailstead.store.shard import Shard
+
+OK, OVER_QUOTA, FOLDER_GONE, KEYWORDS = 0, 1, 2, 3
+
+_INSERT_MESSAGE = "INSERT INTO message VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_WIDE = "INSERT OR IGNORE INTO wide VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_FOLDER = (
+    "UPDATE folder SET uidnext = uidnext + ?2, modseq = modseq + 1, messages = messages + ?2, unseen = unseen + ?3, "
+    "deleted = deleted + ?4, size = size + ?5 WHERE id = ?1 RETURNING uidnext, modseq, uidvalidity"
+)
+
+
+class Delivery:
+    """One target of one message record on its way into an index."""
+
+    __slots__ = ("folder", "index", "mid", "outcome", "record", "size", "target", "uid", "uidvalidity")
+
+    def __init__(self, record: StoredMessage, target: Target) -> None:
+        self.record = record
+        self.target = target
+        self.mid = target.mid or record.id
+        self.size = record.size + len(target.overlay)
+        self.outcome = OK
+        self.folder = 0
+        self.uid = 0
+        self.uidvalidity = 0
+
+
+class StoredMessage:
+    """A message record that is durable: where its body lies, and its index (of overlay and body)."""
+
+    __slots__ = (
+        "external",
+        "external_size",
+        "file",
+        "group",
+        "id",
+        "index",
+        "length",
+        "offset",
+        "received",
+        "sender",
+        "seq",
+        "size",
+    )
+
+    def __init__(
+        self,
+        seq: int,
+        id: int,
+        file: int,
+        offset: int,
+        length: int,
+        external: int,
+        external_size: int,
+        sender: str,
+        received: int,
+        index: MessageIndex,
+        group: int = 0,
+    ) -> None:
+        self.group = group
+        self.seq = seq
+        self.id = id
+        self.file = file
+        self.offset = offset
+        self.length = length
+        self.external = external
+        self.external_size = external_size
+        self.size = length + external_size
+        self.sender = sender
+        self.received = received
+        self.index = index
+
+
+def message_hash(message_id: str) -> int:
+    """A 63-bit key of a Message-ID, the same in every process."""
+    # Python's hash of a str is keyed per process, so a digest it is.
+    return int.from_bytes(blake2b(message_id.encode("utf-8", "surrogateescape"), digest_size=8).digest(), "little") >> 1
+
+
+def _thread_of(shard: Shard, account: int, mid: int, index: MessageIndex) -> int:
+    """The thread a message belongs to in its account (RFC 5256 REFERENCES in one step: by any id it shares)."""
+    own = index.message_id
+    if not own and not index.references:
+        return mid
+    hashes = [message_hash(name) for name in index.references[-20:]]
+    if own:
+        hashes.append(message_hash(own))
+    thread = mid
+    if len(hashes) == 1:
+        row = shard.row("SELECT thread FROM thread WHERE account = ? AND hash = ?", (account, hashes[0]))
+        if row:
+            return int(row[0])
+    else:
+        marks = ",".join("?" * len(hashes))
+        row = shard.row(f"SELECT min(thread) FROM thread WHERE account = ? AND hash IN ({marks})", (account, *hashes))
+        if row and row[0] is not None:
+            thread = int(row[0])
+    shard.executemany("INSERT OR IGNORE INTO thread VALUES(?, ?, ?)", [(account, key, thread) for key in hashes])
+    return thread
+
+
+def _wide_row(delivery: Delivery) -> tuple[Any, ...]:
+    record, index = delivery.record, delivery.record.index
+    return (
+        delivery.mid,
+        record.file,
+        record.offset,
+        record.length,
+        delivery.target.overlay or None,
+        record.external,
+        record.external_size,
+        index.header_size,
+        index.sent,
+        index.message_id,
+        index.subject_base,
+        index.sort_from,
+        index.sort_to,
+        index.sort_cc,
+        index.preview,
+        index.parts,
+        index.body,
+        index.bodystructure,
+        index.envelope,
+        index.fields,
+    )
+
+
+def _admit(shard: Shard, delivery: Delivery, use: dict[int, list[int]]) -> bool:
+    """Resolve the folder and check the quota; sets ``outcome`` and says whether rows are to be written."""
+    target = delivery.target
+    account = target.account
+    inbox = ensure_account(shard, account, delivery.record.id)
+    if target.folder and target.folder != inbox:
+        if shard.row("SELECT 1 FROM folder WHERE id = ? AND account = ?", (target.folder, account)) is None:
+            delivery.outcome = FOLDER_GONE
+            return False
+        delivery.folder = target.folder
+    else:
+        delivery.folder = inbox
+    have = use.get(account)
+    if have is None:
+        row = shard.row("SELECT size, messages FROM account WHERE id = ?", (account,))
+        if row is None:
+            shard.inboxes.pop(account, None)
+            delivery.folder = ensure_account(shard, account, delivery.record.id)
+            row = (0, 0)
+        have = use[account] = [int(row[0]), int(row[1]), 0, 0]
+    if (target.quota_size and have[0] + have[2] + delivery.size > target.quota_size) or (
+        target.quota_messages and have[1] + have[3] + 1 > target.quota_messages
+    ):
+        delivery.outcome = OVER_QUOTA
+        return False
+    have[2] += delivery.size
+    have[3] += 1
+    return True
+
+
+def _refuse_groups(
+    deliveries: list[Delivery], folders: dict[int, list[Delivery]], references: dict[int, int], use: dict[int, list[int]]
+) -> None:
+    """A group of which one member is refused is refused whole."""
+    refused = {d.record.group: d.outcome for d in deliveries if d.outcome and d.record.group}
+    for delivery in deliveries if refused else ():
+        outcome = refused.get(delivery.record.group)
+        if outcome and not delivery.outcome:
+            delivery.outcome = outcome
+            folders[delivery.folder].remove(delivery)
+            if not folders[delivery.folder]:
+                del folders[delivery.folder]
+            references.pop(delivery.mid, None)
+            use[delivery.target.account][2] -= delivery.size
+            use[delivery.target.account][3] -= 1
+
+
+def apply_deliveries(shard: Shard, deliveries: list[Delivery]) -> list[Any]:
+    """Write the rows of FOLDER targets of one shard, inside its open transaction; returns the effects.
+
+    An effect is ``["new", folder, modseq, first uid, [mid, ...]]``.
+    """
+    use: dict[int, list[int]] = {}
+    folders: dict[int, list[Delivery]] = {}
+    chosen: dict[int, int] = {}
+    references: dict[int, int] = {}
+    for delivery in deliveries:
+        target = delivery.target
+        if target.kind != TargetKind.FOLDER or not _admit(shard, delivery, use):
+            continue
+        bits = target.flags
+        if target.keywords:
+            try:
+                bits |= keyword_bits(shard, target.account, target.keywords)
+            except KeywordLimit:
+                pass  # a message is worth more than its keyword
+        chosen[id(delivery)] = bits
+        folders.setdefault(delivery.folder, []).append(delivery)
+        references[delivery.mid] = references.get(delivery.mid, 0) + 1
+    _refuse_groups(deliveries, folders, references, use)
+    effects: list[Any] = []
+    small: list[tuple[int, ...]] = []
+    wide: list[tuple[Any, ...]] = []
+    for folder, group in folders.items():
+        flags = [chosen[id(delivery)] for delivery in group]
+        unseen = sum(1 for flag in flags if not flag & 1)
+        deleted = sum(1 for flag in flags if flag & 8)
+        size = sum(delivery.size for delivery in group)
+        row = shard.row(_FOLDER, (folder, len(group), unseen, deleted, size))
+        assert row is not None
+        uidnext, modseq, validity = row
+        uid = uidnext - len(group)
+        effects.append(["new", folder, modseq, uid, [delivery.mid for delivery in group]])
+        for delivery, flag in zip(group, flags, strict=True):
+            target, record = delivery.target, delivery.record
+            delivery.uid, delivery.uidvalidity = uid, validity
+            thread = _thread_of(shard, target.account, delivery.mid, record.index)
+            small.append(
+                (
+                    folder,
+                    uid,
+                    modseq,
+                    flag,
+                    delivery.mid,
+                    delivery.size,
+                    target.date or record.received,
+                    record.received,
+                    thread,
+                )
+            )
+            uid += 1
+    seen: set[int] = set()
+    for group in folders.values():
+        for delivery in group:
+            if delivery.mid not in seen:
+                seen.add(delivery.mid)
+                wide.append(_wide_row(delivery))
+    shard.executemany(_INSERT_MESSAGE, small)
+    shard.executemany(_INSERT_WIDE, wide)
+    shared = [(mid, count) for mid, count in references.items() if count > 1]
+    if shared:
+        shard.executemany(
+            "INSERT INTO copies VALUES(?, ?) ON CONFLICT DO UPDATE SET references_left = references_left + excluded.references_left",
+            shared,
+        )
+    shard.executemany(
+        "UPDATE account SET size = size + ?, messages = messages + ? WHERE id = ?",
+        [(have[2], have[3], account) for account, have in use.items() if have[3]],
+    )
+    return effects
+
+
+def apply_queue(shard: Shard, deliveries: list[Delivery]) -> list[Any]:
+    """Write the rows of QUEUE targets: an entry per message, a recipient per target, due at once.
+
+    ``recipient`` of the target is the address; ``detail`` holds what the queue keeps of it (opaque here).
+    """
+    entries: list[tuple[Any, ...]] = []
+    rows: list[tuple[Any, ...]] = []
+    numbers: dict[int, int] = {}
+    for delivery in deliveries:
+        record, target = delivery.record, delivery.target
+        number = numbers.get(delivery.mid, -1) + 1
+        numbers[delivery.mid] = number
+        if number == 0:
+            entries.append(
+                (
+                    delivery.mid,
+                    record.file,
+                    record.offset,
+                    record.length,
+                    target.overlay or None,
+                    record.external,
+                    record.external_size,
+                    record.sender,
+                    record.received,
+                    delivery.size,
+                    b"",
+                )
+            )
+        route = target.recipient.rpartition("@")[2].lower()
+        rows.append((delivery.mid, number, target.recipient, route, target.date, 0, 0, 0, 0, 0, "", target.detail))
+    shard.executemany("INSERT OR IGNORE INTO entry VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", entries)
+    shard.executemany("INSERT OR IGNORE INTO recipient VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    return [["queued", mid, count + 1] for mid, count in numbers.items()]

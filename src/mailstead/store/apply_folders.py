@@ -1,0 +1,202 @@
+"""Change records become rows: folders, subscriptions, accounts, and outcomes of queue attempts.
+
+Invariants: as in apply_changes.py; a folder's id never names another folder; UIDVALIDITY of an account's folders rises
+strictly; a deleted folder's messages stay restorable for the retention time under its id.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mailstead.store.accounts import ensure_account
+from mailstead.store.apply_changes import (
+    Refused,
+    Result,
+    change_flags,
+    copy_messages,
+    expunge,
+    insert_copies,
+    release,
+    remove_moved,
+)
+from mailstead.store.operations import (
+    ChangeFlags,
+    CopyMessages,
+    CreateFolder,
+    DeleteFolder,
+    Expunge,
+    InsertCopies,
+    Operation,
+    QueueOutcome,
+    RemoveAccount,
+    RemoveMoved,
+    RenameFolder,
+    Subscribe,
+)
+from mailstead.store.shard import Shard
+
+DONE, BOUNCED, DEFERRED = 1, 2, 0
+"""States of a queue recipient; a deferred one is due again."""
+
+
+def _next_validity(shard: Shard, account: int, wanted: int) -> int:
+    row = shard.row(
+        "UPDATE account SET uidvalidity = max(uidvalidity + 1, ?) WHERE id = ? RETURNING uidvalidity", (wanted, account)
+    )
+    assert row is not None
+    return int(row[0])
+
+
+def create_folder(shard: Shard, op: CreateFolder, id: int) -> Result:
+    ensure_account(shard, op.account, id)
+    if shard.row("SELECT 1 FROM folder WHERE account = ? AND name = ?", (op.account, op.name)):
+        raise Refused("exists", "a folder of that name exists already")
+    validity = _next_validity(shard, op.account, op.uidvalidity)
+    shard.execute(
+        "INSERT INTO folder VALUES(?, ?, ?, ?, 0, ?, ?, 1, 1, 0, 0, 0, 0, ?)",
+        (op.id, op.account, op.name, op.special_use, op.kind, validity, op.uidvalidity),
+    )
+    return Result(
+        folder=op.id,
+        id=op.id,
+        uidvalidity=validity,
+        effects=[["folder", "create", op.id, op.account, op.name, validity]],
+    )
+
+
+def rename_folder(shard: Shard, op: RenameFolder) -> Result:
+    row = shard.row("SELECT id FROM folder WHERE account = ? AND name = ?", (op.account, op.old))
+    if row is None:
+        raise Refused("missing", "no such folder")
+    if shard.row("SELECT 1 FROM folder WHERE account = ? AND name = ?", (op.account, op.new)):
+        raise Refused("exists", "a folder of that name exists already")
+    folder = int(row[0])
+    if op.old == "INBOX":
+        validity = _next_validity(shard, op.account, op.uidvalidity)
+        shard.execute(
+            "INSERT INTO folder VALUES(?, ?, ?, NULL, 0, 'mail', ?, 1, 1, 0, 0, 0, 0, ?)",
+            (op.new_id, op.account, op.new, validity, op.uidvalidity),
+        )
+        moved = copy_messages(shard, CopyMessages(op.shard, folder, op.new_id, [1, 0xFFFFFFFF], True, op.uidvalidity))
+        moved.effects.insert(0, ["folder", "create", op.new_id, op.account, op.new, validity])
+        return moved
+    below = f"{op.old}/"
+    clash = shard.row(
+        "SELECT 1 FROM folder a JOIN folder b ON b.account = a.account AND b.name = ?2 || substr(a.name, ?3) "
+        "WHERE a.account = ?1 AND substr(a.name, 1, ?4) = ?5",
+        (op.account, op.new, len(op.old) + 1, len(below), below),
+    )
+    if clash:
+        raise Refused("exists", "a folder below has a name that exists already")
+    shard.execute("UPDATE folder SET name = ? WHERE id = ?", (op.new, folder))
+    shard.execute(
+        "UPDATE folder SET name = ? || substr(name, ?) WHERE account = ? AND substr(name, 1, ?) = ?",
+        (op.new, len(op.old) + 1, op.account, len(below), below),
+    )
+    return Result(folder=folder, id=folder, effects=[["folder", "rename", folder, op.account, op.old, op.new]])
+
+
+def delete_folder(shard: Shard, op: DeleteFolder) -> Result:
+    row = shard.row("SELECT id, size, messages FROM folder WHERE account = ? AND name = ?", (op.account, op.name))
+    if row is None:
+        raise Refused("missing", "no such folder")
+    folder, size, messages = (int(value) for value in row)
+    shard.execute(
+        "INSERT OR IGNORE INTO expunged SELECT ?, folder, uid, ?, flags, mid, size, date, thread FROM message WHERE folder = ?",
+        (op.at, op.account, folder),
+    )
+    shard.execute("DELETE FROM message WHERE folder = ?", (folder,))
+    shard.execute("DELETE FROM change WHERE folder = ?", (folder,))
+    shard.execute("DELETE FROM folder WHERE id = ?", (folder,))
+    shard.execute("UPDATE account SET size = size - ?, messages = messages - ? WHERE id = ?", (size, messages, op.account))
+    return Result(folder=folder, id=folder, effects=[["folder", "delete", folder, op.account, op.name, op.at]])
+
+
+def subscribe(shard: Shard, op: Subscribe, id: int) -> Result:
+    ensure_account(shard, op.account, id)
+    if op.on:
+        shard.execute("INSERT OR IGNORE INTO subscription VALUES(?, ?)", (op.account, op.name))
+    else:
+        shard.execute("DELETE FROM subscription WHERE account = ? AND name = ?", (op.account, op.name))
+    return Result(effects=[["subscribe", op.account, op.name, op.on]])
+
+
+def remove_account(shard: Shard, op: RemoveAccount) -> Result:
+    """Everything of an account goes; its messages stay restorable for the retention time."""
+    shard.execute(
+        "INSERT OR IGNORE INTO expunged SELECT ?, m.folder, m.uid, f.account, m.flags, m.mid, m.size, m.date, m.thread "
+        "FROM folder f JOIN message m ON m.folder = f.id WHERE f.account = ?",
+        (op.at, op.account),
+    )
+    for table in ("message", "change"):
+        shard.execute(f"DELETE FROM {table} WHERE folder IN (SELECT id FROM folder WHERE account = ?)", (op.account,))
+    for table in ("folder", "subscription", "keyword", "thread"):
+        shard.execute(f"DELETE FROM {table} WHERE account = ?", (op.account,))
+    shard.execute("DELETE FROM account WHERE id = ?", (op.account,))
+    shard.inboxes.pop(op.account, None)
+    return Result(effects=[["account", "remove", op.account, op.at]])
+
+
+def queue_outcome(shard: Shard, op: QueueOutcome) -> Result:
+    """Record what became of recipients; an entry goes when nobody waits for it any more."""
+    for number, state, due, attempts, notified, status, detail in op.rows:
+        if state == DEFERRED:
+            shard.execute(
+                "UPDATE recipient SET state = 0, due = ?, attempts = ?, notified = ?, status = ?, detail = ?, claimed_by = 0, "
+                "claimed_until = 0 WHERE mid = ? AND number = ?",
+                (due, attempts, notified, status, detail, op.mid, number),
+            )
+        else:
+            shard.execute("DELETE FROM recipient WHERE mid = ? AND number = ?", (op.mid, number))
+    if not shard.row("SELECT 1 FROM recipient WHERE mid = ?", (op.mid,)):
+        shard.execute("DELETE FROM entry WHERE mid = ?", (op.mid,))
+    return Result(id=op.mid, effects=[["outcome", op.mid, [[row[0], row[1], row[5]] for row in op.rows]]])
+
+
+def purge_expunged(shard: Shard, before: int, limit: int = 500) -> int:
+    """Forget up to ``limit`` messages expunged before that unix time; returns how many. Inside a transaction."""
+    rows = list(shard.execute("SELECT at, folder, uid, mid FROM expunged WHERE at < ? ORDER BY at LIMIT ?", (before, limit)))
+    release(shard, [row[3] for row in rows])
+    shard.executemany("DELETE FROM expunged WHERE at = ? AND folder = ? AND uid = ?", [row[:3] for row in rows])
+    return len(rows)
+
+
+def apply_operation(shard: Shard, op: Operation, id: int) -> Result:
+    """One operation of change record ``id``, inside the open transaction. Raises Refused."""
+    match op:
+        case ChangeFlags():
+            return change_flags(shard, op)
+        case Expunge():
+            return expunge(shard, op)
+        case CopyMessages():
+            return copy_messages(shard, op)
+        case InsertCopies():
+            return insert_copies(shard, op)
+        case RemoveMoved():
+            return remove_moved(shard, op)
+        case CreateFolder():
+            return create_folder(shard, op, id)
+        case RenameFolder():
+            return rename_folder(shard, op)
+        case DeleteFolder():
+            return delete_folder(shard, op)
+        case Subscribe():
+            return subscribe(shard, op, id)
+        case RemoveAccount():
+            return remove_account(shard, op)
+        case QueueOutcome():
+            return queue_outcome(shard, op)
+
+
+def operations_weight(ops: list[Any]) -> int:
+    """About how many rows the operations touch, to choose between the loop and a thread."""
+    weight = 0
+    for op in ops:
+        ranges = getattr(op, "ranges", None)
+        if ranges:
+            weight += min(sum(ranges[1::2]) - sum(ranges[::2]) + 1, 1_000_000)
+        elif isinstance(op, InsertCopies):
+            weight += len(op.rows)
+        elif isinstance(op, RemoveAccount | DeleteFolder | RenameFolder):
+            weight += 1_000
+    return weight

@@ -1,0 +1,169 @@
+"""The operations a change record carries, besides messages: what is logged, synced, and then applied to an index.
+
+Invariants: an operation names everything it needs, so applying it again after a crash gives the same rows; UIDs and
+modseqs are not in it, they are given when it is applied and told by an effects record.  Sets of UIDs are flat lists
+of inclusive ranges ``[lo, hi, lo, hi, ...]``, rising.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+QUEUE_SHARDS = 1000
+"""Shard numbers from here on are queue indexes: 1000 + k."""
+
+
+class CreateFolder(msgspec.Struct, tag="create", array_like=True):
+    shard: int
+    id: int
+    account: int
+    name: str
+    special_use: str | None
+    kind: str
+    uidvalidity: int
+
+
+class RenameFolder(msgspec.Struct, tag="rename", array_like=True):
+    """Moves the folder and everything below it; renaming INBOX moves its messages to a new folder ``new_id``
+    (RFC 3501 6.3.5)."""
+
+    shard: int
+    account: int
+    old: str
+    new: str
+    new_id: int
+    uidvalidity: int
+
+
+class DeleteFolder(msgspec.Struct, tag="delete", array_like=True):
+    shard: int
+    account: int
+    name: str
+    at: int
+
+
+class Subscribe(msgspec.Struct, tag="subscribe", array_like=True):
+    shard: int
+    account: int
+    name: str
+    on: bool
+
+
+class ChangeFlags(msgspec.Struct, tag="flags", array_like=True):
+    """``mode``: set, add or remove; ``system``: flag bits; ``unchanged_since``: -1 for none (RFC 7162)."""
+
+    shard: int
+    folder: int
+    ranges: list[int]
+    mode: str
+    system: int
+    keywords: list[str]
+    unchanged_since: int
+
+
+class Expunge(msgspec.Struct, tag="expunge", array_like=True):
+    """Removes the \\Deleted ones of ``ranges`` (all of them with ``any_flags``); ``at`` is unix time."""
+
+    shard: int
+    folder: int
+    ranges: list[int]
+    any_flags: bool
+    at: int
+
+
+class CopyMessages(msgspec.Struct, tag="copy", array_like=True):
+    """Within one shard; with ``move`` the source rows go. The quota is the target account's, 0 for none."""
+
+    shard: int
+    source: int
+    target: int
+    ranges: list[int]
+    move: bool
+    saved: int
+    quota_size: int = 0
+    quota_messages: int = 0
+
+
+class InsertCopies(msgspec.Struct, tag="insert", array_like=True):
+    """Rows from another shard: each is (flags, keywords, date, size, wide row)."""
+
+    shard: int
+    target: int
+    rows: list[tuple[int, list[str], int, int, list[Any]]]
+    saved: int
+    quota_size: int = 0
+    quota_messages: int = 0
+
+
+class RemoveMoved(msgspec.Struct, tag="moved", array_like=True):
+    """The source side of a move to another shard."""
+
+    shard: int
+    folder: int
+    ranges: list[int]
+
+
+class RemoveAccount(msgspec.Struct, tag="account", array_like=True):
+    shard: int
+    account: int
+    at: int
+
+
+class QueueOutcome(msgspec.Struct, tag="outcome", array_like=True):
+    """Result of an attempt for recipients of one queue entry: rows of (number, state, due, attempts, notified, status,
+    detail)."""
+
+    shard: int
+    mid: int
+    rows: list[tuple[int, int, int, int, int, str, bytes]]
+
+
+Operation = (
+    CreateFolder
+    | RenameFolder
+    | DeleteFolder
+    | Subscribe
+    | ChangeFlags
+    | Expunge
+    | CopyMessages
+    | InsertCopies
+    | RemoveMoved
+    | RemoveAccount
+    | QueueOutcome
+)
+encode_operation = msgspec.msgpack.Encoder().encode
+_decoder: msgspec.msgpack.Decoder[Operation] = msgspec.msgpack.Decoder(Operation)
+
+
+def decode_operation(data: bytes) -> Operation:
+    return _decoder.decode(data)
+
+
+def to_ranges(uids: Iterable[int]) -> list[int]:
+    """Rising UIDs as flat inclusive ranges."""
+    ranges: list[int] = []
+    low = high = -2
+    for uid in uids:
+        if uid == high + 1:
+            high = uid
+            continue
+        if high >= 0:
+            ranges += (low, high)
+        low = high = uid
+    if high >= 0:
+        ranges += (low, high)
+    return ranges
+
+
+def from_ranges(ranges: Sequence[int]) -> list[int]:
+    uids: list[int] = []
+    for i in range(0, len(ranges), 2):
+        uids.extend(range(ranges[i], ranges[i + 1] + 1))
+    return uids
+
+
+def count_ranges(ranges: Sequence[int]) -> int:
+    return sum(ranges[1::2]) - sum(ranges[::2]) + len(ranges) // 2

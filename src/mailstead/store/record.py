@@ -1,0 +1,182 @@
+"""The frame of a log record and what the kinds carry.
+
+Invariants: a record is valid only where its CRC covers header and head and its hash covers the body; ``seq`` rises
+by one per writer and stream; ``id`` (hybrid time, see ids.py) is unique over the node and rises per writer.
+
+Layout, little endian: 60 octets of header, then ``head`` (MessagePack of one of the structs below), then ``body``
+(octets of the message as stored: the trace header of this server followed by the octets as received).  A body of
+more than 256 KB lies in a file of its own (``external``), written while it arrived; then ``body`` holds the trace
+header only.  ``tools/read_log.py`` reads this format without importing anything of this package.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import zlib
+from enum import IntEnum
+from typing import Any
+
+import msgspec
+
+MAGIC = b"MSR1"
+VERSION = 1
+HEADER = struct.Struct("<4sBBBBIIQQQ16sI")
+HEADER_SIZE = HEADER.size
+MAX_HEAD = 64 * 1024 * 1024
+MAX_BODY = 1 << 40
+
+
+class Kind(IntEnum):
+    MESSAGE = 1
+    CHANGE = 2
+    CANCEL = 3
+    SEAL = 4
+    EFFECTS = 5
+
+
+class Stream(IntEnum):
+    """Records of the durable stream are applied after their sync; those of the effects stream tell what was applied."""
+
+    DURABLE = 0
+    EFFECTS = 1
+
+
+class TargetKind(IntEnum):
+    FOLDER = 1
+    QUEUE = 2
+    PENDING = 3
+    EXPANSION = 4
+    QUARANTINE = 5
+
+
+class Target(msgspec.Struct, array_like=True, omit_defaults=True):
+    """Where a message goes. ``folder`` 0 means the account's INBOX; ``flags`` are system flag bits; ``date`` is unix
+    time; ``overlay`` are header lines of this recipient alone, in front of the body; ``mid`` names that variant;
+    ``quota_size`` (octets) and ``quota_messages`` are the account's limits, 0 for none; ``detail`` is opaque to the store
+    (the queue's recipient data)."""
+
+    kind: int
+    shard: int
+    account: int = 0
+    folder: int = 0
+    flags: int = 0
+    keywords: tuple[str, ...] = ()
+    date: int = 0
+    overlay: bytes = b""
+    mid: int = 0
+    quota_size: int = 0
+    quota_messages: int = 0
+    recipient: str = ""
+    detail: bytes = b""
+
+
+class MessageHead(msgspec.Struct, array_like=True, omit_defaults=True):
+    """``external``: id of the file with the rest of the body, and its octets; ``receipt``: encoded receipt; records of
+    one ``group`` (``group_size`` of them) are whole or absent together (RFC 3502 MULTIAPPEND)."""
+
+    sender: str
+    received: int
+    targets: list[Target]
+    receipt: bytes = b""
+    external: int = 0
+    external_size: int = 0
+    external_hash: bytes = b""
+    group: int = 0
+    group_size: int = 0
+
+
+class ChangeHead(msgspec.Struct, array_like=True, omit_defaults=True):
+    """``operations``: encoded operations (operations.py), each with the shard it touches first."""
+
+    operations: list[bytes]
+    shards: list[int]
+
+
+class CancelHead(msgspec.Struct, array_like=True):
+    """Record ``seq`` (of this writer's durable stream) is void for target or operation ``index``; -1: altogether."""
+
+    seq: int
+    index: int
+
+
+class EffectsHead(msgspec.Struct, array_like=True):
+    """What one index transaction did: shard, its commit number, and a list of effects (effects.py)."""
+
+    shard: int
+    commit: int
+    effects: list[Any]
+
+
+class SealHead(msgspec.Struct, array_like=True):
+    """End of a segment: nothing after it counts. ``end`` is its offset."""
+
+    end: int
+
+
+HEADS: dict[int, type[msgspec.Struct]] = {
+    Kind.MESSAGE: MessageHead,
+    Kind.CHANGE: ChangeHead,
+    Kind.CANCEL: CancelHead,
+    Kind.SEAL: SealHead,
+    Kind.EFFECTS: EffectsHead,
+}
+encode_head = msgspec.msgpack.Encoder().encode
+_DECODERS: dict[int, msgspec.msgpack.Decoder[Any]] = {kind: msgspec.msgpack.Decoder(head) for kind, head in HEADS.items()}
+
+
+class DamagedRecord(Exception):
+    """The octets at this place are not a valid record."""
+
+
+class Record:
+    """A decoded record: header fields, its decoded head, and where its body lies in its segment."""
+
+    __slots__ = ("body_offset", "body_size", "end", "head", "id", "kind", "offset", "seq", "stream")
+
+    def __init__(self, kind: int, stream: int, seq: int, id: int, head: Any, offset: int, body_offset: int, body_size: int) -> None:
+        self.kind = kind
+        self.stream = stream
+        self.seq = seq
+        self.id = id
+        self.head = head
+        self.offset = offset
+        self.body_offset = body_offset
+        self.body_size = body_size
+        self.end = body_offset + body_size
+
+
+def frame(kind: int, stream: int, seq: int, id: int, head: bytes, body: bytes = b"") -> bytes:
+    """Header and head of a record, to be followed by ``body`` itself."""
+    digest = hashlib.sha256(body).digest()[:16] if body else bytes(16)
+    start = HEADER.pack(MAGIC, VERSION, kind, 0, stream, len(head), 0, len(body), seq, id, digest, 0)[:-4]
+    crc = zlib.crc32(head, zlib.crc32(start))
+    return b"%b%b%b" % (start, crc.to_bytes(4, "little"), head)
+
+
+def parse_header(data: bytes) -> tuple[int, int, int, int, int, int, bytes, int]:
+    """``(kind, stream, head size, body size, seq, id, body hash, crc)``; raises DamagedRecord."""
+    if len(data) < HEADER_SIZE:
+        raise DamagedRecord("short header")
+    magic, version, kind, codec, stream, head_size, _, body_size, seq, id, digest, crc = HEADER.unpack_from(data)
+    if magic != MAGIC:
+        raise DamagedRecord("no magic")
+    if version != VERSION or kind not in HEADS or codec or head_size > MAX_HEAD or body_size > MAX_BODY:
+        raise DamagedRecord("unknown version, kind or codec, or impossible size")
+    return kind, stream, head_size, body_size, seq, id, digest, crc
+
+
+def check_head(header: bytes, head: bytes, crc: int) -> None:
+    if zlib.crc32(head, zlib.crc32(header[: HEADER_SIZE - 4])) != crc:
+        raise DamagedRecord("head does not match its CRC")
+
+
+def decode_head(kind: int, head: bytes) -> Any:
+    try:
+        return _DECODERS[kind].decode(head)
+    except msgspec.MsgspecError as error:
+        raise DamagedRecord(f"head cannot be decoded: {error}") from None
+
+
+def body_matches(body: bytes, digest: bytes) -> bool:
+    return hashlib.sha256(body).digest()[:16] == digest if body else True

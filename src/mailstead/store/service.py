@@ -1,0 +1,300 @@
+"""The store of one process: its log, its handles on the index, and the pipeline between them.
+
+Invariants: see committer.py for durability; reads use connections of their own and no read transaction stays open
+across an await; ``prepare`` runs once per start of the node, before any process opens the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from mailstead.message.index import MessageIndex
+from mailstead.store.apply_changes import Result
+from mailstead.store.apply_step import Step, touched_folders
+from mailstead.store.committer import Committer
+from mailstead.store.files import Files
+from mailstead.store.hub import Hub
+from mailstead.store.ids import HybridClock, writer_number
+from mailstead.store.log_writer import LogWriter
+from mailstead.store.operations import QUEUE_SHARDS, Operation
+from mailstead.store.record import MessageHead
+from mailstead.store.recovery import Replay, replay, writers_of
+from mailstead.store.segment import SEGMENT_SIZE, LogReader, external_file_id
+from mailstead.store.shard import Shard, SharedMarks
+from mailstead.store.spool import Spool
+from mailstead.store.submission import ChangeSubmission, MessageSubmission, TargetOutcome, Unavailable
+from mailstead.store.threads import WorkerThread
+from mailstead.store.wal_sync import WalSync
+
+SWEEP_SECONDS = 0.5
+RESERVE = 64 * 1024 * 1024
+QUEUE = QUEUE_SHARDS
+logger = logging.getLogger("mailstead.store")
+FolderListener = Callable[[int, int, object | None], None]
+
+
+def shard_numbers(shards: int) -> list[int]:
+    return [*range(shards), QUEUE]
+
+
+def prepare(data_dir: Path, shards: int = 1, files: Files | None = None, vfs: str | None = None) -> Replay:
+    """Bring a node's store to a servable state: folders, schema, and replay of every writer's log. Blocking.
+
+    Raises SchemaTooNew, OSError, apsw errors.
+    """
+    files = files or Files()
+    for name in ("log", "index", "run"):
+        files.make_directory(data_dir / name)
+    SharedMarks(data_dir / "run" / "shards.map", fresh=True).close()
+    for stale in (data_dir / "run").glob("notify-*.sock"):
+        stale.unlink()
+    handles = {number: Shard(data_dir / "index", number, files, vfs) for number in shard_numbers(shards)}
+    try:
+        for handle in handles.values():
+            handle.connection.setbusytimeout(10_000)
+        report = replay(data_dir / "log", writers_of(data_dir / "log", files), handles, files)
+        for handle in handles.values():
+            handle.sync_wal()
+    finally:
+        for handle in handles.values():
+            handle.close()
+    return report
+
+
+class Store:
+    """Use ``await Store.open(...)``. ``broken`` becomes set when this process must stop (failed syncs)."""
+
+    def __init__(
+        self,
+        data_dir: Path,
+        writer: str,
+        shards: int,
+        files: Files,
+        vfs: str | None,
+        loop: asyncio.AbstractEventLoop,
+        segment_size: int,
+    ) -> None:
+        self.data_dir = data_dir
+        self.log_path = data_dir / "log"
+        self.files = files
+        self.loop = loop
+        self.writer = writer
+        self.clock = HybridClock(writer_number(writer))
+        index = data_dir / "index"
+        numbers = shard_numbers(shards)
+        self._writers = {number: Shard(index, number, files, vfs) for number in numbers}
+        report = replay(self.log_path, [writer] if (self.log_path / writer).exists() else [], self._writers, files)
+        self._readers = {number: Shard(index, number, files, vfs) for number in numbers}
+        state = report.writers.get(writer)
+        self.replayed = report
+        self._marks = SharedMarks(data_dir / "run" / "shards.map")
+        self._wal_thread = WorkerThread("wal-sync", loop)
+        self._syncs = {number: WalSync(reader, self._marks, self._wal_thread, loop) for number, reader in self._readers.items()}
+        number = self.clock.writer
+        durable = max([state.durable if state else 0, *(s.applied(number, 0) for s in self._writers.values())])
+        if state:
+            self.clock.observe(state.last_id)
+        self._log = LogWriter(self.log_path, writer, files, self.clock, segment_size)
+        self._log.begin_segment()
+        self.broken = asyncio.Event()
+        self._committer = Committer(loop, self._log, self.clock, self._writers, self._syncs, self._on_commit, self._on_broken)
+        self._committer.start_at(durable, state.effects if state else 0)
+        self._reader = LogReader(self.log_path, files)
+        self._listeners: dict[int, list[FolderListener]] = {}
+        self._hub = Hub(data_dir / "run", writer, loop, self._on_hint)
+        self._sweeper: asyncio.Task[None] | None = None
+        self._last_commit: dict[int, int] = {}
+        self.full = False
+        self.queue_listener: Callable[[], None] | None = None
+
+    @classmethod
+    async def open(
+        cls,
+        data_dir: Path,
+        writer: str = "w0",
+        shards: int = 1,
+        *,
+        files: Files | None = None,
+        vfs: str | None = None,
+        prepared: bool = False,
+        segment_size: int = SEGMENT_SIZE,
+    ) -> Store:
+        """Open for reading and writing as ``writer``. Unless ``prepared``, this process is the node and prepares it."""
+        files = files or Files()
+        if not prepared:
+            await asyncio.to_thread(prepare, data_dir, shards, files, vfs)
+        store = cls(data_dir, writer, shards, files, vfs, asyncio.get_running_loop(), segment_size)
+        store._sweeper = asyncio.create_task(store._sweep())
+        return store
+
+    # -- writing -----------------------------------------------------------------------------------------------
+
+    def submit_message(
+        self,
+        head: MessageHead,
+        body: bytes,
+        *,
+        index: MessageIndex | None = None,
+        shown: bool = False,
+        origin: object | None = None,
+    ) -> asyncio.Future[list[TargetOutcome]]:
+        """Log a message and write its rows; the future gives an outcome per target. Raises Unavailable in it.
+
+        ``shown``: the caller will show UIDs, so their rows must be durable as well.
+        """
+        future: asyncio.Future[list[TargetOutcome]] = self.loop.create_future()
+        if self.full:
+            future.set_exception(Unavailable("the disk is full"))
+            return future
+        self._committer.submit(MessageSubmission(head, body, index, shown, origin, future))
+        return future
+
+    def submit_group(
+        self, messages: Sequence[tuple[MessageHead, bytes, MessageIndex | None]], *, origin: object | None = None
+    ) -> list[asyncio.Future[list[TargetOutcome]]]:
+        """Messages for one shard, whole or absent together; UIDs will be shown. One future each."""
+        group = self.new_id()
+        submissions = []
+        for head, body, index in messages:
+            head.group, head.group_size = group, len(messages)
+            submissions.append(MessageSubmission(head, body, index, True, origin, self.loop.create_future()))
+        if self.full:
+            for submission in submissions:
+                submission.future.set_exception(Unavailable("the disk is full"))
+        else:
+            self._committer.submit_group(submissions)
+        return [submission.future for submission in submissions]
+
+    def change(
+        self, operations: Sequence[Operation], *, shown: bool = True, origin: object | None = None
+    ) -> asyncio.Future[list[Result]]:
+        """Log operations and apply them, whole or not at all. The future raises Refused or Unavailable."""
+        future: asyncio.Future[list[Result]] = self.loop.create_future()
+        if self.full and not all(
+            type(op).__name__ in ("Expunge", "RemoveMoved", "QueueOutcome", "DeleteFolder") for op in operations
+        ):
+            future.set_exception(Unavailable("the disk is full"))
+            return future
+        self._committer.submit(ChangeSubmission(operations, shown, origin, future))
+        return future
+
+    def change_lazily(self, operations: Sequence[Operation], *, origin: object | None = None) -> asyncio.Future[list[Result]]:
+        """Apply at once; durable within a second. Only for plain flag changes."""
+        future: asyncio.Future[list[Result]] = self.loop.create_future()
+        self._committer.apply_lazily(ChangeSubmission(operations, False, origin, future))
+        return future
+
+    def spool(self) -> Spool:
+        return Spool(self)
+
+    def new_id(self) -> int:
+        return self.clock.next()
+
+    # -- reading -----------------------------------------------------------------------------------------------
+
+    def reader(self, shard: int) -> Shard:
+        """The handle for reads in the loop."""
+        return self._readers[shard]
+
+    @property
+    def shards(self) -> list[int]:
+        """Numbers of the mail shards."""
+        return [number for number in self._readers if number < QUEUE_SHARDS]
+
+    def durable(self, shard: int, commit: int) -> asyncio.Future[None] | None:
+        """None where commit ``commit`` is durable, else a future of the sync that makes it so."""
+        return self._syncs[shard].wait(commit)
+
+    def is_durable(self, shard: int, commit: int) -> bool:
+        return self._syncs[shard].is_durable(commit)
+
+    def read_log(self, file: int, offset: int, length: int) -> bytes:
+        """Octets of a log file, at once; for small reads. Raises OSError, DamagedRecord."""
+        return self._reader.read(file, offset, length)
+
+    def forget_file(self, file: int) -> None:
+        self._reader.forget(file)
+
+    def read_message(self, file: int, offset: int, length: int, external: int, external_size: int) -> bytes:
+        data = self._reader.read(file, offset, length)
+        if external:
+            data += self._reader.read(external_file_id(external), 0, external_size)
+        return data
+
+    # -- news --------------------------------------------------------------------------------------------------
+
+    def listen(self, folder: int, listener: FolderListener) -> None:
+        """Call ``listener(folder, modseq, origin)`` when a folder has changed, here or in another process."""
+        self._listeners.setdefault(folder, []).append(listener)
+
+    def unlisten(self, folder: int, listener: FolderListener) -> None:
+        listeners = self._listeners.get(folder, [])
+        if listener in listeners:
+            listeners.remove(listener)
+        if not listeners:
+            self._listeners.pop(folder, None)
+
+    def _on_commit(self, shard: int, commit: int, step: Step) -> None:
+        self._last_commit[shard] = commit
+        if shard >= QUEUE_SHARDS:
+            if self.queue_listener is not None:
+                self.queue_listener()
+            self._hub.send(shard, commit)
+            return
+        for folder, modseq in touched_folders(step).items():
+            self._hub.send(folder, modseq)
+            if folder in self._listeners:
+                origin = next((s.origin for s in step.submissions if s.origin is not None), None)
+                for listener in list(self._listeners[folder]):
+                    listener(folder, modseq, origin)
+
+    def _on_hint(self, folder: int, modseq: int) -> None:
+        if folder == QUEUE and self.queue_listener is not None:
+            self.queue_listener()
+        for listener in list(self._listeners.get(folder, ())):
+            listener(folder, modseq, None)
+
+    def _on_broken(self, reason: str) -> None:
+        logger.critical("log broken: %s", reason)
+        self.broken.set()
+
+    # -- life --------------------------------------------------------------------------------------------------
+
+    def free_space(self) -> int:
+        stat = os.statvfs(self.data_dir)
+        return stat.f_bavail * stat.f_frsize
+
+    async def _sweep(self) -> None:
+        """Bring lazy changes to disk within a second, and watch the space left."""
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            self._committer.sweep()
+            for shard, commit in list(self._last_commit.items()):
+                if not self._syncs[shard].is_durable(commit):
+                    self._syncs[shard].wait(commit)
+            full = self.free_space() < RESERVE
+            if full != self.full:
+                logger.error("disk full: refusing new mail" if full else "disk has space again")
+                self.full = full
+
+    async def close(self) -> None:
+        """Finish what was taken, make everything durable, and let go."""
+        await self._committer.drain()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        self._committer.stop()
+        self._wal_thread.stop()
+        self._hub.close()
+        if not self.broken.is_set():
+            self._log.close()
+        for shard in self._writers.values():
+            shard.sync_wal()
+            shard.close()
+        for shard in self._readers.values():
+            shard.close()
+        self._reader.close()
+        self._marks.close()
