@@ -20,9 +20,7 @@ Ask = Callable[[str], str]
 def ask(directory: Directory, tmp_path: Path) -> Iterator[Ask]:
     """Say a line to the other process, return its answer."""
     script = Path(__file__).with_name("changer.py")
-    other = subprocess.Popen(
-        [sys.executable, str(script), str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    other = subprocess.Popen([sys.executable, str(script), str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def say(line: str) -> str:
         assert other.stdin is not None
@@ -75,9 +73,7 @@ async def test_names_made_and_removed_elsewhere_are_seen(directory: Directory, a
 async def test_more_changes_than_are_told_singly_are_seen(directory: Directory, admin: Actor, ask: Ask) -> None:
     account = await directory.create_account("example.test", "many", actor=admin)
     assert ask("has many@example.test") == "True 1"
-    directory.database.write_sync(
-        lambda t: [t.record("test", "account", account.id, "set fullName") for _ in range(600)]
-    )
+    directory.database.write_sync(lambda t: [t.record("test", "account", account.id, "set fullName") for _ in range(600)])
     await directory.disable_account(account.id, actor=admin)
     assert ask("has many@example.test") == "False 2"
 

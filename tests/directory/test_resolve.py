@@ -165,7 +165,10 @@ def test_any_text_resolves_without_raising(still: Directory, text: str) -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.booleans(), min_size=22, max_size=22), st.text(st.characters(exclude_characters="@\x00", codec="utf-8"), max_size=40))
+@given(
+    st.lists(st.booleans(), min_size=22, max_size=22),
+    st.text(st.characters(exclude_characters="@\x00", codec="utf-8"), max_size=40),
+)
 def test_case_never_matters_and_detail_is_what_follows(still: Directory, upper: list[bool], detail: str) -> None:
     address = "".join(c.upper() if up else c for c, up in zip("user.name@example.test", upper, strict=True))
     assert still.resolve(address).kind is RecipientKind.LOCAL

@@ -89,7 +89,7 @@ def split_scheme(stored: str) -> tuple[str, str]:
             return "SHA512-CRYPT", payload
         if payload.startswith(("$2a$", "$2b$", "$2y$")):
             return "BLF-CRYPT", payload
-        if payload.startswith("pbkdf2_sha256$"):
+        if payload.startswith(("pbkdf2_sha256$", "$pbkdf2-sha256$")):
             return "PBKDF2-SHA256", payload
     return scheme, payload
 
