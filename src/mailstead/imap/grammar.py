@@ -215,8 +215,10 @@ class Collector:
         if self._skip_line or len(self._text) + size > MAX_TEXT:
             first = not self._skip_line
             self._skip_line = True
-            self._skipped += size
-            self._buf, self._pos, self._scan = b"", 0, 0
+            # The end is kept, because a literal may be announced there.
+            kept = self._buf[max(self._pos, len(self._buf) - 64) :]
+            self._skipped += size - len(kept)
+            self._buf, self._pos, self._scan = kept, 0, len(kept)
             if first:
                 self._drop_command()
                 raise BadSyntax("Command line too long")

@@ -31,6 +31,8 @@ def encode(name: str) -> bytes:
 def decode(octets: bytes) -> str:
     """The name that `octets` spell. Raises ValueError where they are not the modified UTF-7 of any name."""
     text = octets.decode("ascii")
+    if text and not _direct(text):
+        raise ValueError("control character")
     if "&" not in text:
         return text
     out: list[str] = []

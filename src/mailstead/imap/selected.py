@@ -82,6 +82,13 @@ class Selected:
                 return [(start, end)]
         return sequence_set.from_positions([at for at in map(self.position, uids) if at >= 0])
 
+    def new_keywords(self) -> bool:
+        """Whether the view has keywords that the client has not been told of; note that it was told now."""
+        if len(self.view.keywords) == self._keywords:
+            return False
+        self._keywords = len(self.view.keywords)
+        return True
+
     def news(self, allow_expunge: bool) -> News | None:
         """What the client has to be told, and note that it was; None for nothing.
 
@@ -94,9 +101,7 @@ class Selected:
         changed = self._changed_uids()
         self._flags_no = view.event_no
         self._modseq = view.highest_modseq
-        if len(view.keywords) != self._keywords:
-            self._keywords = len(view.keywords)
-            news.keywords = True
+        news.keywords = self.new_keywords()
         known = self.count
         if self._generation != view.generation and allow_expunge:
             news.expunged, news.vanished = self._expunged()

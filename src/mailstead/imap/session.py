@@ -521,6 +521,11 @@ class Session:
         if news.flags:
             self.emit(self.flag_responses(selected, news.flags))
 
+    def tell_keywords(self, selected: Selected) -> None:
+        """Before flags are shown: keywords that the client has not heard of (RFC 9051 section 7.3.5)."""
+        if selected.new_keywords():
+            self.write_flags(selected)
+
     def write_flags(self, selected: Selected) -> None:
         """FLAGS and PERMANENTFLAGS of the selected mailbox."""
         names = " ".join(["\\Answered \\Flagged \\Deleted \\Seen \\Draft", *selected.view.keywords]).encode()

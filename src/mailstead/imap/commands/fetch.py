@@ -142,6 +142,8 @@ class Fetching:
         view = self.selected.view
         while not view.is_durable:
             await view.durable()
+        if self.items.volatile:
+            session.tell_keywords(self.selected)
 
     async def _pieces(self, ranges: sequence_set.Ranges) -> None:
         view = self.selected.view

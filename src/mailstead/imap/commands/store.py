@@ -92,6 +92,7 @@ async def _respond(session: Session, selected: Selected, changed: list[int], by_
         items = items.with_attributes(fetch_items.UID)
     if session.condstore:
         items = items.with_attributes(fetch_items.MODSEQ)
+    session.tell_keywords(selected)
     renderer = session.services.renderer
     for start, end in cut(selected.positions_of(changed)):
         if selected.current:
