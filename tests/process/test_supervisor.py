@@ -24,10 +24,10 @@ def test_killed_worker_comes_back_and_its_backlog_survives(launch: Launch) -> No
     assert int(answer[1]) != pid
     sock.close()
     waiting.close()
-    background = server.children()["bg"]
+    background = server.children()["b0"]
     os.kill(background, signal.SIGKILL)
-    wait_for(lambda: server.children().get("bg", background) != background)
-    assert [p.name for p in server.data.glob("prepared-*")] == ["prepared-bg"]  # once, not at each restart
+    wait_for(lambda: server.children().get("b0", background) != background)
+    assert [p.name for p in server.data.glob("prepared-*")] == ["prepared-b0"]  # once, not at each restart
     assert server.stop() == 0
 
 
@@ -85,7 +85,7 @@ def test_graceful_stop_lets_the_open_transaction_finish(launch: Launch) -> None:
         got += part
     assert got == b"done\r\nbye\r\n"
     assert server.popen.wait(20) == 0
-    assert sorted(p.name for p in server.data.glob("stopped-*")) == ["stopped-bg", "stopped-w0", "stopped-w1"]
+    assert sorted(p.name for p in server.data.glob("stopped-*")) == ["stopped-b0", "stopped-w0", "stopped-w1"]
 
 
 def test_reload_keeps_connections(launch: Launch) -> None:
@@ -155,7 +155,7 @@ def test_port_in_use_is_said_clearly(launch: Launch) -> None:
 def launch_on(launch: Launch, port: int) -> str:
     running = launch()
     running.stop()
-    (running.data / "prepared-bg").unlink()
+    (running.data / "prepared-b0").unlink()
     running.configure(listeners=[{"id": 1, "service": "echo", "host": "127.0.0.1", "port": port}])
     return run_again(running.data)
 
@@ -180,14 +180,14 @@ def test_second_instance_is_refused(launch: Launch) -> None:
 def test_start_error_of_a_process_stops_the_node_with_its_words(launch: Launch) -> None:
     server = launch()
     server.stop()
-    (server.data / "prepared-bg").unlink()
+    (server.data / "prepared-b0").unlink()
     (server.data / "damaged").touch()
     assert run_again(server.data) == "error: the data directory is damaged"
 
 
 def test_children_leave_when_the_supervisor_is_killed(launch: Launch) -> None:
     server = launch()
-    assert sorted(server.children()) == ["bg", "w0", "w1"]
+    assert sorted(server.children()) == ["b0", "w0", "w1"]
     server.popen.kill()
     server.popen.wait()
     wait_for(lambda: not server.children())

@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
-import trustme
 import uvloop
 
+from mailstead.process.certificates import TlsSettings, build_context, self_signed
 from mailstead.transport.connection import Connection
 from mailstead.transport.endpoint import Endpoint
 from mailstead.transport.listener import serve
-from mailstead.transport.tls import ServerContext, remember_server_name
+from mailstead.transport.tls import ServerContext
 from tests.transport.echo_face import Echo
-
-authority = trustme.CA()
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -24,20 +23,24 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
     return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-signed certificate with its key."""
+    path = tmp_path_factory.mktemp("certificate") / "server.pem"
+    self_signed(path, ["mail.example.test", "127.0.0.1"])
+    return path
+
+
 @pytest.fixture
-def server_context() -> ServerContext:
-    context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("mail.example.test", "127.0.0.1").configure_cert(context)
-    context.sni_callback = remember_server_name
-    context.channel_binding = b"bound"
+def server_context(certificate: Path) -> ServerContext:
+    context = build_context(TlsSettings(str(certificate)))
+    assert context is not None
     return context
 
 
 @pytest.fixture
-def client_context() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    return context
+def client_context(certificate: Path) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(certificate))
 
 
 Start = Callable[..., "asyncio.Future[Endpoint]"]

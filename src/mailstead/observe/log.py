@@ -192,6 +192,18 @@ def configure(
         sink.mask = _masks.get(name, mask)
 
 
+def configure_from_environment(process: str) -> None:
+    """`configure` as MAILSTEAD_LOG_LEVEL, _STYLE and _FILE say: how a parent process hands its choice on.
+
+    Raises OSError when the file cannot be opened."""
+    configure(
+        mask=LEVELS.get(os.environ.get("MAILSTEAD_LOG_LEVEL", ""), DEFAULT_MASK),
+        style="text" if os.environ.get("MAILSTEAD_LOG_STYLE") == "text" else "json",
+        path=os.environ.get("MAILSTEAD_LOG_FILE") or None,
+        process=process,
+    )
+
+
 class _Bridge(logging.Handler):
     """Takes what libraries say through the standard logging module."""
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from mailstead.transport.connection import Connection
-from mailstead.transport.endpoint import Endpoint
+if TYPE_CHECKING:  # the supervisor knows these values and must stay small
+    from mailstead.transport.connection import Connection
+    from mailstead.transport.endpoint import Endpoint
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import uvloop
 
-from mailstead.observe.log import bridge_standard_logging, configure, fault, get_logger
+from mailstead.observe.log import bridge_standard_logging, configure_from_environment, fault, get_logger
 from mailstead.observe.metrics import SnapshotWriter
 from mailstead.process import control
 from mailstead.process.application import Application, ListenerSpec, ProcessContext, StartError
@@ -232,7 +232,7 @@ def prepare_process() -> None:
 def main() -> None:
     """Entry of a supervised process: data directory, name, index, role, workers, first, descriptor, application."""
     data_dir, name, index, role, workers, first, fd, application = sys.argv[1:9]
-    configure(process=name, style="text" if os.environ.get("MAILSTEAD_LOG_STYLE") == "text" else "json")
+    configure_from_environment(name)
     prepare_process()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if role == "background":

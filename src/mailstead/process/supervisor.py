@@ -24,12 +24,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mailstead.observe.log import get_logger
+from mailstead.observe.log import configure_from_environment, get_logger
 from mailstead.process import control
 from mailstead.process.application import ListenerSpec, StartError
 from mailstead.process.binding import bind_or_explain
 from mailstead.process.shared_table import SharedTable
-from mailstead.process.system import notify, watchdog_interval
+from mailstead.process.system import (
+    drop_privileges,
+    lock_data_directory,
+    notify,
+    raise_open_files,
+    watchdog_interval,
+)
 
 log = get_logger("SERVER")
 
@@ -41,6 +47,8 @@ HUNG_SECONDS = 60.0
 #: A listener whose port is still in use (by a session socket of before, say) is tried again this often.
 REBIND_SECONDS = 1.0
 STOP_SECONDS = 15.0
+#: Environment variable with the text to print when every process serves.
+ANNOUNCEMENT = "MAILSTEAD_ANNOUNCEMENT"
 DEFAULT_APPLICATION = "mailstead.process.node:Node"
 
 
@@ -82,7 +90,7 @@ class Supervisor:
         self._on_ready = on_ready
         self._stop_seconds = stop_seconds
         self._table = SharedTable.create(data_dir / "run" / "shared.table")
-        self._processes = [_Process("bg", 0, "background")]
+        self._processes = [_Process("b0", 0, "background")]
         self._processes += [_Process(f"w{n}", n + 1, "worker") for n in range(workers)]
         self._workers = self._processes[1:]
         self._listeners: dict[int, _Listener] = {}
@@ -303,3 +311,30 @@ class Supervisor:
             pid = process.popen.pid if process.popen is not None else 0
             log.info("process", name=process.name, pid=pid, ready=process.ready,
                      seconds=round(time.monotonic() - process.started))  # fmt: skip
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Data directory, user, workers, application: what `launch` hands over by exec.
+
+    A process of its own, because the command that was typed has loaded far more than a supervisor needs.
+    """
+    data_dir, user, workers, application = Path(arguments[0]), *arguments[1:4]
+    announcement = os.environ.pop(ANNOUNCEMENT, "")
+    configure_from_environment("main")
+    raise_open_files()
+
+    def ready() -> None:
+        if announcement:
+            print(announcement, flush=True)
+
+    try:
+        drop_privileges(user, data_dir)
+        lock_data_directory(data_dir)
+        return Supervisor(data_dir, int(workers), application=application, on_ready=ready).run()
+    except StartError as exc:
+        print(f"Error: {exc}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

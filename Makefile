@@ -1,0 +1,74 @@
+# Everything Mailstead needs on Debian 12 beside git and python3:
+#   make run [DATA=dir]   set up and start the demonstration on loopback
+#   make test             set up and run the tests
+#   make lint             ruff, mypy, import-linter
+#   make bench            measure ourselves
+#   make soak             the long tests
+
+SHELL := /bin/bash
+PYTHON ?= python3
+DATA ?= demo-data
+JOBS ?= 2
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.mailstead-set-up
+
+TEST_COMMANDS := swaks mbsync mutt fetchmail curl
+TEST_PACKAGES := swaks isync mutt fetchmail curl
+
+.PHONY: run test lint bench soak set-up test-programs clean
+
+run: set-up
+	@exec $(BIN)/python -m mailstead demo --data "$(DATA)"
+
+test: set-up test-programs
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile tests
+
+lint: set-up
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: set-up
+	@set -e; for script in bench/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+soak: set-up test-programs
+	$(BIN)/python -m pytest -m soak --timeout 14400 tests
+
+# A linked or borrowed environment is used as it is; one of our own is made and follows the lock file.
+set-up:
+	@set -e; \
+	if [ -L $(VENV) ]; then \
+	  $(BIN)/python -c 'import mailstead' || { echo "$(VENV) is a link to an environment without Mailstead" >&2; exit 1; }; \
+	  exit 0; \
+	fi; \
+	wanted=$$(cat requirements-dev.lock pyproject.toml | sha256sum); \
+	if [ -e $(STAMP) ] && [ "$$(cat $(STAMP))" = "$$wanted" ]; then exit 0; fi; \
+	if [ ! -x $(BIN)/pip ]; then \
+	  rm -rf $(VENV); \
+	  if ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
+	    if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	      apt-get update -q && apt-get install -q -y --no-install-recommends python3-venv; \
+	    else echo "python3-venv is missing: apt-get install python3-venv" >&2; exit 1; fi; \
+	  fi; \
+	  $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed" >&2; exit 1; }; \
+	  echo "Making $(VENV) ..."; $(PYTHON) -m venv $(VENV); \
+	fi; \
+	echo "Installing what requirements-dev.lock names ..."; \
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -r requirements-dev.lock; \
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .; \
+	printf '%s\n' "$$wanted" > $(STAMP)
+
+test-programs:
+	@missing=""; for name in $(TEST_COMMANDS); do command -v $$name >/dev/null || missing="$$missing $$name"; done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(TEST_PACKAGES); \
+	else \
+	  echo "The tests with real clients need:$$missing" >&2; \
+	  echo "Install them with: apt-get install $(TEST_PACKAGES)" >&2; exit 1; \
+	fi
+
+clean:
+	rm -rf dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	[ -L $(VENV) ] || rm -rf $(VENV)

@@ -1,0 +1,152 @@
+"""The checks of `mailstead doctor`: each looks at one thing and changes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import fcntl
+import os
+import pwd
+import resource
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mailstead.directory.service import Directory
+from mailstead.process.application import ListenerSpec, StartError
+from mailstead.process.binding import bind_or_explain
+from mailstead.process.bootstrap import Bootstrap
+from mailstead.process.certificates import CertificateError, leaf
+from mailstead.settings import SystemDatabaseError
+from mailstead.settings.listeners import FACTORY_LISTENERS, ListenerSettings
+
+OK, WARNING, PROBLEM = range(3)
+LOW_SPACE = 1 << 30
+WANTED_FILES = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report."""
+
+    severity: int
+    subject: str
+    text: str
+
+
+def check_all(bootstrap: Bootstrap) -> Iterator[Finding]:
+    """Every check in turn."""
+    yield from _disk(bootstrap)
+    yield from _rights(bootstrap)
+    yield from _open_files()
+    running = _running(bootstrap)
+    yield Finding(OK, "server", "running" if running else "not running")
+    try:
+        directory = Directory.open(bootstrap.data_dir, shards=1)
+    except SystemDatabaseError as exc:
+        yield Finding(PROBLEM, "settings", str(exc))
+        return
+    try:
+        listeners = [found for service in FACTORY_LISTENERS for found in directory.settings.listeners(service)]
+        yield Finding(OK, "settings", f"{len(directory.domains())} domains, {directory.account_count()} accounts")
+        yield from _ports(listeners, running)
+        yield from _certificates(bootstrap, listeners)
+    finally:
+        directory.close()
+
+
+def _disk(bootstrap: Bootstrap) -> Iterator[Finding]:
+    usage = shutil.disk_usage(bootstrap.data_dir)
+    free = f"{usage.free / (1 << 30):.1f} GB of {usage.total / (1 << 30):.1f} GB free"
+    severity = PROBLEM if usage.free < LOW_SPACE // 8 else WARNING if usage.free < LOW_SPACE else OK
+    yield Finding(severity, "disk", free)
+    status = os.statvfs(bootstrap.data_dir)
+    if status.f_files and status.f_favail < 10_000:
+        yield Finding(WARNING, "disk", f"only {status.f_favail} inodes free")
+
+
+def _rights(bootstrap: Bootstrap) -> Iterator[Finding]:
+    owner = os.stat(bootstrap.data_dir).st_uid
+    name = bootstrap.user
+    if name:
+        try:
+            wanted = pwd.getpwnam(name).pw_uid
+        except KeyError:
+            yield Finding(PROBLEM, "user", f"the user {name!r} of mailstead.toml does not exist")
+            return
+        if wanted != owner:
+            yield Finding(PROBLEM, "rights", f"{bootstrap.data_dir} does not belong to {name}")
+            return
+    odd = [path for path in bootstrap.data_dir.glob("*/*") if path.lstat().st_uid != owner]
+    if odd:
+        yield Finding(PROBLEM, "rights", f"{odd[0]} and {len(odd) - 1} more belong to another user")
+    elif os.geteuid() not in (0, owner):
+        yield Finding(PROBLEM, "rights", f"you are not the owner of {bootstrap.data_dir}")
+    else:
+        yield Finding(OK, "rights", "all files belong to the owner of the data directory")
+    if os.stat(bootstrap.data_dir).st_mode & 0o007:
+        yield Finding(WARNING, "rights", f"{bootstrap.data_dir} is open to every user of this machine (chmod o-rwx)")
+
+
+def _open_files() -> Iterator[Finding]:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    unlimited = hard == resource.RLIM_INFINITY
+    text = "unlimited" if unlimited else f"at most {hard}; each connection needs one"
+    yield Finding(OK if unlimited or hard >= WANTED_FILES else WARNING, "open files", text)
+
+
+def _running(bootstrap: Bootstrap) -> bool:
+    try:
+        fd = os.open(bootstrap.data_dir / "run" / "mailstead.lock", os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def _ports(listeners: list[ListenerSettings], running: bool) -> Iterator[Finding]:
+    enabled = [listener for listener in listeners if listener.enable]
+    if not enabled:
+        yield Finding(WARNING, "ports", "no listener is enabled")
+    if running:
+        yield Finding(OK, "ports", f"{len(enabled)} listeners, held by the running server")
+        return
+    bad = 0
+    for listener in enabled:
+        try:
+            for sock in bind_or_explain(ListenerSpec(listener.id, listener.service, listener.host, listener.port)):
+                sock.close()
+        except StartError as exc:
+            bad += 1
+            yield Finding(PROBLEM, "ports", str(exc))
+    if not bad:
+        yield Finding(OK, "ports", f"{len(enabled)} listeners can be bound")
+
+
+def _certificates(bootstrap: Bootstrap, listeners: list[ListenerSettings]) -> Iterator[Finding]:
+    names = sorted({listener.certFile for listener in listeners if listener.enable} - {"", "none"})
+    if not names:
+        yield Finding(WARNING, "certificate", "no listener has one: TLS is not offered")
+    now = datetime.datetime.now(datetime.UTC)
+    for name in names:
+        try:
+            certificate = leaf(bootstrap.data_dir / name)
+        except CertificateError as exc:
+            yield Finding(PROBLEM, "certificate", str(exc))
+            continue
+        days = (certificate.not_valid_after_utc - now).days
+        severity = PROBLEM if days < 0 else WARNING if days < 14 else OK
+        notes = [f"{name}: valid for {days} days" if days >= 0 else f"{name}: expired"]
+        if certificate.issuer == certificate.subject:
+            severity = max(severity, WARNING)
+            notes.append("self-signed: clients will warn")
+        with contextlib.suppress(OSError):
+            if os.stat(bootstrap.data_dir / name).st_mode & 0o077:
+                severity = max(severity, WARNING)
+                notes.append("other users can read the key (chmod 600)")
+        yield Finding(severity, "certificate", ", ".join(notes))

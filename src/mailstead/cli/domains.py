@@ -1,0 +1,64 @@
+"""`mailstead domain`."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from mailstead.cli.data_directory import config_option, opened
+from mailstead.directory.service import Directory
+from mailstead.settings import Actor
+
+ACTOR = Actor.system("command line")
+
+
+@click.group()
+def domain() -> None:
+    """Mail domains."""
+
+
+@domain.command("add")
+@config_option
+@click.argument("name")
+@click.option("--postmaster", default="", help="Account of the domain that gets the postmaster's mail.")
+def add(config: Path | None, name: str, postmaster: str) -> None:
+    """Create a domain."""
+    with opened(config) as directory:
+        asyncio.run(_add(directory, name, postmaster))
+    click.echo(f"Created the domain {name}.")
+
+
+async def _add(directory: Directory, name: str, postmaster: str) -> None:
+    await directory.create_domain(name, actor=ACTOR)
+    if postmaster:
+        await directory.create_account(name, postmaster, actor=ACTOR)
+        await directory.set_domain_setting(name, "postmasterAccount", postmaster, actor=ACTOR)
+
+
+@domain.command("list")
+@config_option
+def show(config: Path | None) -> None:
+    """List the domains with their numbers of accounts."""
+    with opened(config) as directory:
+        for found in directory.domains():
+            state = "" if found.enabled else "\tdisabled"
+            click.echo(f"{found.name}\t{directory.account_count(found.id)}{state}")
+
+
+@domain.command("delete")
+@config_option
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def delete(config: Path | None, name: str, yes: bool) -> None:
+    """Delete a domain with all its accounts and their mail."""
+    with opened(config) as directory:
+        found = directory.domain_by_name(name)
+        if found is None:
+            raise click.ClickException(f"the domain {name} does not exist")
+        if not yes:
+            count = directory.account_count(found.id)
+            click.confirm(f"Delete {found.name} with {count} accounts and all their mail?", abort=True)
+        asyncio.run(directory.delete_domain(name, actor=ACTOR))
+    click.echo(f"Deleted the domain {name}; the server removes its mail.")

@@ -1,0 +1,26 @@
+"""The command group."""
+
+from __future__ import annotations
+
+import click
+
+from mailstead import __version__
+from mailstead.cli.accounts import user
+from mailstead.cli.domains import domain
+from mailstead.cli.maintenance import doctor, export, fsck
+from mailstead.cli.serve import demo, init, run
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def main() -> None:
+    """Mailstead: one server for mail and collaboration."""
+
+
+@main.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(f"mailstead {__version__}")
+
+
+for command in (init, run, demo, user, domain, export, fsck, doctor):
+    main.add_command(command)

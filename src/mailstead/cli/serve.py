@@ -1,0 +1,84 @@
+"""`mailstead init`, `run` and `demo`."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+
+import click
+
+from mailstead.cli.data_directory import config_option, explained, find
+from mailstead.cli.demonstration import banner, demo_plan
+from mailstead.observe import log
+from mailstead.process import installation, launch
+from mailstead.process.bootstrap import FILE_NAME, Bootstrap, read
+
+
+@click.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--hostname", default=socket.getfqdn, show_default="this host's", help="Name of the server.")
+@click.option("--domain", required=True, help="First mail domain.")
+@click.option("--admin", default="admin", show_default=True, help="Name of the first administrator.")
+@click.option(
+    "--admin-password", prompt=True, hide_input=True, confirmation_prompt=True, envvar="MAILSTEAD_ADMIN_PASSWORD",
+    help="Better given by the prompt or MAILSTEAD_ADMIN_PASSWORD.",
+)  # fmt: skip
+@click.option("--user", default="", help="User to run as when started by root.")
+@click.option("--shards", default=4, show_default=True, type=click.IntRange(1, 256), help="Index files.")
+def init(directory: Path, hostname: str, domain: str, admin: str, admin_password: str, user: str, shards: int) -> None:
+    """Make a data directory with its first domain and administrator."""
+    if len(admin_password) < 8:
+        raise click.ClickException("the administrator's password must have at least 8 characters")
+    plan = installation.Plan(
+        hostname, domain, admin, admin_password, user=user, shards=shards,
+        accounts=[("postmaster", None)], listeners=installation.standard_listeners(),
+    )  # fmt: skip
+    with explained():
+        path = installation.create(directory, plan)
+    click.echo(f"Made {directory}: domain {domain}, administrator {admin}, a self-signed certificate for {hostname}.")
+    click.echo(f"Mail to postmaster@{domain} is kept; `mailstead user passwd postmaster@{domain}` opens its mailbox.")
+    click.echo(f"Start it with: mailstead run --config {path}")
+
+
+@click.command()
+@config_option
+@click.option("--workers", type=click.IntRange(0, 30), help="Worker processes; 0: everything in one process.")
+@click.option("--log-level", type=click.Choice(sorted(log.LEVELS)), default="information", show_default=True)
+@click.option("--log-style", type=click.Choice(["json", "text"]), default="json", show_default=True)
+@click.option("--log-file", type=click.Path(path_type=Path), help="Append to this file instead of standard error.")
+def run(config: Path | None, workers: int | None, log_level: str, log_style: str, log_file: Path | None) -> None:
+    """Serve in the foreground until told to stop (SIGTERM); SIGHUP reloads."""
+    bootstrap = find(config)
+    _configure_log(log_level, log_style, log_file)
+    with explained():
+        status = launch.run(bootstrap, bootstrap.worker_count() if workers is None else workers)
+    sys.exit(status)
+
+
+@click.command()
+@click.option("--data", "data", type=click.Path(path_type=Path), default=Path("demo-data"), show_default=True)
+@click.option("--workers", type=click.IntRange(0, 30), help="Worker processes; 0: everything in one process.")
+@click.option("--port-offset", default=0, type=click.IntRange(0, 50000), help="Added to every port of a new demo.")
+def demo(data: Path, workers: int | None, port_offset: int) -> None:
+    """Serve a demonstration on loopback; its data is kept between runs."""
+    data = data.resolve()
+    with explained():
+        if not (data / FILE_NAME).exists():
+            click.echo(f"Making {data} ...")
+            installation.create(data, demo_plan(port_offset))
+        bootstrap: Bootstrap = read(data)
+        _configure_log("information", "text", data / "mailstead.log")
+        count = bootstrap.worker_count() if workers is None else workers
+        status = launch.run(bootstrap, count, announcement=banner(data))
+    sys.exit(status)
+
+
+def _configure_log(level: str, style: str, path: Path | None) -> None:
+    """Here and, through the environment, in every child process."""
+    os.environ["MAILSTEAD_LOG_STYLE"] = style
+    os.environ["MAILSTEAD_LOG_LEVEL"] = level
+    os.environ["MAILSTEAD_LOG_FILE"] = str(path.resolve()) if path else ""
+    with explained():
+        log.configure_from_environment("main")

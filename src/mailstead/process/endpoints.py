@@ -1,0 +1,97 @@
+"""From the settings of a listener to its endpoint.
+
+Invariants: a broken certificate never takes a working one out of service, and never makes a TLS listener speak in
+plain text; limits come from the shared table, so a new endpoint goes on counting where the old one was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mailstead.observe.log import get_logger
+from mailstead.process.admission import FlowControl, Level, limits_of
+from mailstead.process.application import ListenerSpec
+from mailstead.process.certificates import CertificateError, ContextCache, TlsSettings
+from mailstead.process.shared_table import SharedTable
+from mailstead.settings import ListenerSettings, Settings
+from mailstead.transport.endpoint import Endpoint
+from mailstead.transport.proxy_protocol import normalise
+from mailstead.transport.tls import ServerContext
+
+log = get_logger("SERVER")
+
+
+class Endpoints:
+    """Makes endpoints for the services of one process."""
+
+    def __init__(self, data_dir: Path, settings: Settings, table: SharedTable, services: Sequence[str]) -> None:
+        self._data_dir = data_dir
+        self._settings = settings
+        self._table = table
+        self._services = tuple(services)
+        self._contexts = ContextCache()
+        self._last_good: dict[int, ServerContext] = {}
+
+    def specs(self) -> list[ListenerSpec]:
+        """What is to be listened on: enabled listeners of services that run."""
+        running = set(self._settings.service("server").services)
+        return [
+            ListenerSpec(listener.id, service, listener.host, listener.port)
+            for service in self._services
+            if service in running
+            for listener in self._settings.listeners(service)
+            if listener.enable
+        ]
+
+    def endpoint(self, spec: ListenerSpec) -> Endpoint:
+        """The endpoint of a listener as its settings are now. Raises InvalidValueError when it is gone."""
+        settings = self._settings
+        listener = next(found for found in settings.listeners(spec.service) if found.id == spec.id)
+        service: Any = settings.service(spec.service)
+        admission = FlowControl(
+            self._table,
+            [
+                Level(f"listener {spec.id}", settings.access_rules(spec.service, spec.id), limits_of(listener)),
+                Level(f"service {spec.service}", settings.access_rules(spec.service)),
+                Level("global", settings.access_rules("global")),
+            ],
+        )
+        return Endpoint(
+            service=spec.service,
+            address=spec.host,
+            port=spec.port,
+            implicit_tls=listener.sslEnable,
+            ssl_context=self._context(listener),
+            idle_timeout=float(listener.idleTimeout),
+            proxy_protocol=normalise(frozenset(listener.proxyProtocol)),
+            proxy_timeout=float(listener.proxyProtocolTimeout),
+            handshake_timeout=float(settings.service("server").sslHandshakeTimeout),
+            admission=admission,
+            max_errors=service.maxErrors,
+            max_auth_errors=service.maxAuthErrors,
+            listener_domain=listener.listenerDomain,
+            submission=listener.submission,
+        )
+
+    def _context(self, listener: ListenerSettings) -> ServerContext | None:
+        wanted = TlsSettings(
+            cert_file=self._path(listener.certFile),
+            ca_file=self._path(listener.caFile),
+            allowed_versions=frozenset(listener.allowedVersions),
+            ciphers=listener.cipherSuite,
+            prefer_server_order=listener.preferServerCipherSuiteOrder,
+            request_client_certificate=listener.requestClientAuth,
+        )
+        try:
+            context = self._contexts.get(wanted)
+        except CertificateError as exc:
+            log.error("certificate not usable", listener=listener.address, reason=str(exc))
+            return self._last_good.get(listener.id)
+        if context is not None:
+            self._last_good[listener.id] = context
+        return context
+
+    def _path(self, name: str) -> str:
+        return name if name in ("", "none") else str(self._data_dir / name)

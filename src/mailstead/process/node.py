@@ -1,0 +1,250 @@
+"""The composition root: what one process of a node is made of.
+
+Invariants: services are opened in the order of the layers and closed in the reverse; a worker has every face and no
+background duty, the background process the reverse, a single process both; a failed store ends the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+import apsw
+
+from mailstead.directory.service import Directory
+from mailstead.identity.authenticator import Authenticator
+from mailstead.imap.server import ImapServer
+from mailstead.imap.services import ImapServices
+from mailstead.mailbox.errors import MailboxError
+from mailstead.mailbox.service import Mailbox
+from mailstead.observe.log import fault, get_logger
+from mailstead.process import metrics_server
+from mailstead.process.application import ListenerSpec, ProcessContext, StartError
+from mailstead.process.endpoints import Endpoints
+from mailstead.process.shared_guard import SharedGuard, SharedLocks
+from mailstead.process.shared_table import SharedTable
+from mailstead.settings import InvalidValueError, SettingsChange, SystemDatabaseError
+from mailstead.store.service import Store, prepare
+from mailstead.transport.connection import Connection
+from mailstead.transport.endpoint import Endpoint
+
+log = get_logger("SERVER")
+
+#: How soon a process notices changes that nothing it does would show it.
+POLL_SECONDS = 0.25
+#: How often certificate files are looked at.
+CERTIFICATE_SECONDS = 30.0
+
+#: Services with a face.
+SERVICES = ("imap",)
+
+Factory = Callable[[Endpoint], Connection]
+T = TypeVar("T")
+
+
+class Node:
+    """One process of the node; see process.application.Application."""
+
+    def __init__(self, context: ProcessContext) -> None:
+        self.context = context
+        self.serves = context.role in ("worker", "single")
+        self.in_background = context.role in ("background", "single")
+        self.directory: Directory
+        self.table: SharedTable
+        self.guard: SharedGuard
+        self.authenticator: Authenticator
+        self.store: Store
+        self.mailbox: Mailbox
+        self._endpoints: Endpoints
+        self._faces: dict[str, Factory] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._closers: list[Callable[[], Awaitable[None]]] = []
+
+    # ---- life --------------------------------------------------------------------------------------------------
+
+    async def prepare(self) -> None:
+        """Replay and seal every log and bring schemas up to date, before any process opens them."""
+        if self.context.role == "single":
+            SharedTable.create(self.context.data_dir / "run" / "shared.table").close()
+        await _or_start_error(asyncio.to_thread(self._prepare))
+
+    def _prepare(self) -> None:
+        directory = Directory.open(self.context.data_dir)
+        try:
+            shards = directory.shard_count()
+        finally:
+            directory.close()
+        prepare(self.context.data_dir, shards)
+
+    async def start(self) -> None:
+        """Open the services and make the faces."""
+        await _or_start_error(self._open())
+        if self.serves:
+            self._make_faces()
+        self._watch(self._poll(), "poll")
+        self._watch(self._guard_store(), "store watch")
+        if self.in_background:
+            await self._start_background()
+
+    async def _open(self) -> None:
+        data_dir = self.context.data_dir
+        self.directory = Directory.open(data_dir)
+        self.table = SharedTable(data_dir / "run" / "shared.table", self.context.index)
+        settings = self.directory.settings
+        self.guard = SharedGuard(self.table)
+        self._configure_guard()
+        self.authenticator = Authenticator(self.directory, settings, self.guard)
+        self._closers.append(self.authenticator.close)
+        self.store = await Store.open(data_dir, self.context.name, self.directory.shard_count(), prepared=True)
+        self._closers.append(self.store.close)
+        self.mailbox = Mailbox(self.store, self.directory)
+        self._endpoints = Endpoints(data_dir, settings, self.table, SERVICES)
+        settings.subscribe(self._settings_changed)
+
+    async def stop(self) -> None:
+        """Flush and close everything."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for close in reversed(self._closers):
+            try:
+                await close()
+            except Exception as exc:  # the next service must be closed all the same
+                fault(log, "closing failed", exc)
+        self.directory.close()
+        self.table.close()
+
+    async def reload(self) -> None:
+        """Settings are seen by themselves; certificates are looked at now."""
+        self.directory.poll()
+
+    # ---- faces -------------------------------------------------------------------------------------------------
+
+    def _make_faces(self) -> None:
+        self._faces["imap"] = self._imap()
+
+    def _imap(self) -> Factory:
+        budget = int(self.directory.settings.service("server").memoryBudget) << 20
+        services = ImapServices(
+            self.mailbox,
+            self.authenticator,
+            self.directory.settings,
+            self.directory,
+            cache_octets=max(8 << 20, budget // 8 // max(1, self.context.workers)),
+        )
+        return ImapServer(services).connection
+
+    def locks(self, kind: str) -> SharedLocks:
+        """Slots that sessions of all processes share."""
+        return SharedLocks(self.table, kind)
+
+    def listeners(self) -> Sequence[ListenerSpec]:
+        """See process.application.Application."""
+        return self._endpoints.specs()
+
+    def endpoint(self, spec: ListenerSpec) -> tuple[Endpoint, Factory]:
+        """See process.application.Application."""
+        return self._endpoints.endpoint(spec), self._faces[spec.service]
+
+    # ---- watching ----------------------------------------------------------------------------------------------
+
+    def _watch(self, work: Awaitable[None], name: str) -> None:
+        async def run() -> None:
+            try:
+                await work
+            except Exception as exc:
+                fault(log, "background duty ended", exc, duty=name)
+                self.context.failed(f"{name} ended")
+
+        self._tasks.append(asyncio.create_task(run(), name=name))
+
+    async def _poll(self) -> None:
+        loop = asyncio.get_running_loop()
+        certificates = loop.time() + CERTIFICATE_SECONDS
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            self.directory.poll()
+            if loop.time() >= certificates:
+                certificates = loop.time() + CERTIFICATE_SECONDS
+                self.context.changed()
+
+    def _settings_changed(self, change: SettingsChange) -> None:
+        if change.context in ("server", "*"):
+            self._configure_guard()
+        if change.context in ("server", "listeners", "*", *SERVICES):
+            self.context.changed()
+
+    def _configure_guard(self) -> None:
+        server = self.directory.settings.service("server")
+        self.guard.configure(
+            peer_failures=server.guardPeerFailures,
+            account_failures=server.guardAccountFailures,
+            interval=float(server.guardInterval),
+        )
+
+    async def _guard_store(self) -> None:
+        await self.store.broken.wait()
+        self.context.failed("the log cannot be written")
+
+    # ---- background --------------------------------------------------------------------------------------------
+
+    async def _start_background(self) -> None:
+        port = int(self.directory.settings.service("server").metricsPort)
+        if port:
+            server = await metrics_server.start(self.context.data_dir / "run" / "metrics", port)
+            if server is not None:
+                self._closers.append(_closer(server))
+        self._watch(self._remove_deleted(), "removal of deleted accounts")
+
+    async def _remove_deleted(self) -> None:
+        """Remove the mail of accounts that were deleted; those deleted while nobody looked are found at the start."""
+        changed = asyncio.Event()
+        changed.set()
+        self.directory.on_account_change(lambda _account: changed.set())
+        seen = 0
+        while True:
+            await changed.wait()
+            changed.clear()
+            rows = self.directory.database.query(
+                "SELECT seq, object_id, old FROM history WHERE kind = 'account' AND verb = 'delete' AND seq > ? ORDER BY seq",
+                (seen,),
+            )
+            for seq, account, old in rows:
+                seen = seq
+                await self._remove_mail(int(account), json.loads(old or "{}").get("shard"))
+
+    async def _remove_mail(self, account: int, shard: object) -> None:
+        shards = [shard] if isinstance(shard, int) else self.store.shards
+        for number in shards:
+            if self.store.reader(number).row("SELECT 1 FROM account WHERE id = ?", (account,)) is None:
+                continue
+            try:
+                await self.mailbox.remove_account(account, number)
+                log.info("mail of a deleted account removed", account=account)
+            except MailboxError as exc:  # the next start tries again
+                log.error("mail of a deleted account not removed", account=account, reason=str(exc))
+
+
+def _closer(server: asyncio.Server) -> Callable[[], Awaitable[None]]:
+    async def close() -> None:
+        server.close()
+
+    return close
+
+
+async def _or_start_error(work: Awaitable[T]) -> T:
+    """Turn what an operator can do something about into words; anything else is a fault of ours."""
+    try:
+        return await work
+    except SystemDatabaseError as exc:
+        raise StartError(f"{exc}; `mailstead fsck` says more") from exc
+    except apsw.Error as exc:
+        raise StartError(f"the index is damaged or cannot be opened: {exc}; `mailstead fsck` says more") from exc
+    except InvalidValueError as exc:
+        raise StartError(f"a setting cannot be used: {exc}") from exc
+    except PermissionError as exc:
+        raise StartError(f"no right to use {exc.filename}") from exc
+    except OSError as exc:
+        raise StartError(f"the data directory cannot be used: {exc}") from exc
