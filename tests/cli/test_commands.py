@@ -1,0 +1,152 @@
+"""The commands an operator types, and their refusals."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from pathlib import Path
+
+import pytest
+
+from mailstead import __version__
+from mailstead.directory.service import Directory
+from mailstead.identity.passwords import hash_password, verify
+from mailstead.process.bootstrap import read
+from tests.cli.conftest import command
+
+
+def refusal(*words: str, input: str | None = None) -> str:
+    result = command(*words, input=input)
+    assert result.exit_code == 1, result.output
+    return result.output.strip()
+
+
+def test_version() -> None:
+    assert command("version").output == f"mailstead {__version__}\n"
+
+
+def test_init_makes_a_complete_private_directory(data: Path) -> None:
+    bootstrap = read(data)
+    assert bootstrap.data_dir == data.resolve()
+    assert bootstrap.shards == 2
+    assert stat.S_IMODE((data / "index" / "system.db").stat().st_mode) == 0o600
+    directory = Directory.open(data)
+    try:
+        ports = sorted(
+            (found.host, found.port) for s in ("smtpIncoming", "imap", "pop3") for found in directory.settings.listeners(s)
+        )
+        assert len(ports) == 14
+        assert ("0.0.0.0", 25) in ports
+        assert ("::", 993) in ports
+        assert [d.name for d in directory.domains()] == ["example.test"]
+        assert directory.resolve("postmaster@example.test").account is not None
+    finally:
+        directory.close()
+
+
+def test_init_refuses_what_is_not_empty(data: Path, tmp_path: Path) -> None:
+    words = ("--hostname", "h.example", "--domain", "example.test", "--admin-password", "administrator")
+    assert refusal("init", str(data), *words) == f"Error: {data} is a data directory already"
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "thesis.tex").touch()
+    assert "is not empty and not a Mailstead data directory" in refusal("init", str(foreign), *words)
+    assert [p.name for p in foreign.iterdir()] == ["thesis.tex"]
+
+
+def test_init_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "new"
+    text = refusal("init", str(path), "--hostname", "h", "--domain", "not a domain", "--admin-password", "administrator")
+    assert text.startswith("Error: ")
+    assert not path.exists()
+
+
+def test_accounts_and_domains_come_and_go(data: Path) -> None:
+    config = ("--config", str(data))
+    assert command("domain", "add", *config, "second.test").exit_code == 0
+    assert command("user", "add", *config, "carol@second.test", "--name", "Carol", "--password", "a good long one").exit_code == 0
+    assert command("user", "list", *config, "--domain", "second.test").output == "carol@second.test\tCarol\n"
+    assert command("domain", "list", *config).output.splitlines() == ["example.test\t1", "second.test\t1"]
+    assert "already exists" in refusal("user", "add", *config, "carol@second.test", "--password", "a good long one")
+    assert "does not exist" in refusal("user", "add", *config, "x@nowhere.test", "--password", "a good long one")
+    assert "is not an address" in refusal("user", "add", *config, "carol", "--password", "a good long one")
+    assert command("user", "passwd", *config, "carol@second.test", input="another good one\nanother good one\n").exit_code == 0
+    directory = Directory.open(data)
+    account = directory.account_by_address("carol@second.test")
+    assert account is not None
+    credentials = directory.credentials(account.id)
+    assert credentials is not None
+    assert verify("another good one", credentials.password)
+    directory.close()
+    assert command("user", "delete", *config, "carol@second.test", input="n\n").exit_code == 1
+    assert command("user", "delete", *config, "--yes", "carol@second.test").exit_code == 0
+    assert command("domain", "delete", *config, "--yes", "second.test").exit_code == 0
+    assert command("domain", "list", *config).output.splitlines() == ["example.test\t1"]
+
+
+def test_import_takes_hashes_and_passwords_and_lists_what_it_refuses(data: Path, tmp_path: Path) -> None:
+    file = tmp_path / "users.csv"
+    ready = hash_password("from elsewhere")
+    file.write_text(
+        "address,password,name\n"
+        f'one@example.test,"{ready}",One\n'
+        "two@example.test,clear password\n"
+        "three@nowhere.test,clear password\n"
+        "\n"
+        "postmaster@example.test,{BOGUS}x\n"
+    )
+    result = command("user", "import", "--config", str(data), str(file))
+    assert result.exit_code == 1
+    assert "Created 2 accounts, refused 2." in result.output
+    assert "line 4: three@nowhere.test" in result.output
+    assert "line 6: postmaster@example.test" in result.output
+    broken = tmp_path / "broken.csv"
+    broken.write_text("just one field\n")
+    assert "line 1: expected address" in refusal("user", "import", "--config", str(data), str(broken))
+
+
+def test_a_thousand_ready_hashes_take_seconds(data: Path, tmp_path: Path) -> None:
+    file = tmp_path / "users.csv"
+    ready = hash_password("x")
+    file.write_text("".join(f'u{n}@example.test,"{ready}"\n' for n in range(1000)))
+    began = time.monotonic()
+    assert "Created 1000 accounts." in command("user", "import", "--config", str(data), str(file)).output
+    assert time.monotonic() - began < 5
+
+
+def test_run_says_what_is_wrong_with_the_directory(data: Path, tmp_path: Path) -> None:
+    assert "does not exist; `mailstead init" in refusal("run", "--config", str(tmp_path / "absent"))
+    (data / "index").rename(data / "elsewhere")
+    assert "index missing" in refusal("run", "--config", str(data))
+    (data / "mailstead.toml").write_text("colour = 1\n")
+    assert "unknown key 'colour'" in refusal("run", "--config", str(data))
+    (data / "mailstead.toml").write_bytes(b"\xff\xfe")
+    assert "is damaged" in refusal("run", "--config", str(data))
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('engine = "oracle"', "engine 'oracle' is unknown"),
+        ("workers = 99", "workers must be -1 to 30"),
+        ('workers = "many"', "workers must be a number"),
+        ("shards = true", "shards must be a number"),
+    ],
+)
+def test_bootstrap_values_are_checked(data: Path, line: str, words: str) -> None:
+    (data / "mailstead.toml").write_text(line + "\n")
+    assert words in refusal("doctor", "--config", str(data))
+
+
+def test_doctor_reports_ports_certificate_and_rights(data: Path) -> None:
+    os.chmod(data / "certs" / "default.pem", 0o644)
+    result = command("doctor", "--config", str(data))
+    assert "self-signed" in result.output
+    assert "chmod 600" in result.output
+    assert "GB free" in result.output
+    assert "not running" in result.output
+    (data / "certs" / "default.pem").write_text("nonsense")
+    result = command("doctor", "--config", str(data))
+    assert result.exit_code == 1
+    assert "holds no PEM certificate" in result.output

@@ -1,0 +1,100 @@
+"""The demonstration, with real clients over real sockets."""
+
+from __future__ import annotations
+
+import imaplib
+import os
+import signal
+import ssl
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.cli.conftest import PASSWORD, StartDemo, command
+
+
+def imap(port: int, host: str = "127.0.0.1") -> imaplib.IMAP4:
+    client = imaplib.IMAP4(host, port, timeout=20)
+    client.login("alice@example.test", PASSWORD)
+    return client
+
+
+def append(client: imaplib.IMAP4, subject: str) -> None:
+    status, _ = client.append("INBOX", "", imaplib.Time2Internaldate(time.time()), f"Subject: {subject}\r\n\r\nx\r\n".encode())
+    assert status == "OK"
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_demo_serves_keeps_its_data_and_stops(demo: StartDemo, workers: int) -> None:
+    server = demo(workers)
+    for title in ("SMTP ", "submission ", "submission, TLS", "IMAP ", "IMAP, TLS", "POP3 ", "POP3, TLS"):
+        assert title in server.banner
+    assert "alice@example.test  bob@example.test  (password mailstead-demo)" in server.banner
+    for words in ("swaks --server", "curl --url smtp://", "imap://127.0.0.1"):
+        assert words in server.banner
+    client = imap(server.port(2143), "::1")
+    append(client, "kept")
+    client.logout()
+    context = ssl.create_default_context(cafile=str(server.data / "certs" / "default.pem"))
+    tls = imaplib.IMAP4_SSL("localhost", server.port(2993), ssl_context=context, timeout=20)
+    tls.login("alice@example.test", PASSWORD)
+    assert tls.select("INBOX")[1] == [b"1"]
+    assert server.stop() == 0
+    again = demo(workers, server.data, server.offset)
+    client = imap(again.port(2143))
+    assert client.select("INBOX")[1] == [b"1"]
+    client.logout()
+    assert again.stop() == 0
+
+
+def test_acknowledged_mail_survives_the_death_of_every_process(demo: StartDemo) -> None:
+    server = demo(2)
+    client = imap(server.port(2143))
+    for number in range(5):
+        append(client, str(number))
+    children = subprocess.run(["pgrep", "-P", str(server.popen.pid)], capture_output=True, text=True, check=True).stdout.split()
+    assert len(children) == 3
+    for pid in children:
+        os.kill(int(pid), signal.SIGKILL)
+    client = imap(server.port(2143))  # waits in the backlog until a worker is back
+    assert client.select("INBOX")[1] == [b"5"]
+    client.logout()
+    assert server.stop() == 0
+
+
+def test_second_instance_and_taken_port_are_refused(demo: StartDemo) -> None:
+    server = demo(1)
+    run = [sys.executable, "-m", "mailstead", "run", "--config", str(server.data)]
+    second = subprocess.run(run, capture_output=True, text=True, timeout=60, check=False)
+    assert second.returncode == 1
+    assert second.stderr == f"Error: another Mailstead (process {server.popen.pid}) is running on {server.data}\n"
+    other = subprocess.run(
+        [*run[:3], "demo", "--data", str(server.data.parent / "other"), "--port-offset", str(server.offset), "--workers", "1"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert other.returncode == 1
+    assert "another program is using the port" in other.stderr
+    doctor = command("doctor", "--config", str(server.data))
+    assert "held by the running server" in doctor.output
+
+
+def test_changed_password_and_deleted_account_hold_in_every_worker(demo: StartDemo) -> None:
+    server = demo(4)
+    user = ("--config", str(server.data), "alice@example.test")
+    for _ in range(12):
+        imap(server.port(2143)).logout()
+    assert command("user", "passwd", *user, "--password", "another password").exit_code == 0
+    for _ in range(12):
+        with pytest.raises(imaplib.IMAP4.error):
+            imap(server.port(2143))
+    client = imaplib.IMAP4("127.0.0.1", server.port(2143), timeout=20)
+    client.login("alice@example.test", "another password")
+    append(client, "last")
+    assert command("user", "delete", *user, "--yes").exit_code == 0
+    end = time.monotonic() + 20
+    while "mail of a deleted account removed" not in (server.data / "mailstead.log").read_text():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert server.stop() == 0
