@@ -353,11 +353,8 @@ class Mailbox:
         if move:
             operations.append(RemoveMoved(source.shard, source.id, ranges))
         results = await self._done(self._store.change(operations, origin=origin))
-        await self._refresh_local(view)
-        return CopyResult(results[0].uidvalidity or target.uidvalidity, found, results[0].new_uids)
-
-    async def _refresh_local(self, view: FolderView) -> None:
         await view.refresh()
+        return CopyResult(results[0].uidvalidity or target.uidvalidity, found, results[0].new_uids)
 
     async def store_flags(
         self,
@@ -391,6 +388,15 @@ class Mailbox:
         if not ranges:
             return []
         op = Expunge(view.folder.shard, view.folder.id, ranges, False, int(time.time()))
+        (result,) = await self._done(self._store.change([op], origin=origin))
+        await view.refresh()
+        return result.uids
+
+    async def remove(self, view: FolderView, uids: Sequence[int], origin: object | None = None) -> list[int]:
+        """Remove messages whatever their flags (POP3 DELE, JMAP destroy); returns the UIDs that went."""
+        if not uids:
+            return []
+        op = Expunge(view.folder.shard, view.folder.id, to_ranges(uids), True, int(time.time()))
         (result,) = await self._done(self._store.change([op], origin=origin))
         await view.refresh()
         return result.uids

@@ -256,7 +256,8 @@ def copy_messages(shard: Shard, op: CopyMessages) -> Result:
     if len(rows) == 1 or result.uids[-1] - result.uids[0] == len(rows) - 1:
         shift = first - result.uids[0]
         shard.execute(
-            f"INSERT INTO message SELECT ?, uid + ?, ?, flags, mid, size, date, ?, thread FROM message WHERE folder = ? AND {where}",
+            f"INSERT INTO message SELECT ?, uid + ?, ?, flags, mid, size, date, ?, thread FROM message "
+            f"WHERE folder = ? AND {where}",
             (op.target, shift, modseq, op.saved, op.source, *bindings),
         )
     else:
@@ -305,7 +306,8 @@ def copied_rows(shard: Shard, folder: int, ranges: list[int]) -> list[tuple[int,
     where, bindings = uid_condition(ranges, "m.uid")
     rows = []
     for flags, date, size, *wide in shard.execute(
-        f"SELECT m.flags, m.date, m.size, w.* FROM message m JOIN wide w ON w.mid = m.mid WHERE m.folder = ? AND {where} ORDER BY m.uid",
+        f"SELECT m.flags, m.date, m.size, w.* FROM message m JOIN wide w ON w.mid = m.mid "
+        f"WHERE m.folder = ? AND {where} ORDER BY m.uid",
         (folder, *bindings),
     ):
         keywords = [name for bit, name in enumerate(names) if flags >> (bit + KEYWORD_SHIFT) & 1]

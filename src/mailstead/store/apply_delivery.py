@@ -255,7 +255,8 @@ def apply_deliveries(shard: Shard, deliveries: list[Delivery]) -> list[Any]:
     shared = [(mid, count) for mid, count in references.items() if count > 1]
     if shared:
         shard.executemany(
-            "INSERT INTO copies VALUES(?, ?) ON CONFLICT DO UPDATE SET references_left = references_left + excluded.references_left",
+            "INSERT INTO copies VALUES(?, ?) "
+            "ON CONFLICT DO UPDATE SET references_left = references_left + excluded.references_left",
             shared,
         )
     shard.executemany(
