@@ -156,9 +156,12 @@ class Authenticator:
         return good
 
     def _wants_upgrade(self, credentials: Credentials) -> bool:
+        server = self.settings.service("server")
+        if not server.upgradePasswordHashes:
+            return False
         if needs_upgrade(credentials.password) or not credentials.scram:
             return True
-        keep: bool = self.settings.service("server").recoverableSecrets
+        keep: bool = server.recoverableSecrets
         return keep != bool(credentials.recoverable)
 
     async def _upgrade(self, account_id: int, password: str, verified: str) -> None:

@@ -36,6 +36,7 @@ CONTEXT = Context(
         boolean("allowAliasLogins", True, "Let accounts log in by alias or domain alias"),
         boolean("pop3ExclusiveLock", True, "One POP3 session for each mailbox"),
         boolean("recoverableSecrets", False, "Keep passwords recoverable, which CRAM-MD5 needs", since="0.1"),
+        boolean("upgradePasswordHashes", True, "Renew imported password hashes with argon2id at login", since="0.1"),
         boolean("enableSRS", False, "Rewrite senders of forwarded mail"),
         Setting("srsSecretKey", Kind.SECRET, "", "Key of the rewriting; empty = made at need", maximum=255),
         Setting("serverSecretKey", Kind.SECRET, "", "Key of tokens; empty = made at need", maximum=255),
