@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import imaplib
 import os
+import poplib
 import signal
 import ssl
 import subprocess
@@ -41,6 +42,11 @@ def test_demo_serves_keeps_its_data_and_stops(demo: StartDemo, workers: int) -> 
     tls = imaplib.IMAP4_SSL("localhost", server.port(2993), ssl_context=context, timeout=20)
     tls.login("alice@example.test", PASSWORD)
     assert tls.select("INBOX")[1] == [b"1"]
+    pop = poplib.POP3("127.0.0.1", server.port(2110), timeout=20)
+    pop.user("alice@example.test")
+    pop.pass_(PASSWORD)
+    assert pop.stat()[0] == 1
+    pop.quit()
     assert server.stop() == 0
     again = demo(workers, server.data, server.offset)
     client = imap(again.port(2143))

@@ -20,6 +20,8 @@ from mailstead.imap.services import ImapServices
 from mailstead.mailbox.errors import MailboxError
 from mailstead.mailbox.service import Mailbox
 from mailstead.observe.log import fault, get_logger
+from mailstead.pop3.server import Pop3Server
+from mailstead.pop3.services import Pop3Services
 from mailstead.process import metrics_server
 from mailstead.process.application import ListenerSpec, ProcessContext, StartError
 from mailstead.process.endpoints import Endpoints
@@ -38,7 +40,7 @@ POLL_SECONDS = 0.25
 CERTIFICATE_SECONDS = 30.0
 
 #: Services with a face.
-SERVICES = ("imap",)
+SERVICES = ("imap", "pop3")
 
 Factory = Callable[[Endpoint], Connection]
 T = TypeVar("T")
@@ -124,6 +126,7 @@ class Node:
 
     def _make_faces(self) -> None:
         self._faces["imap"] = self._imap()
+        self._faces["pop3"] = self._pop3()
 
     def _imap(self) -> Factory:
         budget = int(self.directory.settings.service("server").memoryBudget) << 20
@@ -135,6 +138,10 @@ class Node:
             cache_octets=max(8 << 20, budget // 8 // max(1, self.context.workers)),
         )
         return ImapServer(services).connection
+
+    def _pop3(self) -> Factory:
+        services = Pop3Services(self.mailbox, self.authenticator, self.directory.settings, self.locks("pop3"))
+        return Pop3Server(services).connection
 
     def locks(self, kind: str) -> SharedLocks:
         """Slots that sessions of all processes share."""

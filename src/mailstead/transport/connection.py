@@ -17,8 +17,6 @@ of the event loop: activity costs one attribute store.
 from __future__ import annotations
 
 import asyncio
-import os
-import secrets
 import ssl
 import time
 from collections.abc import Iterable
@@ -27,6 +25,7 @@ from typing import ClassVar
 from mailstead.observe.log import Logger, fault, get_logger
 from mailstead.observe.metrics import connections_open, connections_refused, connections_total, faults, tls_handshakes
 from mailstead.transport.endpoint import Endpoint, Lease, Refusal
+from mailstead.transport.hooks import Hooks, host_and_port, next_id
 from mailstead.transport.proxy_protocol import MAX_HEADER, ProxyError, parse
 from mailstead.transport.tls import TlsEngine, TlsInfo
 from mailstead.transport.wheel import Wheel, wheel_of
@@ -40,20 +39,8 @@ LINGER = 20.0
 
 _PROXY, _HANDSHAKE, _OPEN, _CLOSED = range(4)
 
-_ids: tuple[int, str, int] = (0, "", 0)
 
-
-def _next_id() -> str:
-    """A short id, unique among the processes of a node while it lives: 5 random digits and a counter."""
-    global _ids
-    pid, prefix, count = _ids
-    if pid != os.getpid():  # a fork must not repeat its parent's ids
-        pid, prefix, count = os.getpid(), secrets.token_hex(3)[:5], 0
-    _ids = (pid, prefix, count + 1)
-    return f"{prefix}-{count + 1:x}"
-
-
-class Connection(asyncio.Protocol):
+class Connection(Hooks):
     """Base class of the faces' sessions; see the module for the order of the hooks."""
 
     log_module: ClassVar[str] = "SERVER"
@@ -116,28 +103,6 @@ class Connection(asyncio.Protocol):
         self._tls_engine: TlsEngine | None = None
         self._handshake: asyncio.Future[bool] | None = None
         self._drain_waiters: list[asyncio.Future[None]] | None = None
-
-    # ---- hooks -------------------------------------------------------------------------------------------------
-
-    def started(self) -> None:
-        """The connection is admitted and (implicit) TLS is up: greet."""
-
-    def received(self, data: bytes) -> None:
-        """Octets from the client, after decryption. An exception closes the connection and is logged."""
-
-    def ended(self, exc: Exception | None) -> None:
-        """The connection is gone; `exc` tells why when it was not an orderly end."""
-
-    def idle_expired(self) -> None:
-        """`idle_timeout` seconds passed without a word from the client."""
-        self.close()
-
-    def over_limit(self, reason: str) -> None:
-        """Refused before the greeting, on a plain-text listener: may `send` one line. It is closed afterwards."""
-
-    def shutting_down(self) -> None:
-        """The process stops gracefully: say so (421, BYE) and close when the open transaction ends."""
-        self.close()
 
     # ---- for the faces -----------------------------------------------------------------------------------------
 
@@ -238,29 +203,28 @@ class Connection(asyncio.Protocol):
 
     def touch(self) -> None:
         """Begin the idle time anew (done by itself whenever data arrives)."""
-        if self.idle_timeout > 0 and self._phase == _OPEN and not self.closing:
-            self.deadline = self._loop.time() + self.idle_timeout
+        if self._phase != _OPEN or self.closing:
+            return
+        self.deadline = self._loop.time() + self.idle_timeout if self.idle_timeout > 0 else 0.0
+        if self.deadline:
             self._wheel.watch(self)
-        elif not self.closing and self._phase == _OPEN:
-            self.deadline = 0.0
 
     # ---- asyncio.Protocol --------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the event loop."""
-        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
         self._transport = transport  # type: ignore[assignment]
         self._loop = asyncio.get_running_loop()
         self._wheel = wheel_of(self._loop)
         self._transport.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
-        self.session_id = _next_id()
+        self.session_id = next_id()
         peer = transport.get_extra_info("peername")
         local = transport.get_extra_info("sockname")
         if not peer or not local:  # reset before we came to look
             self.abort()
             return
-        self.peer = _host_port(peer)
-        self.local = _host_port(local)
+        self.peer = host_and_port(peer)
+        self.local = host_and_port(local)
         if self.endpoint.proxy_protocol:
             self._set_deadline(self.endpoint.proxy_timeout)
         else:
@@ -438,9 +402,7 @@ class Connection(asyncio.Protocol):
             tls_handshakes.labels(self.endpoint.service, "failed").inc()
         self.log.info("TLS failed", service=self.endpoint.service, peer=self.peer[0], reason=exc.reason or str(exc))
         if engine is not None:
-            alert = engine.outgoing()
-            if alert:
-                self._transport.write(alert)
+            self._transport.write(engine.outgoing())
         self.closing = True
         self._transport.close()
         self._set_deadline(LINGER)
@@ -536,8 +498,3 @@ class Connection(asyncio.Protocol):
                 self._fault(exc)
             if not self.closing and self.deadline <= 0:
                 self.touch()
-
-
-def _host_port(name: tuple[str, int]) -> tuple[str, int]:
-    host = name[0].partition("%")[0]
-    return (host[7:] if host.startswith("::ffff:") and "." in host else host, name[1])
