@@ -36,19 +36,20 @@ _MACROS = {
 }
 
 _days: dict[int, bytes] = {}
+_minutes = [b"%02d:%02d:" % divmod(minute, 60) for minute in range(1440)]
+_seconds = [b'%02d +0000"' % second for second in range(60)]
 
 
 def internal_date(seconds: int) -> bytes:
-    """INTERNALDATE as a quoted string."""
+    """INTERNALDATE as a quoted string: put together from tables, as it is made for every row."""
     day, rest = divmod(seconds, 86400)
+    minute, second = divmod(rest, 60)
     head = _days.get(day)
     if head is None:
         if len(_days) > 20000:
             _days.clear()
         head = _days[day] = b'"' + imap_date_time(day * 86400)[:12].encode("ascii")
-    hour, rest = divmod(rest, 3600)
-    minute, second = divmod(rest, 60)
-    return b'%b%02d:%02d:%02d +0000"' % (head, hour, minute, second)
+    return head + _minutes[minute] + _seconds[second]
 
 
 @dataclass(frozen=True, slots=True)

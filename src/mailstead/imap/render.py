@@ -10,6 +10,7 @@ one piece, keyed by item list and positions.  A piece is rendered with one `%` o
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from itertools import chain
@@ -28,6 +29,8 @@ BLOCK = 512
 MIN_PIECE = 8
 DEFAULT_BUDGET = 32 << 20
 _OVERHEAD = 300
+#: How many refused pieces are remembered, and how many are refused for one that comes in all the same.
+_WANTED, _TURNS = 64, 16
 
 #: (item list, first position, end position)
 Key = tuple[bytes, int, int]
@@ -78,9 +81,12 @@ class ViewCache:
         touched: set[int] = set()
         for event in events:
             if event.kind == EventKind.FLAGS:
-                if len(touched) >= len(self.blocks):
-                    break
-                touched.update(view.index(uid) // BLOCK for uid in event.uids)
+                if len(event.uids) > MIN_PIECE:  # the blocks in between go as well: cheaper than to ask for each
+                    first = bisect_left(view.uids, event.uids[0]) // BLOCK
+                    last = bisect_left(view.uids, event.uids[-1]) // BLOCK
+                    touched.update(range(first, last + 1))
+                else:
+                    touched.update(view.index(uid) // BLOCK for uid in event.uids)
         self._drop_volatile(touched)
 
     def drop_all(self) -> None:
@@ -119,12 +125,18 @@ class ViewCache:
 
 
 class RenderCache:
-    """The pieces of all views of a process, least recently used out first, `budget` octets at most."""
+    """The pieces of all views of a process, least recently used out first, `budget` octets at most.
+
+    Once it is full, a piece comes in only if it was wanted a moment ago already, or by its turn: a client that
+    reads a mailbox larger than the cache from end to end does not push everything out for nothing.
+    """
 
     def __init__(self, budget: int = DEFAULT_BUDGET) -> None:
         self._budget = budget
         self._used = 0
         self._next = 0
+        self._turn = 0
+        self._wanted: OrderedDict[tuple[int, Key], None] = OrderedDict()
         self._pieces: OrderedDict[tuple[int, Key], bytes] = OrderedDict()
         self._views: WeakKeyDictionary[FolderView, ViewCache] = WeakKeyDictionary()
         self._by_number: dict[int, ViewCache] = {}
@@ -171,6 +183,8 @@ class RenderCache:
         size = len(piece) + _OVERHEAD
         if size > self._budget // 8 or (cache.number, key) in self._pieces:
             return
+        if self._used + size > self._budget and not self._admit((cache.number, key)):
+            return
         self._pieces[(cache.number, key)] = piece
         cache.note(key, volatile)
         self._used += size
@@ -180,6 +194,15 @@ class RenderCache:
             owner = self._by_number.get(number)
             if owner is not None:
                 owner.forget(old)
+
+    def _admit(self, key: tuple[int, Key]) -> bool:
+        if self._wanted.pop(key, False) is None:
+            return True
+        self._wanted[key] = None
+        if len(self._wanted) > _WANTED:
+            self._wanted.popitem(last=False)
+        self._turn = (self._turn + 1) % _TURNS
+        return self._turn == 0
 
 
 def cut(ranges: Iterable[tuple[int, int]]) -> Iterable[tuple[int, int]]:
