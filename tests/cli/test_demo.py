@@ -70,6 +70,19 @@ def test_acknowledged_mail_survives_the_death_of_every_process(demo: StartDemo) 
     assert server.stop() == 0
 
 
+def test_log_is_opened_anew_after_a_rotation(demo: StartDemo) -> None:
+    server = demo(1)
+    log = server.data / "mailstead.log"
+    log.rename(server.data / "mailstead.log.1")
+    server.popen.send_signal(signal.SIGUSR1)
+    end = time.monotonic() + 10
+    while not log.exists():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    assert server.stop() == 0
+    assert "stopping" in log.read_text()
+
+
 def test_second_instance_and_taken_port_are_refused(demo: StartDemo) -> None:
     server = demo(1)
     run = [sys.executable, "-m", "mailstead", "run", "--config", str(server.data)]

@@ -90,6 +90,14 @@ def test_releasing_more_than_held_changes_nothing(path: Path) -> None:
     assert not two.acquire(b"k", 1)
 
 
+def test_slots_of_a_claim_are_given_back(path: Path) -> None:
+    table, slots = SharedTable(path, 1), []
+    assert table.claim([Claim(b"a", 2), Claim(b"rate", 2, 60.0), Claim(b"b", 2)], 5.0, slots) == -1
+    assert len(slots) == 2
+    table.release_slots(slots)
+    assert (table.held(b"a"), table.held(b"b"), table.hits(b"rate", 60.0, 5.0)) == (0, 0, 1)
+
+
 def test_full_table_refuses_rather_than_forgets_what_is_held(path: Path) -> None:
     table = SharedTable(path, 1)
     keys = [str(n).encode() for n in range(2000)]

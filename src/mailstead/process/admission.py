@@ -55,18 +55,20 @@ class Level:
 class HeldLease:
     """Slots held by one connection."""
 
-    __slots__ = ("_keys", "_table")
+    __slots__ = ("_slots", "_table")
 
-    def __init__(self, table: SharedTable, keys: Sequence[bytes]) -> None:
+    def __init__(self, table: SharedTable, slots: Sequence[int]) -> None:
         self._table = table
-        self._keys = keys
+        self._slots = slots
 
     def release(self) -> None:
         """Give them back; once."""
-        keys, self._keys = self._keys, ()
-        for key in keys:
-            self._table.release(key)
+        slots, self._slots = self._slots, ()
+        self._table.release_slots(slots)
 
+
+#: Peers whose claims are kept at hand.
+MAX_REMEMBERED = 4096
 
 _REASONS = ("too many connections", "too many connections per interval", "too many connections from your address",
             "too many connections per interval from your address")  # fmt: skip
@@ -78,26 +80,39 @@ class FlowControl:
     def __init__(self, table: SharedTable, levels: Iterable[Level]) -> None:
         self._table = table
         self._levels = tuple(levels)
+        # What a peer has to pass never changes for this object: settings that change make a new one.
+        self._known: dict[str, list[Claim] | Refusal] = {}
 
     def admit(self, endpoint: Endpoint, peer_ip: str, now: float) -> HeldLease | Refusal:
         """See transport.endpoint.Admission."""
+        claims = self._known.get(peer_ip)
+        if claims is None:
+            claims = self._claims(peer_ip)
+            if len(self._known) >= MAX_REMEMBERED:
+                self._known.clear()
+            self._known[peer_ip] = claims
+        if isinstance(claims, Refusal):
+            return claims
+        slots: list[int] = []
+        failed = self._table.claim(claims, now, slots)
+        if failed >= 0:
+            return Refusal(_REASONS[claims[failed].key[0] - 0x30])
+        return HeldLease(self._table, slots)
+
+    def _claims(self, peer: str) -> list[Claim] | Refusal:
         claims: list[Claim] = []
         for level in self._levels:
             try:
-                rule = level.rules.match(peer_ip)
+                rule = level.rules.match(peer)
             except InvalidValueError:
                 return Refusal("access denied")
             if rule is None:
-                claims += _claims(level.name, level.limits, peer_ip)
+                claims += _claims(level.name, level.limits, peer)
                 continue
             if not rule.allow:
                 return Refusal("access denied")
-            claims += _claims(f"{level.name}/{rule.id}", limits_of(rule.limits), peer_ip)
-            break
-        failed = self._table.claim(claims, now)
-        if failed >= 0:
-            return Refusal(_REASONS[claims[failed].key[0] - 0x30])
-        return HeldLease(self._table, [claim.key for claim in claims if not claim.window])
+            return claims + _claims(f"{level.name}/{rule.id}", limits_of(rule.limits), peer)
+        return claims
 
 
 def _claims(name: str, limits: Limits, peer: str) -> list[Claim]:

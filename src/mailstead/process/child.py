@@ -101,6 +101,7 @@ class Child:
 
     def __init__(self, factory: Callable[[ProcessContext], Application], channel: socket.socket | None,
                  data_dir: Path, name: str, index: int, role: str, workers: int, first: bool) -> None:  # fmt: skip
+        self._name = name
         self._first = first
         self._failure = ""
         self._channel = channel
@@ -185,6 +186,7 @@ class Child:
         elif operation == "unlisten":
             await self.serving.remove(message["id"])
         elif operation == "reload":
+            configure_from_environment(self._name)  # opens the log file anew, after a rotation
             await self.application.reload()
             self.serving.refresh()
             self._listeners_changed()

@@ -132,6 +132,7 @@ class Supervisor:
             if signal.SIGTERM in signals or signal.SIGINT in signals:
                 return self._stop()
             if signal.SIGHUP in signals or signal.SIGUSR1 in signals:
+                configure_from_environment("main")  # opens the log file anew, after a rotation
                 self._tell_all({"op": "reload"})
             if signal.SIGUSR2 in signals:
                 self._report()

@@ -23,7 +23,7 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from mailstead.observe.log import Logger, fault, get_logger
-from mailstead.observe.metrics import connections_open, connections_refused, connections_total, faults, tls_handshakes
+from mailstead.observe.metrics import faults, service_metrics
 from mailstead.transport.endpoint import Endpoint, Lease, Refusal
 from mailstead.transport.hooks import Hooks, host_and_port, next_id
 from mailstead.transport.proxy_protocol import MAX_HEADER, ProxyError, parse
@@ -161,13 +161,13 @@ class Connection(Hooks):
         if self._held == 0:
             raise RuntimeError("resume without hold")
         self._held -= 1
-        if self._held == 0:
-            if self._kept is not None or self._eof:
-                if not self._flushing:
-                    self._flushing = True
-                    self._loop.call_soon(self._flush_kept)
-            else:
-                self._unpause()
+        if self._held:
+            return
+        if self._kept is None and not self._eof:
+            self._unpause()
+        elif not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush_kept)
 
     async def drained(self) -> None:
         """Wait until the write buffer is below the high-water mark. Raises ConnectionResetError when it ended."""
@@ -176,9 +176,7 @@ class Connection(Hooks):
         if not self.write_blocked:
             return
         waiter: asyncio.Future[None] = self._loop.create_future()
-        if self._drain_waiters is None:
-            self._drain_waiters = []
-        self._drain_waiters.append(waiter)
+        self._drain_waiters = [*(self._drain_waiters or ()), waiter]
         await waiter
 
     def begin_tls(self) -> asyncio.Future[bool]:
@@ -287,7 +285,7 @@ class Connection(Hooks):
         self.write_blocked = False
         self._wake_writers(ConnectionResetError("connection lost"))
         if self._reported:
-            connections_open.labels(self.endpoint.service).dec()
+            service_metrics(self.endpoint.service).open.dec()
         if phase == _OPEN or (phase == _HANDSHAKE and self._handshake is not None):
             try:
                 self.ended(exc)
@@ -302,7 +300,7 @@ class Connection(Hooks):
             header = parse(data, self.endpoint.proxy_protocol)
         except ProxyError as exc:
             self.log.warning("PROXY header refused", peer=self.peer[0], reason=str(exc))
-            connections_refused.labels(self.endpoint.service).inc()
+            service_metrics(self.endpoint.service).refused.inc()
             self.abort()
             return
         if header is None:
@@ -330,8 +328,9 @@ class Connection(Hooks):
                 return
             self._lease = answer
         endpoint.connections.add(self)
-        connections_total.labels(endpoint.service).inc()
-        connections_open.labels(endpoint.service).inc()
+        counts = service_metrics(endpoint.service)
+        counts.admitted.inc()
+        counts.open.inc()
         self._reported = True
         if endpoint.implicit_tls:
             if endpoint.ssl_context is None:  # no certificate: every attempt fails, nothing goes in plain text
@@ -343,7 +342,7 @@ class Connection(Hooks):
 
     def _refuse(self, reason: str) -> None:
         self.log.info("connection refused", service=self.endpoint.service, peer=self.peer[0], reason=reason)
-        connections_refused.labels(self.endpoint.service).inc()
+        service_metrics(self.endpoint.service).refused.inc()
         self._phase = _CLOSED
         if not self.endpoint.implicit_tls:
             try:
@@ -373,7 +372,7 @@ class Connection(Hooks):
         if not done:
             return
         self.tls = engine.info()
-        tls_handshakes.labels(self.endpoint.service, "ok").inc()
+        service_metrics(self.endpoint.service).handshakes.inc()
         early, self._early = self._early, None
         waiter = self._handshake
         if waiter is None:
@@ -399,7 +398,7 @@ class Connection(Hooks):
     def _tls_failed(self, exc: ssl.SSLError) -> None:
         engine = self._tls_engine
         if self._phase == _HANDSHAKE:
-            tls_handshakes.labels(self.endpoint.service, "failed").inc()
+            service_metrics(self.endpoint.service).failed_handshakes.inc()
         self.log.info("TLS failed", service=self.endpoint.service, peer=self.peer[0], reason=exc.reason or str(exc))
         if engine is not None:
             self._transport.write(engine.outgoing())
