@@ -13,6 +13,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.mailstead-set-up
 
+# serve.py is what a harness starts, not a measurement.
+BENCHES := $(filter-out bench/serve.py bench/__init__.py,$(wildcard bench/*.py))
+
 TEST_COMMANDS := swaks mbsync mutt fetchmail curl
 TEST_PACKAGES := swaks isync mutt fetchmail curl
 
@@ -30,7 +33,7 @@ lint: set-up
 	$(BIN)/lint-imports
 
 bench: set-up
-	@set -e; for script in bench/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+	@set -e; for script in $(BENCHES); do echo "== $$script"; $(BIN)/python "$$script"; done
 
 soak: set-up test-programs
 	$(BIN)/python -m pytest -m soak --timeout 14400 tests

@@ -61,6 +61,8 @@ class EchoApplication:
     async def start(self) -> None:
         if (self.context.data_dir / "damaged").exists():
             raise StartError("the data directory is damaged")
+        if (self.context.data_dir / "broken").exists():
+            raise RuntimeError("a fault of ours")
         path = self.context.data_dir / "run" / "shared.table"
         if self.context.role == "single":
             SharedTable.create(path).close()

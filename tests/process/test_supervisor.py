@@ -185,6 +185,14 @@ def test_start_error_of_a_process_stops_the_node_with_its_words(launch: Launch) 
     assert run_again(server.data) == "error: the data directory is damaged"
 
 
+def test_process_that_keeps_dying_ends_the_start(launch: Launch) -> None:
+    server = launch()
+    server.stop()
+    (server.data / "prepared-b0").unlink()
+    (server.data / "broken").touch()
+    assert run_again(server.data) == "error: process b0 does not start; the log says why"
+
+
 def test_children_leave_when_the_supervisor_is_killed(launch: Launch) -> None:
     server = launch()
     assert sorted(server.children()) == ["b0", "w0", "w1"]

@@ -41,6 +41,8 @@ log = get_logger("SERVER")
 
 FIRST_DELAY = 0.1
 LONGEST_DELAY = 30.0
+#: So many deaths of one process before the node has ever served end the attempt.
+START_ATTEMPTS = 3
 #: A process that lived this long starts again with the first delay.
 HEALTHY_SECONDS = 60.0
 HUNG_SECONDS = 60.0
@@ -63,6 +65,7 @@ class _Process:
     heard: float = 0.0
     ready: bool = False
     delay: float = FIRST_DELAY
+    deaths: int = 0
     restart_at: float = 0.0
     problem: str = ""
 
@@ -113,9 +116,7 @@ class Supervisor:
             return self._loop(reader)
         finally:
             self._kill_all()
-            for listener in self._listeners.values():
-                for sock in listener.sockets:
-                    sock.close()
+            self._close_listeners()
 
     def _loop(self, pipe: int) -> int:
         beat = watchdog_interval()
@@ -183,7 +184,7 @@ class Supervisor:
             if popen is None:
                 continue
             if popen.poll() is None:
-                if now - process.heard > HUNG_SECONDS:
+                if process.ready and now - process.heard > HUNG_SECONDS:
                     log.error("process gives no sign of life, killing it", name=process.name, pid=popen.pid)
                     popen.kill()
                     process.heard = now
@@ -197,8 +198,9 @@ class Supervisor:
             taken = self._table.reclaim(process.index)
             if process.problem and not self._announced:
                 raise StartError(process.problem)
-            if popen.returncode == 3 and not self._announced:
-                raise StartError(f"process {process.name} could not start")
+            process.deaths += 1
+            if not self._announced and process.deaths >= START_ATTEMPTS:
+                raise StartError(f"process {process.name} does not start; the log says why")
             if now - process.started >= HEALTHY_SECONDS:
                 process.delay = FIRST_DELAY
             process.restart_at = now + process.delay
@@ -275,6 +277,12 @@ class Supervisor:
             for worker in self._workers:
                 self._hand_over(worker, listener)
 
+    def _close_listeners(self) -> None:
+        for listener in self._listeners.values():
+            for sock in listener.sockets:
+                sock.close()
+        self._listeners.clear()
+
     def _hand_over(self, worker: _Process, listener: _Listener) -> None:
         if worker.channel is not None:
             sock = listener.sockets[worker.index - 1]
@@ -290,6 +298,7 @@ class Supervisor:
     def _stop(self) -> int:
         notify("STOPPING=1")
         log.info("stopping")
+        self._close_listeners()  # with the workers' own ends gone, new clients are refused instead of kept waiting
         self._tell_all({"op": "stop", "seconds": self._stop_seconds})
         deadline = time.monotonic() + self._stop_seconds + 5.0
         for process in self._processes:
@@ -334,6 +343,8 @@ def main(arguments: Sequence[str]) -> int:
         return Supervisor(data_dir, int(workers), application=application, on_ready=ready).run()
     except StartError as exc:
         print(f"Error: {exc}", file=sys.stderr)
+        if os.environ.get("MAILSTEAD_LOG_FILE"):
+            print(f"The log is {os.environ['MAILSTEAD_LOG_FILE']}", file=sys.stderr)
         return 1
 
 
