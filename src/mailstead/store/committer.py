@@ -38,6 +38,7 @@ from mailstead.store.wal_sync import WalSync
 MAX_BATCH = 256
 MAX_BATCH_OCTETS = 8 * 1024 * 1024
 INLINE_ROWS = 200
+POSTPONE_ROWS = 32
 Submission = MessageSubmission | ChangeSubmission
 
 
@@ -72,6 +73,9 @@ class Committer:
         self._seq = [0, 0]
         self._segment = log.segment
         self._idle_waiters: list[asyncio.Future[None]] = []
+        self._messages: list[tuple[MessageSubmission, StoredMessage]] = []
+        self._changes: list[ChangeSubmission] = []
+        self._postponed = False
         self.broken = False
 
     def start_at(self, durable: int, effects: int) -> None:
@@ -112,7 +116,7 @@ class Committer:
 
     @property
     def busy(self) -> bool:
-        return bool(self._queue or self._writing or self._steps or self._applying or self._urgent)
+        return bool(self._queue or self._writing or self._steps or self._applying or self._urgent or self._postponed)
 
     async def drain(self) -> None:
         """Until everything taken so far is written and applied, effects included."""
@@ -174,6 +178,8 @@ class Committer:
                 self._writing = False
                 self._effects[:0] = carried
                 self._write_failed(batch, urgent, error)
+                if self._postponed:
+                    self._apply_ready()
             else:
                 self._written(batch, urgent, lead, place)
 
@@ -194,17 +200,33 @@ class Committer:
             self._write_next()
         file, offset = place
         offset += lead
-        messages: list[tuple[MessageSubmission, StoredMessage]] = []
-        changes: list[ChangeSubmission] = []
         for submission in batch:
             if isinstance(submission, MessageSubmission):
-                messages.append((submission, self._stored(submission, file, offset + submission.start)))
+                self._messages.append((submission, self._stored(submission, file, offset + submission.start)))
             else:
-                changes.append(submission)
+                self._changes.append(submission)
             offset += submission.size
         for _, callback in urgent:
             callback()
+        if self._writing and not self._postponed and len(self._messages) + len(self._changes) < POSTPONE_ROWS:
+            # The next batch is a fraction of a millisecond away, and a transaction costs as much as several messages.
+            self._postponed = True
+            return
+        self._apply_ready()
+
+    def _apply_ready(self) -> None:
+        """Steps for everything that is durable and not yet applied."""
+        self._postponed = False
+        messages, self._messages = self._messages, []
+        changes, self._changes = self._changes, []
         self._steps.extend(build_steps(messages, changes, self._clock.writer))
+        if self._log.segment != self._segment and not self._writing:
+            # Shards that no record touched for long would make the next start read the whole log.
+            self._segment = self._log.segment
+            for number in self._shards:
+                mark = Step(number, self._clock.writer, Stream.DURABLE)
+                mark.seq = self._seq[0]
+                self._steps.append(mark)
         if not self._applying:
             self._apply_next()
 

@@ -109,7 +109,7 @@ class Store:
         self._sweeper: asyncio.Task[None] | None = None
         self._last_commit: dict[int, int] = {}
         self.full = False
-        self.queue_listener: Callable[[], None] | None = None
+        self._queue_listener: Callable[[], None] | None = None
 
     @classmethod
     async def open(
@@ -229,20 +229,35 @@ class Store:
 
     def listen(self, folder: int, listener: FolderListener) -> None:
         """Call ``listener(folder, modseq, origin)`` when a folder has changed, here or in another process."""
+        self._hub.interest.add(folder)
         self._listeners.setdefault(folder, []).append(listener)
 
     def unlisten(self, folder: int, listener: FolderListener) -> None:
         listeners = self._listeners.get(folder, [])
         if listener in listeners:
             listeners.remove(listener)
+            self._hub.interest.remove(folder)
         if not listeners:
             self._listeners.pop(folder, None)
+
+    @property
+    def queue_listener(self) -> Callable[[], None] | None:
+        """Called when the queue index has changed, here or in another process."""
+        return self._queue_listener
+
+    @queue_listener.setter
+    def queue_listener(self, listener: Callable[[], None] | None) -> None:
+        if listener is not None and self._queue_listener is None:
+            self._hub.interest.add(QUEUE)
+        elif listener is None and self._queue_listener is not None:
+            self._hub.interest.remove(QUEUE)
+        self._queue_listener = listener
 
     def _on_commit(self, shard: int, commit: int, step: Step) -> None:
         self._last_commit[shard] = commit
         if shard >= QUEUE_SHARDS:
-            if self.queue_listener is not None:
-                self.queue_listener()
+            if self._queue_listener is not None:
+                self._queue_listener()
             self._hub.send(shard, commit)
             return
         for folder, modseq in touched_folders(step).items():
@@ -253,8 +268,8 @@ class Store:
                     listener(folder, modseq, origin)
 
     def _on_hint(self, folder: int, modseq: int) -> None:
-        if folder == QUEUE and self.queue_listener is not None:
-            self.queue_listener()
+        if folder == QUEUE and self._queue_listener is not None:
+            self._queue_listener()
         for listener in list(self._listeners.get(folder, ())):
             listener(folder, modseq, None)
 
