@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import imaplib
 import os
 import poplib
 import signal
+import socket
 import ssl
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import pytest
 
+from mailstead.directory.service import Directory
+from mailstead.settings import Actor
 from tests.cli.conftest import PASSWORD, StartDemo, command
 
 
@@ -117,3 +122,47 @@ def test_changed_password_and_deleted_account_hold_in_every_worker(demo: StartDe
         assert time.monotonic() < end
         time.sleep(0.05)
     assert server.stop() == 0
+
+
+def test_settings_act_on_the_running_server(demo: StartDemo) -> None:
+    server = demo(2)
+    held = imap(server.port(2143))
+    directory = Directory.open(server.data)
+    actor = Actor.system("test")
+    address = f"127.0.0.1:{server.port(2143)}"
+    try:
+        asyncio.run(directory.settings.update_listener("imap", address, {"peerMaxConnections": "1"}, actor))
+        eventually(lambda: refused(server.port(2143)))
+        held.noop()
+        asyncio.run(directory.settings.update_listener("imap", address, {"enable": "no"}, actor))
+        eventually(lambda: not connects(server.port(2143)))
+        held.noop()
+        attributes = {"enable": "yes", "peerMaxConnections": "50"}
+        asyncio.run(directory.settings.update_listener("imap", address, attributes, actor))
+        eventually(lambda: connects(server.port(2143)))
+        imap(server.port(2143)).logout()
+    finally:
+        directory.close()
+    held.logout()
+    assert server.stop() == 0
+
+
+def connects(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 5).close()
+    except OSError:
+        return False
+    return True
+
+
+def refused(port: int) -> bool:
+    with socket.create_connection(("127.0.0.1", port), 5) as sock:
+        sock.settimeout(5)
+        return sock.recv(100).startswith(b"* BYE")
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 15
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
