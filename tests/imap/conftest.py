@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from mailstead.identity.authenticator import AuthReason
 from mailstead.imap.server import ImapServer
 from mailstead.imap.services import ImapServices
 from mailstead.mailbox.service import Mailbox
@@ -42,18 +43,19 @@ class Accounts:
 class Authenticator:
     """Knows `USER` and, as other accounts, user<n>."""
 
-    async def verify_password(self, login: str, password: str, service: str, peer: str) -> Any:
+    async def verify_password(self, login: str, password: str, *, service: str, peer: str, default_domain: str) -> Any:
         await asyncio.sleep(0)
         found = re.fullmatch(r"user(\d+)", login)
         account = ACCOUNT if login == USER else int(found[1]) + 1000 if found else 0
         ok = password == PASSWORD and account > 0
-        return SimpleNamespace(ok=ok, account=account if ok else None, reason="" if ok else "bad password")
+        return SimpleNamespace(ok=ok, account=account if ok else None, reason=AuthReason.OK if ok else AuthReason.BAD_CREDENTIALS)
 
 
 OPTIONS: dict[str, Any] = {
     "idleTimeout": 1800, "maxErrors": 10, "maxAuthErrors": 5, "allowStartTLS": True, "plainConnAllowLogin": True,
     "secureConnAllowLogin": True, "plainConnAuthTypes": frozenset(), "secureConnAuthTypes": frozenset(),
-    "imapIdEnabled": True, "greetingsText": "Mailstead ready",
+    "imapShowAllFolders": False, "allowCompress": True, "maxAppendSize": 102400, "maxLineLength": 65536,
+    "loginTimeout": 60, "recoverableSecrets": False, "imapIdEnabled": True, "greetingsText": "Mailstead ready",
 }  # fmt: skip
 
 

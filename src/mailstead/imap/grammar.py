@@ -12,6 +12,7 @@ itself is refused in text), so that `Arguments` can tokenise the whole with comp
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from mailstead.message.dates import parse_imap_date_time
@@ -69,10 +70,11 @@ class LiteralRequest:
 class Collector:
     """Collects lines and literals into commands. `buffered` is what it holds, in octets."""
 
-    __slots__ = ("_buf", "_literal", "_literals", "_need", "_pos", "_received", "_request", "_scan", "_skip",
-                 "_skip_line", "_skipped", "_text")  # fmt: skip
+    __slots__ = ("_buf", "_literal", "_literals", "_max_text", "_need", "_open", "_pos", "_received", "_request", "_scan",
+                 "_sink", "_skip", "_skip_line", "_skipped", "_text")  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, max_text: int = MAX_TEXT) -> None:
+        self._max_text = max_text
         self.clear()
 
     def clear(self) -> None:
@@ -88,8 +90,10 @@ class Collector:
         self._text = b""
         self._literals: list[bytes] = []
         self._received = 0
+        self._open = False
         self._need = 0
-        self._literal: bytearray | None = None
+        self._literal = bytearray()
+        self._sink: Callable[[bytes], object] | None = None
         self._request: LiteralRequest | None = None
 
     @property
@@ -105,12 +109,12 @@ class Collector:
 
     def feed(self, data: bytes) -> None:
         """Take in octets; those of an accepted literal go straight to it."""
-        if self._literal is not None and self._pos >= len(self._buf):
-            need = self._need - len(self._literal)
-            if len(data) <= need:
-                self._literal += data
+        if self._open and self._pos >= len(self._buf):
+            if len(data) <= self._need:
+                self._put(data)
                 return
-            self._literal += data[:need]
+            need = self._need
+            self._put(data[:need])
             data = data[need:]
         elif self._skip and self._pos >= len(self._buf):
             cut = min(self._skip, len(data))
@@ -123,13 +127,21 @@ class Collector:
             self._scan -= self._pos
             self._pos = 0
 
-    def accept(self) -> None:
-        """Read the literal of the last `LiteralRequest`."""
+    def accept(self, sink: Callable[[bytes], object] | None = None) -> None:
+        """Read the literal of the last `LiteralRequest`; with a `sink` its octets go there and it stays empty here."""
         request = self._request
         assert request is not None
         self._request = None
-        self._literal = bytearray()
+        self._open = True
+        self._sink = sink
         self._need = request.size
+
+    def _put(self, octets: bytes) -> None:
+        self._need -= len(octets)
+        if self._sink is not None:
+            self._sink(octets)
+        else:
+            self._literal += octets
 
     def refuse(self) -> None:
         """Drop the command of the last `LiteralRequest`; what the client sends of it all the same is skipped."""
@@ -155,7 +167,7 @@ class Collector:
                 self._scan = self._pos
                 if self._skip:
                     return None
-            if self._literal is not None and not self._fill_literal():
+            if self._open and not self._fill_literal():
                 return None
             end = self._buf.find(b"\n", max(self._scan, self._pos))
             if end < 0:
@@ -166,7 +178,7 @@ class Collector:
             if self._skip_line:
                 self._skipped_line(line)
                 continue
-            if len(self._text) + len(line) > MAX_TEXT:
+            if len(self._text) + len(line) > self._max_text:
                 self._drop_command()
                 raise BadSyntax("Command line too long")
             if b"\0" in line:
@@ -182,22 +194,22 @@ class Collector:
 
     def _fill_literal(self) -> bool:
         """Move octets into the open literal; True once it is whole (then it is closed)."""
-        literal = self._literal
-        assert literal is not None
-        missing = self._need - len(literal)
-        if missing:
-            have = self._buf[self._pos : self._pos + missing]
+        if self._need:
+            have = self._buf[self._pos : self._pos + self._need]
             self._pos += len(have)
             self._scan = self._pos
-            if len(have) == missing and not literal:
+            if len(have) == self._need and not self._literal and self._sink is None:
+                self._need = 0
+                self._open = False
                 self._literals.append(have)
-                self._literal = None
                 return True
-            literal += have
-            if len(have) < missing:
+            self._put(have)
+            if self._need:
                 return False
-        self._literals.append(bytes(literal))
-        self._literal = None
+        self._literals.append(bytes(self._literal))
+        self._literal = bytearray()
+        self._sink = None
+        self._open = False
         return True
 
     def _announce(self, line: bytes, found: re.Match[bytes]) -> LiteralRequest:
@@ -212,7 +224,7 @@ class Collector:
 
     def _no_line_end(self) -> None:
         size = len(self._buf) - self._pos
-        if self._skip_line or len(self._text) + size > MAX_TEXT:
+        if self._skip_line or len(self._text) + size > self._max_text:
             first = not self._skip_line
             self._skip_line = True
             # The end is kept, because a literal may be announced there.
@@ -340,12 +352,12 @@ class Arguments:
             raise BadSyntax("Expected a string")
         return self._literal(found)
 
-    def literal(self) -> bytes:
-        """A literal or literal8."""
+    def literal(self) -> tuple[bytes, int, bool]:
+        """A literal or literal8 with its place among the command's literals, and whether it is a literal8."""
         found = _marker(self.text, self.pos)
         if found is None:
             raise BadSyntax("Expected a literal")
-        return self._literal(found, binary=True)
+        return self._literal(found, binary=True), int(found[2]), bool(found[1])
 
     def astring(self) -> bytes:
         """An atom (with "]" allowed) or a string."""

@@ -14,8 +14,6 @@ from mailstead.imap.session import Session
 from mailstead.transport.connection import Connection
 from mailstead.transport.endpoint import Endpoint
 
-#: Seconds a client may take before it has logged in.
-LOGIN_TIMEOUT = 180.0
 DEFAULT_GREETING = "Mailstead IMAP4 service is ready"
 
 
@@ -34,10 +32,11 @@ class ImapConnection(Connection):
         """Greet."""
         server = self._server
         self.session = session = Session(self, server.services, server.entries)
-        if self.idle_timeout > 0:
-            self.idle_timeout = min(self.idle_timeout, LOGIN_TIMEOUT)
-            self.touch()
-        text = one_line(str(session.options.greetingsText or DEFAULT_GREETING))
+        # Without an idle timeout a client that never logs in would stay for ever.
+        self.idle_timeout = min(self.idle_timeout or session.options.loginTimeout, session.options.loginTimeout)
+        self.touch()
+        greeting = str(session.options.greetingsText or DEFAULT_GREETING)
+        text = one_line(greeting.replace("%D", self.endpoint.listener_domain or self.local[0]).replace("%U", self.session_id))
         session.emit(b"* OK [CAPABILITY " + capabilities(session) + b"] " + text + b"\r\n")
         session.flush()
 

@@ -13,18 +13,14 @@ from mailstead.imap.render import DEFAULT_BUDGET, RenderCache, Renderer
 if TYPE_CHECKING:
     from mailstead.mailbox.service import Mailbox
 
-MAX_MESSAGE = 64 << 20
-
-
 @dataclass(slots=True)
 class ImapServices:
-    """`settings` has `service("imap")`; `append_limit` is octets a message, `cache_octets` the render cache's budget."""
+    """`settings` has `service(name)`; `cache_octets` is the render cache's budget."""
 
     mailbox: Mailbox
     authenticator: Any
     settings: Any
     directory: Any = None
-    append_limit: int = MAX_MESSAGE
     cache_octets: int = DEFAULT_BUDGET
     cache: RenderCache = field(init=False)
     renderer: Renderer = field(init=False)

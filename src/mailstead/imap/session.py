@@ -23,6 +23,7 @@ from mailstead.imap.grammar import (
     MAX_LITERAL,
     MAX_LITERAL_COUNT,
     MAX_LITERALS_TOTAL,
+    MAX_NUMBER,
     BadSyntax,
     Collector,
     Line,
@@ -33,6 +34,7 @@ from mailstead.imap.grammar import (
 )
 from mailstead.imap.responses import Refusal, encode_mailbox, one_line, refusal_of
 from mailstead.imap.selected import News, Selected
+from mailstead.imap.spooled import SpooledLiteral
 from mailstead.mailbox.errors import MailboxError
 from mailstead.observe.log import fault
 from mailstead.observe.metrics import faults, imap_commands
@@ -45,6 +47,12 @@ if TYPE_CHECKING:
 FLUSH_AT = 65536
 #: Commands of one batch handled in one go before others get their turn.
 BATCH = 100
+
+#: Literals larger than this go to disk while they arrive, and so do all once so much is held of one command.
+SPOOL_AT = 256 * 1024
+MAX_HELD = 1 << 20
+#: An unwelcome literal that does not wait for leave is skipped if it is no larger.
+MAX_SKIPPED_LITERAL = 128 << 20
 
 Reply = bytes | None
 
@@ -78,7 +86,7 @@ class Session:
     __slots__ = (
         "_busy", "_deflate", "_line_waiter", "_out", "_out_size", "_stopping", "_task", "account", "account_name", "auth_errors",
         "collector", "condstore", "enabled", "entries", "errors", "idle", "link", "logged_out", "options", "qresync",
-        "selected", "services", "tag", "utf8",
+        "selected", "services", "spools", "tag", "utf8",
     )  # fmt: skip
 
     def __init__(self, link: Link, services: ImapServices, entries: dict[bytes, Entry]) -> None:
@@ -86,7 +94,7 @@ class Session:
         self.services = services
         self.entries = entries
         self.options = services.settings.service("imap")
-        self.collector = Collector()
+        self.collector = Collector(self.options.maxLineLength)
         self.account: int | None = None
         self.account_name = ""
         self.selected: Selected | None = None
@@ -99,6 +107,8 @@ class Session:
         self.logged_out = False
         #: Set while IDLE is in progress.
         self.idle: Idling | None = None
+        #: Large literals of the command that is being received, by their place in it.
+        self.spools: dict[int, SpooledLiteral] = {}
         self._line_waiter: asyncio.Future[bytes] | None = None
         self._out: list[bytes] = []
         self._out_size = 0
@@ -168,6 +178,8 @@ class Session:
             self._line_waiter.cancel()
         self.deselect()
         self._out.clear()
+        if not self._busy:
+            self.drop_spools()
 
     def received(self, data: bytes) -> None:
         """Octets from the client."""
@@ -217,9 +229,12 @@ class Session:
         for _ in range(BATCH):
             if self.logged_out:
                 return None
+            if self.spools and (full := next((s for s in self.spools.values() if s.full), None)):
+                return self._flush_spool(full)
             try:
                 item = self.collector.next()
             except BadSyntax as error:
+                self.drop_spools()
                 self._bad(b"*", str(error))
                 continue
             except Unbearable as error:
@@ -264,8 +279,9 @@ class Session:
         finally:
             self._busy = False
             self._task = None
-            if self.logged_out and self.selected is not None:
+            if self.logged_out:
                 self.deselect()
+                self.drop_spools()
             if not self.link.closing:
                 self.flush()
             self.link.resume()
@@ -275,6 +291,8 @@ class Session:
             return self.idle.done(line.text)
         try:
             tag, name, arguments = split_command(line)
+            if self.spools and name != b"APPEND":
+                self.drop_spools()
         except TaggedBadSyntax as error:
             self._bad(error.tag, str(error))
             return None
@@ -375,13 +393,18 @@ class Session:
         tag = words[0][:255] if len(words) > 1 else b"*"
         reply = self._literal_refusal(request, words)
         if reply is None:
-            self.collector.accept()
+            if request.size > SPOOL_AT or request.received > MAX_HELD:
+                sink = self.spools[request.count] = SpooledLiteral(self.services.mailbox.spool())
+                self.collector.accept(sink.feed)
+            else:
+                self.collector.accept()
             if request.synchronising:
                 self.emit(b"+ OK\r\n")
                 self.flush()
             return
         self.collector.refuse()
-        if not request.synchronising and request.size > 2 * self.services.append_limit:
+        self.drop_spools()
+        if not request.synchronising and request.size > MAX_SKIPPED_LITERAL:
             self.bye("Literal too large")
         elif reply.startswith(b"BAD"):
             self._bad(tag, reply[4:].decode("ascii"))
@@ -394,7 +417,7 @@ class Session:
         if words[1].upper() == b"APPEND" and (request.count > 0 or len(words) > 2):
             if self.account is None:
                 return b"BAD Log in first"
-            limit = self.services.append_limit
+            limit = self.append_limit
             if request.count == 0 and words[2].count(b" ") == 0 and not words[2].strip():
                 limit = MAX_LITERAL  # the mailbox name
             if request.size > limit or request.received + request.size > max(limit, MAX_LITERAL):
@@ -405,6 +428,25 @@ class Session:
         if request.count >= MAX_LITERAL_COUNT:
             return b"BAD Too many literals"
         return None
+
+    @property
+    def append_limit(self) -> int:
+        """Octets that an appended message may have."""
+        return (self.options.maxAppendSize << 10) or MAX_NUMBER
+
+    async def _flush_spool(self, sink: SpooledLiteral) -> None:
+        try:
+            await sink.flush()
+        except OSError as error:
+            # The rest of the message is on its way and has nowhere to go.
+            self.link.log.error("message cannot be spooled", reason=str(error))
+            self.bye("The message store cannot take the message now")
+
+    def drop_spools(self) -> None:
+        """Forget large literals that no message was made of."""
+        spools, self.spools = self.spools, {}
+        for sink in spools.values():
+            sink.abandon()
 
     async def next_line(self) -> bytes:
         """The client's next line, e.g. in AUTHENTICATE. Raises BadSyntax and ConnectionResetError."""

@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import re
 import time
+from typing import TYPE_CHECKING, cast
 
 from mailstead.imap import flags, sequence_set
 from mailstead.imap.grammar import Arguments, BadSyntax
 from mailstead.imap.responses import Refusal
 from mailstead.imap.session import Session
+from mailstead.imap.spooled import canonical
 from mailstead.mailbox.model import NewMessage
 
-_bare_lf = re.compile(rb"(?<!\r)\n").sub
-_bare_cr = re.compile(rb"\r(?!\n)").sub
-_LARGE = 256 * 1024
+if TYPE_CHECKING:
+    from mailstead.store.spool import Spool
 
 
-def canonical(octets: bytes) -> bytes:
-    """`octets` with CRLF at every line end."""
-    pairs = octets.count(b"\r\n")
-    if pairs != octets.count(b"\n"):
-        octets = _bare_lf(b"\r\n", octets)
-    if octets.count(b"\r") != octets.count(b"\n"):
-        octets = _bare_cr(b"\r\n", octets)
-    return octets
-
-
-def _message(arguments: Arguments, now: int) -> NewMessage:
+def _message(session: Session, arguments: Arguments, now: int) -> NewMessage:
     names: tuple[str, ...] = ()
     date = now
     if arguments.peek() == b"(":
@@ -36,31 +25,37 @@ def _message(arguments: Arguments, now: int) -> NewMessage:
     if arguments.peek() == b'"':
         date = arguments.date_time()
         arguments.space()
-    return NewMessage(arguments.literal(), names, date)
+    octets, place, binary = arguments.literal()
+    spooled = session.spools.get(place)
+    if spooled is None:
+        if not octets:
+            raise BadSyntax("Empty message")
+        return NewMessage(canonical(octets), names, date)
+    if spooled.has_nul and not binary:
+        raise BadSyntax("NUL in a literal")
+    spooled.end()
+    return NewMessage(b"", names, date, cast("Spool", spooled.spool))
 
 
 async def append(session: Session, arguments: Arguments) -> bytes:
     """Put messages into a mailbox."""
-    arguments.space()
-    name = session.folder_name(arguments.astring())
-    now = int(time.time())
-    messages: list[NewMessage] = []
-    while True:
+    try:
         arguments.space()
-        messages.append(_message(arguments, now))
-        if arguments.at_end():
-            break
-    arguments.literals.clear()
-    for message in messages:
-        if not message.octets:
-            raise BadSyntax("Empty message")
-        if len(message.octets) > _LARGE:
-            message.octets = await asyncio.to_thread(canonical, message.octets)
-        else:
-            message.octets = canonical(message.octets)
-    mailbox = session.services.mailbox
-    folder = await mailbox.folder(session.account_id, name)
-    if folder is None:
-        raise Refusal("No such mailbox", "TRYCREATE")
-    result = await mailbox.append(folder, messages, origin=session.selected)
+        name = session.folder_name(arguments.astring())
+        now = int(time.time())
+        messages: list[NewMessage] = []
+        while True:
+            arguments.space()
+            messages.append(_message(session, arguments, now))
+            if arguments.at_end():
+                break
+        arguments.literals.clear()
+        mailbox = session.services.mailbox
+        folder = await mailbox.folder(session.account_id, name)
+        if folder is None:
+            raise Refusal("No such mailbox", "TRYCREATE")
+        result = await mailbox.append(folder, messages, origin=session.selected)
+        session.spools.clear()
+    finally:
+        session.drop_spools()
     return b"OK [APPENDUID %d %b] APPEND completed" % (result.uidvalidity, sequence_set.compact(result.uids))

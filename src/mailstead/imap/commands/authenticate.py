@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import Any
 
+from mailstead.identity import sasl
+from mailstead.identity.authenticator import AuthReason
 from mailstead.imap.grammar import Arguments, BadSyntax
-from mailstead.imap.responses import Refusal, one_line
+from mailstead.imap.responses import Refusal
 from mailstead.imap.session import Session
 from mailstead.observe.metrics import logins
 
-#: Mechanisms in the order in which they are offered.
-_ORDER = ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", "CRAM-MD5", "PLAIN", "LOGIN")
-MAX_ANSWER = 16384
 MAX_STEPS = 20
+_REASONS = {AuthReason.TEMPORARY: "UNAVAILABLE", AuthReason.DISABLED: "CONTACTADMIN", AuthReason.SERVICE_OFF: "CONTACTADMIN"}
 
 
 def login_allowed(session: Session) -> bool:
@@ -23,21 +22,18 @@ def login_allowed(session: Session) -> bool:
     return bool(options.secureConnAllowLogin if session.link.tls is not None else options.plainConnAllowLogin)
 
 
-def channel_binding(session: Session) -> Any:
+def channel_binding(session: Session) -> bytes | None:
     """The channel binding data of the connection's TLS, None without."""
-    return getattr(session.link.tls, "server_end_point", None)
+    tls = session.link.tls
+    return (tls.channel_binding or None) if tls is not None else None
 
 
 def mechanisms(session: Session) -> list[str]:
     """SASL mechanisms offered on this connection (feature IMP-02)."""
-    options = session.options
-    secure = session.link.tls is not None
-    allowed = {str(name).upper() for name in (options.secureConnAuthTypes if secure else options.plainConnAuthTypes)}
-    if "ALL" in allowed:
-        allowed = set(_ORDER)
-    if not secure:
-        allowed = {name for name in allowed if not name.endswith("-PLUS")}
-    return [name for name in _ORDER if name in allowed]
+    recoverable = bool(session.services.settings.service("server").recoverableSecrets)
+    return sasl.mechanisms(
+        session.options, session.link.tls is not None, channel_binding(session), recoverable=recoverable
+    )
 
 
 def logged_in(session: Session, account: Any) -> bytes:
@@ -51,58 +47,51 @@ def logged_in(session: Session, account: Any) -> bytes:
     return b"OK [CAPABILITY " + capabilities(session) + b"] Logged in"
 
 
-def login_failed(session: Session, reason: str) -> None:
+def login_failed(session: Session, reason: AuthReason) -> None:
     """Count a failed login; too many end the session. Raises Refusal."""
     logins.labels("imap", "failed").inc()
     session.auth_errors += 1
     limit = session.link.endpoint.max_auth_errors
+    refusal = Refusal("Authentication failed", _REASONS.get(reason, "AUTHENTICATIONFAILED"))
     if limit and session.auth_errors >= limit:
-        session.emit(b"%b NO [AUTHENTICATIONFAILED] Authentication failed\r\n" % session.tag)
+        session.emit(b"%b %b\r\n" % (session.tag, refusal.reply()))
         session.bye("Too many failed logins")
         return
-    raise Refusal("Authentication failed", "UNAVAILABLE" if reason == "unavailable" else "AUTHENTICATIONFAILED")
+    raise refusal
 
 
 def _decode(text: bytes) -> bytes:
     if text == b"*":
         raise BadSyntax("Authentication cancelled")
-    if len(text) > MAX_ANSWER:
-        raise BadSyntax("Answer too long")
     try:
-        return base64.b64decode(text, validate=True)
-    except binascii.Error:
-        raise BadSyntax("Invalid base64") from None
+        return sasl.decode_response(text)
+    except sasl.SaslFormatError as error:
+        raise BadSyntax(str(error)) from None
 
 
 async def authenticate(session: Session, arguments: Arguments) -> bytes | None:
     """Run a SASL exchange."""
-    from mailstead.identity.sasl import SaslExchange
-
     arguments.space()
     name = arguments.keyword().decode("ascii")
     initial: bytes | None = None
     if not arguments.at_end():
         arguments.space()
-        text = arguments.rest().strip(b" ")
-        initial = b"" if text == b"=" else _decode(text)
-    if name not in mechanisms(session):
-        raise Refusal("Mechanism not available", "CANNOT" if name not in _ORDER else "PRIVACYREQUIRED")
-    exchange = SaslExchange(
-        name, session.services.authenticator, "imap", session.link.peer[0], channel_binding(session)
-    )
+        initial = _decode(arguments.rest().strip(b" "))
+    offered = mechanisms(session)
+    if name not in offered:
+        raise Refusal("Mechanism not available", "CANNOT")
+    endpoint = session.link.endpoint
+    exchange = sasl.SaslExchange(
+        name, session.services.authenticator, "imap", session.link.peer[0], channel_binding(session), offered=offered,
+        default_domain=endpoint.listener_domain, host=endpoint.listener_domain or "localhost",
+    )  # fmt: skip
     step = await exchange.step(initial)
     for _ in range(MAX_STEPS):
-        if step.kind.name != "CHALLENGE":
+        if step.kind is not sasl.SaslStepKind.CHALLENGE:
             break
-        session.emit(b"+ %b\r\n" % base64.b64encode(step.data or b""))
-        step = await exchange.step(_decode(await session.next_line()))
-    if step.kind.name == "SUCCESS" and step.data:
-        # RFC 9051 has no place for data with the success: it is one more challenge, answered with nothing.
         session.emit(b"+ %b\r\n" % base64.b64encode(step.data))
-        if _decode(await session.next_line()):
-            login_failed(session, "bad answer")
-            return None
-    if step.kind.name == "SUCCESS":
+        step = await exchange.step(_decode(await session.next_line()))
+    if step.kind is sasl.SaslStepKind.SUCCESS and step.account is not None:
         return logged_in(session, step.account)
-    login_failed(session, one_line(str(getattr(step, "reason", "") or "")).decode())
+    login_failed(session, step.reason)
     return None

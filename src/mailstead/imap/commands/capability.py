@@ -18,9 +18,9 @@ def capabilities(session: Session) -> bytes:
     """The list as it is for this session now."""
     if session.account is not None:
         text = _AUTHENTICATED
-        if not session.compressed:
+        if session.options.allowCompress and not session.compressed:
             text += " COMPRESS=DEFLATE"
-        return f"{text} APPENDLIMIT={session.services.append_limit}".encode("ascii")
+        return f"{text} APPENDLIMIT={session.append_limit}".encode("ascii")
     words = [_ALWAYS]
     if session.link.tls is None and session.options.allowStartTLS and session.link.endpoint.ssl_context is not None:
         words.append("STARTTLS")

@@ -14,6 +14,8 @@ def compress(session: Session, arguments: Arguments) -> None:
     arguments.end()
     if mechanism != b"DEFLATE":
         raise Refusal("Unknown compression mechanism", "CANNOT")
+    if not session.options.allowCompress:
+        raise Refusal("Compression is not available")
     if session.compressed:
         raise Refusal("Compression is active already", "COMPRESSIONACTIVE")
     session.emit(b"%b OK DEFLATE active\r\n" % session.tag)

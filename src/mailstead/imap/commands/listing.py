@@ -165,7 +165,8 @@ async def list_mailboxes(session: Session, arguments: Arguments) -> bytes:
         session.untagged(b'LIST (\\Noselect) "/" ""')
         return b"OK LIST completed"
     mailbox = session.services.mailbox
-    folders = {f.name: f for f in await mailbox.folders(session.account_id) if f.kind == "mail"}
+    every = session.options.imapShowAllFolders  # feature IMP-05
+    folders = {f.name: f for f in await mailbox.folders(session.account_id) if every or f.kind == "mail"}
     subscribed = set(await mailbox.subscriptions(session.account_id))
     parents = {parent for name in folders for parent in _ancestors(name)}
     only_subscribed = b"SUBSCRIBED" in query.selections

@@ -35,7 +35,7 @@ async def respond(session: Session, folder: Folder, items: tuple[bytes, ...]) ->
     words = []
     for name in items:
         if name == b"APPENDLIMIT":
-            value = session.services.append_limit
+            value = session.append_limit
         else:
             value = getattr(counters, _ITEMS[name]) if _ITEMS[name] else 0
         words.append(b"%b %d" % (name, value))

@@ -1,0 +1,76 @@
+"""A large literal on its way to disk: line ends are put right while it passes through.
+
+Invariants: what comes out has CRLF at every line end, however the octets were cut into pieces; no more than the
+spool's own buffer is held; NUL is noticed.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Protocol
+
+_bare_lf = re.compile(rb"(?<!\r)\n").sub
+_bare_cr = re.compile(rb"\r(?!\n)").sub
+
+
+class Spool(Protocol):
+    """What the mailbox service's spool offers."""
+
+    def feed(self, data: bytes) -> bool:
+        """Take octets; True when `flush` should be awaited."""
+
+    async def flush(self) -> None:
+        """Write what is held. Raises OSError."""
+
+    def abandon(self) -> None:
+        """Forget everything."""
+
+
+def canonical(octets: bytes) -> bytes:
+    """`octets` with CRLF at every line end."""
+    pairs = octets.count(b"\r\n")
+    if pairs != octets.count(b"\n"):
+        octets = _bare_lf(b"\r\n", octets)
+    if octets.count(b"\r") != octets.count(b"\n"):
+        octets = _bare_cr(b"\r\n", octets)
+    return octets
+
+
+class SpooledLiteral:
+    """One literal. `full`: await `flush` before more is fed; `has_nul`: there was a NUL in it."""
+
+    __slots__ = ("_kept", "full", "has_nul", "size", "spool")
+
+    def __init__(self, spool: Spool) -> None:
+        self.spool = spool
+        self.full = self.has_nul = False
+        self.size = 0
+        self._kept = b""
+
+    def feed(self, octets: bytes) -> None:
+        """Take the next octets."""
+        self.size += len(octets)
+        if b"\0" in octets:
+            self.has_nul = True
+        if self._kept:
+            octets = self._kept + octets
+            self._kept = b""
+        if octets.endswith(b"\r"):  # what follows decides
+            octets, self._kept = octets[:-1], b"\r"
+        if octets and self.spool.feed(canonical(octets)):
+            self.full = True
+
+    def end(self) -> None:
+        """Nothing follows."""
+        if self._kept:
+            self._kept = b""
+            self.spool.feed(b"\r\n")
+
+    async def flush(self) -> None:
+        """Write what is held. Raises OSError."""
+        self.full = False
+        await self.spool.flush()
+
+    def abandon(self) -> None:
+        """Forget everything."""
+        self.spool.abandon()
