@@ -32,6 +32,15 @@ def test_processes_add_up_and_a_restart_takes_nothing_away(tmp_path: Path) -> No
     assert value(tmp_path, "mailstead_connections_open", service="test") == 4
 
 
+def test_what_was_open_in_the_last_run_is_open_no_more(tmp_path: Path) -> None:
+    metrics.logins.labels("last run", "ok").inc(2)
+    metrics.connections_open.labels("last run").set(5)
+    metrics.SnapshotWriter(tmp_path, "w7").write()
+    metrics.settle(tmp_path)
+    assert value(tmp_path, "mailstead_logins_total", service="last run", result="ok") == 2
+    assert value(tmp_path, "mailstead_connections_open", service="last run") == 0
+
+
 def test_histograms_add_up(tmp_path: Path) -> None:
     metrics.smtp_message_bytes.observe(2000)
     for name in ("w0", "w1"):

@@ -3,7 +3,7 @@
 Invariants: every family is declared here, so that names are stable; a hot path holds a ready child and pays one
 `inc`; the sum over the processes never falls when one of them restarts (its last snapshot is its base).
 
-How: each process writes its samples to `<run>/metrics/<process>.mp` about once a second when they changed; whoever
+How: each process writes its samples to `<run>/metrics/<process>.mp` every other second when they changed; whoever
 answers the scrape (the background process) adds up the files. Processes are named by their stable writer name, so
 there are as many files as processes.
 """
@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import struct
+import zlib
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -98,6 +100,7 @@ class _Family(msgspec.Struct, array_like=True):
     samples: list[tuple[str, dict[str, str], float]]
 
 
+_HEADER = struct.Struct("<II")
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[_Family]).decode
 
@@ -126,14 +129,40 @@ def _add(total: dict[str, _Family], families: Iterable[_Family], *, gauges: bool
 
 
 def _read(path: Path) -> list[_Family]:
+    for _attempt in range(3):  # a second look where the first met a write
+        try:
+            data = path.read_bytes()
+            length, checksum = _HEADER.unpack_from(data)
+            content = data[_HEADER.size : _HEADER.size + length]
+            if zlib.crc32(content) == checksum:
+                return _decode(content)
+        except (OSError, struct.error, msgspec.DecodeError):
+            break
+    return []  # absent, or written by another version: counting starts anew
+
+
+def _write(path: Path, content: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
     try:
-        return _decode(path.read_bytes())
-    except (OSError, msgspec.DecodeError):
-        return []  # absent, or written by another version: counting starts anew
+        os.pwrite(fd, _HEADER.pack(len(content), zlib.crc32(content)) + content, 0)
+    finally:
+        os.close(fd)
+
+
+def settle(directory: Path) -> None:
+    """Called once when the node starts: what was open in processes of the last run is open no more."""
+    for path in directory.glob("*.mp"):
+        try:
+            _write(path, _encode([family for family in _read(path) if family.kind != "gauge"]))
+        except OSError:
+            continue  # not ours to change; its owner will overwrite it
 
 
 class SnapshotWriter:
-    """Writes this process's samples, on top of what its predecessor of the same name had counted."""
+    """Writes this process's samples, on top of what its predecessor of the same name had counted.
+
+    The file is overwritten in place: replacing it would make the file system flush it each time, beside the log.
+    """
 
     def __init__(self, directory: Path, process: str) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -146,18 +175,16 @@ class SnapshotWriter:
         total: dict[str, _Family] = {}
         _add(total, _families(REGISTRY.collect()))
         _add(total, self._base, gauges=False)
-        data = _encode(list(total.values()))
-        if data == self._last:
+        content = _encode(list(total.values()))
+        if content == self._last:
             return
-        temporary = self._path.with_suffix(".new")
         try:
-            temporary.write_bytes(data)
-            os.replace(temporary, self._path)
+            _write(self._path, content)
         except OSError:
             return
-        self._last = data
+        self._last = content
 
-    async def run(self, interval: float = 1.0) -> None:
+    async def run(self, interval: float = 2.0) -> None:
         """Write every `interval` seconds until cancelled, and once more then."""
         try:
             while True:

@@ -20,7 +20,7 @@ from pathlib import Path
 import uvloop
 
 from mailstead.observe.log import bridge_standard_logging, configure_from_environment, fault, get_logger
-from mailstead.observe.metrics import SnapshotWriter
+from mailstead.observe.metrics import SnapshotWriter, settle
 from mailstead.process import control
 from mailstead.process.application import Application, ListenerSpec, ProcessContext, StartError
 from mailstead.process.binding import bind_or_explain
@@ -110,6 +110,8 @@ class Child:
         self._stop_seconds = STOP_SECONDS
         self._pending: asyncio.Queue[tuple[control.Message, int | None]] = asyncio.Queue()
         context = ProcessContext(data_dir, name, index, role, workers, self._listeners_changed, self._fail)
+        if first:
+            settle(data_dir / "run" / "metrics")
         self._metrics = SnapshotWriter(data_dir / "run" / "metrics", name)
         self.application = factory(context)
         self.serving = Serving(self.application)
