@@ -164,13 +164,18 @@ class Supervisor:
             str(self._data_dir), process.name, str(process.index), process.role, str(len(self._workers)),
             "0" if self._prepared else "1", str(theirs.fileno()), self._application,
         ]  # fmt: skip
-        process.popen = subprocess.Popen(
-            [sys.executable, "-m", "mailstead.process.child", *arguments],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            process_group=0,  # a Ctrl-C at the terminal is for the supervisor, which stops gracefully
-        )
-        theirs.close()
+        try:
+            process.popen = subprocess.Popen(
+                [sys.executable, "-m", "mailstead.process.child", *arguments],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                process_group=0,  # a Ctrl-C at the terminal is for the supervisor, which stops gracefully
+            )
+        except OSError as exc:
+            ours.close()
+            raise StartError(f"the server's user cannot run {sys.executable}: {exc.strerror}") from exc
+        finally:
+            theirs.close()
         process.channel = ours
         process.started = process.heard = time.monotonic()
         process.ready, process.problem = False, ""
