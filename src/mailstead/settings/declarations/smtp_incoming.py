@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mailstead.settings.declaration import Context, Reload, boolean, choice, integer, text
+from mailstead.settings.declaration import Context, Reload, boolean, choice, integer, text, words
 from mailstead.settings.declarations import service_model as service
 
 CONTEXT = Context(
@@ -27,6 +27,7 @@ CONTEXT = Context(
         text("recipientDelimiter", "+", "Characters that part user and detail in a local part; empty = off", longest=8),
         choice("localDelivery", "all", ("none", "auth", "all"), "Who may send to local recipients"),
         choice("remoteDelivery", "auth", ("none", "auth", "all"), "Who may send to other servers"),
+        words("relayNetworks", (), "Addresses, ranges and networks that may send to other servers without a login"),
         boolean("requireAuthOnSubmission", True, "Ports 587 and 465 take mail from authenticated users only"),
         boolean("checkSenderLogin", True, "An authenticated user may only send as itself"),
         integer("waitProcessingTimeout", 10, 0, 600, "Wait for processing before the final reply", "seconds"),

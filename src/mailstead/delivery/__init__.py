@@ -1,0 +1,1 @@
+"""From an accepted message to mailboxes and queue: verdicts on recipients, expansion, one log record, reports."""

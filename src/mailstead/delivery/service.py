@@ -1,0 +1,356 @@
+"""From an accepted message to mailboxes and queue.
+
+Invariants
+- One log record per message, whatever the number of recipients; its receipt is written with it.
+- STORED is reported only when the store has the message durably for every recipient, or, for those that failed while
+  others did not, when a report to the sender is durable as well (a face has one answer for all of them).
+- Where every recipient failed nothing is kept, and the face refuses the message.
+- The null sender hears nothing; a report is itself from the null sender, so reports never breed.
+- A message never reports more than once about one recipient.
+
+How: a message without groups, reports or a spool takes the short way: targets, one submission, one callback; no task.
+Everything else runs in a task of its own.
+
+Return-Path (RFC 5321 section 4.4) goes in front of what mailboxes get, not of what is relayed.  A message for both
+has it as the mailboxes' overlay; where the body is spooled it has it for all, which relays may leave in place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
+
+from mailstead.delivery.host import host_name
+from mailstead.delivery.model import AcceptedMessage, EnvelopeRecipient, Outcome, Result, Verdict
+from mailstead.delivery.notices import failures, report, successes, wants_success
+from mailstead.delivery.receipts import receipt_of
+from mailstead.delivery.targets import Plan, Planner
+from mailstead.directory.model import Account, RecipientKind, Resolution
+from mailstead.directory.service import Directory
+from mailstead.mailbox.errors import MailboxError
+from mailstead.mailbox.service import Mailbox
+from mailstead.message.headers import header_end
+from mailstead.message.index import MessageIndex
+from mailstead.observe.log import fault, get_logger
+from mailstead.observe.metrics import bounces, deliveries
+from mailstead.settings.database import SystemDatabaseError
+from mailstead.store.apply_delivery import FOLDER_GONE, OK, OVER_QUOTA
+from mailstead.store.record import MessageHead, Target, TargetKind
+from mailstead.store.service import Store
+from mailstead.store.spool import INLINE_LIMIT, Spool
+from mailstead.store.submission import TargetOutcome, Unavailable
+
+log = get_logger("PROCESSING")
+
+#: Large messages made durable and indexed at the same time: each needs its size in memory meanwhile.
+LARGE_AT_ONCE = 1
+
+_DELIVERED = deliveries.labels("delivered")
+_QUEUED = deliveries.labels("queued")
+_OVER_QUOTA = deliveries.labels("over quota")
+_FAILED = deliveries.labels("failed")
+_BOUNCES = bounces.labels("bounce")
+_SUCCESSES = bounces.labels("success")
+
+_VERDICTS = {
+    RecipientKind.UNKNOWN_USER: Verdict.UNKNOWN,
+    RecipientKind.DISABLED: Verdict.DISABLED,
+    RecipientKind.NOT_PERMITTED: Verdict.NOT_PERMITTED,
+    RecipientKind.FOLDER: Verdict.NOT_POSSIBLE,
+}
+Done = Callable[[Outcome], None]
+
+
+class Delivery:
+    """Takes messages for one process; its parts are shared by all faces of it."""
+
+    def __init__(self, store: Store, directory: Directory, mailbox: Mailbox, settings: Any = None) -> None:
+        self.store = store
+        self.directory = directory
+        self.mailbox = mailbox
+        self.settings = settings if settings is not None else directory.settings
+        self._planner = Planner(store, directory)
+        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def close(self) -> None:
+        """Wait for the messages in hand."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def full(self) -> bool:
+        """Whether the disk has no room for mail."""
+        return self.store.full
+
+    def spool(self) -> Spool:
+        """Takes a large message while it arrives; hand it over in ``AcceptedMessage.spool``."""
+        return self.store.spool()
+
+    # ---- recipients --------------------------------------------------------------------------------------------
+
+    def resolve(
+        self, address: str, *, sender: str, login: Account | None, size: int = 0, relay: bool = False, local: bool = True
+    ) -> tuple[Verdict, Resolution | None]:
+        """Whether mail of ``size`` octets (0: not known) from ``sender`` to ``address`` is taken, and where it goes.
+
+        ``relay`` and ``local``: the client may send to other servers, to local recipients.
+        """
+        try:
+            found = self.directory.resolve(address, sender=sender, login=login)
+            kind = found.kind
+            if kind is RecipientKind.LOCAL:
+                account = found.account
+                assert account is not None
+                if not local and not _is_postmaster(address):
+                    return Verdict.NO_LOCAL, found
+                if account.quota_bytes or account.quota_messages:
+                    return self._check_quota(account, size), found
+                return Verdict.ACCEPTED, found
+        except (SystemDatabaseError, MailboxError) as error:
+            log.error("recipient not resolved", reason=str(error))
+            return Verdict.TEMPORARY, None
+        if kind is RecipientKind.REMOTE:
+            return (Verdict.ACCEPTED if relay else Verdict.NO_RELAY), found
+        refused = _VERDICTS.get(kind)
+        if refused is not None:
+            return refused, found
+        return (Verdict.ACCEPTED if local else Verdict.NO_LOCAL), found
+
+    def _check_quota(self, account: Account, size: int) -> Verdict:
+        if account.quota_bytes and size > account.quota_bytes:
+            return Verdict.TOO_LARGE
+        have, messages = self.mailbox.usage(account.id)
+        if account.quota_bytes and have + max(size, 1) > account.quota_bytes:
+            return Verdict.OVER_QUOTA
+        if account.quota_messages and messages + 1 > account.quota_messages:
+            return Verdict.OVER_QUOTA
+        return Verdict.ACCEPTED
+
+    # ---- messages ----------------------------------------------------------------------------------------------
+
+    async def accept(self, message: AcceptedMessage) -> Outcome:
+        """`deliver`, awaited."""
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.deliver(message, lambda outcome: None if future.done() else future.set_result(outcome))
+        return await future
+
+    def deliver(self, message: AcceptedMessage, done: Done) -> None:
+        """Deliver a message and call ``done`` once, in a later turn of the event loop. The spool is this method's from
+        here on, whatever happens."""
+        if message.spool is not None or not self._planner.is_simple(message) or wants_success(message):
+            self._spawn(self._deliver_slowly(message, done))
+            return
+        try:
+            plan = self._planner.plan(message)
+        except Exception as error:
+            fault(log, "message not delivered", error, message=message.id)
+            self.store.loop.call_soon(done, Outcome(Result.TEMPORARY))
+            return
+        future = self._submit(message, plan, message.body, None)
+        future.add_done_callback(partial(self._stored, message, plan, done))
+
+    def _submit(
+        self, message: AcceptedMessage, plan: Plan, body: bytes, index: MessageIndex | None, folder_gone: bool = False
+    ) -> asyncio.Future[list[TargetOutcome]]:
+        spool = message.spool
+        head = MessageHead(message.sender, message.arrival, plan.targets, receipt_of(message))
+        parts = [message.trace, body]
+        if plan.folders:
+            path = b"Return-Path: <%b>\r\n" % message.sender.encode("utf-8", "replace")
+            if not plan.queued:
+                parts = [path, message.trace, body]
+            elif not folder_gone:
+                variant = self.store.new_id()
+                for target in plan.targets:
+                    if target.kind == TargetKind.FOLDER:
+                        target.overlay, target.mid = path, variant
+        if spool is not None and spool.external:
+            # The body came out of `spool.finish` with all that goes in front of the octets in the file.
+            head.external, head.external_size, head.external_hash = spool.external, spool.size, spool.digest
+            parts = [body]
+            for target in plan.targets:
+                target.overlay, target.mid = b"", 0
+        return self.store.submit_message(head, b"".join(parts), index=index)
+
+    def _stored(
+        self, message: AcceptedMessage, plan: Plan, done: Done, future: asyncio.Future[list[TargetOutcome]]
+    ) -> None:
+        """The short way's second half."""
+        error = future.exception()
+        if error is not None:
+            done(self._unavailable(message, error))
+            return
+        for outcome in future.result():
+            if outcome.outcome:
+                self._spawn(self._finish(message, plan, future.result(), done))
+                return
+        if plan.lost:
+            self._spawn(self._finish(message, plan, future.result(), done))
+            return
+        _DELIVERED.inc(plan.folders)
+        if plan.queued:
+            _QUEUED.inc(plan.queued)
+        done(Outcome(Result.STORED, (), plan.folders, plan.queued))
+
+    def _unavailable(self, message: AcceptedMessage, error: BaseException) -> Outcome:
+        if not isinstance(error, Unavailable | OSError):
+            fault(log, "message not delivered", error, message=message.id)
+        else:
+            log.error("message not stored", message=message.id, reason=str(error))
+        _FAILED.inc(len(message.recipients))
+        return Outcome(Result.FULL if self.store.full else Result.TEMPORARY)
+
+    # ---- the long way ------------------------------------------------------------------------------------------
+
+    async def _deliver_slowly(self, message: AcceptedMessage, done: Done) -> None:
+        spool = message.spool
+        try:
+            plan = await self._planner.expand(message)
+            if not plan.targets:
+                await self._finish(message, plan, [], done)
+                self._release(spool, kept=False)
+                return
+            body, index = message.body, None
+            if spool is not None:
+                body, index = await self._finish_spool(message, plan, spool)
+                plan.index = index
+            outcomes = await self._submit(message, plan, body, index)
+        except Exception as error:
+            self._release(spool, kept=False)
+            done(self._unavailable(message, error))
+            return
+        kept = any(outcome.outcome == OK for outcome in outcomes)
+        await self._finish(message, plan, outcomes, done)
+        self._release(spool, kept=kept)
+
+    async def _finish_spool(self, message: AcceptedMessage, plan: Plan, spool: Spool) -> tuple[bytes, MessageIndex | None]:
+        prefix = message.trace
+        if spool.size <= INLINE_LIMIT and not spool.external:
+            octets, index = await spool.finish(b"")
+            return octets, index
+        if plan.folders:
+            prefix = b"Return-Path: <%b>\r\n%b" % (message.sender.encode("utf-8", "replace"), prefix)
+        async with self._large:
+            return await spool.finish(prefix)
+
+    def _release(self, spool: Spool | None, *, kept: bool) -> None:
+        """Give the spool's file back, or away."""
+        if spool is None:
+            return
+        try:
+            if kept:
+                spool.close()
+            else:
+                spool.abandon()
+        except OSError as error:
+            log.warning("spool not removed", reason=str(error))  # the maintenance finds it
+
+    async def _finish(
+        self, message: AcceptedMessage, plan: Plan, outcomes: list[TargetOutcome], done: Done
+    ) -> None:
+        """Sort out refused targets, tell the sender, answer the face."""
+        try:
+            done(await self._settle(message, plan, outcomes))
+        except Exception as error:  # whatever it was, the face must hear something
+            fault(log, "message not settled", error, message=message.id)
+            done(Outcome(Result.TEMPORARY))
+
+    async def _settle(self, message: AcceptedMessage, plan: Plan, outcomes: list[TargetOutcome]) -> Outcome:
+        refused = [(number, Result.OVER_QUOTA) for number, found in enumerate(outcomes) if found.outcome == OVER_QUOTA]
+        gone = [number for number, found in enumerate(outcomes) if found.outcome == FOLDER_GONE]
+        refused += await self._into_inbox(message, plan, gone)
+        stored = len(plan.targets) - len(refused)
+        _OVER_QUOTA.inc(sum(1 for _, result in refused if result is Result.OVER_QUOTA))
+        results = self._results(message, plan, refused)
+        if not stored:
+            worst = results[0] if results else Result.TEMPORARY
+            return Outcome(Result.TEMPORARY if Result.TEMPORARY in results else worst, tuple(results))
+        folders = plan.folders - len(refused)
+        _DELIVERED.inc(folders)
+        _QUEUED.inc(plan.queued)
+        rows = failures(message, plan, refused)
+        if rows:
+            _BOUNCES.inc()
+            await self._notify(message, report(message, rows, host_name(self.settings)))
+        rows = successes(message, plan, refused)
+        if rows:
+            _SUCCESSES.inc()
+            await self._notify(message, report(message, rows, host_name(self.settings)))
+        return Outcome(Result.STORED, tuple(results), folders, plan.queued)
+
+    @staticmethod
+    def _results(message: AcceptedMessage, plan: Plan, refused: list[tuple[int, Result]]) -> list[Result]:
+        """Per recipient: stored when any of its targets was."""
+        worst = dict(plan.failed)
+        bad = dict(refused)
+        good = {origin for index, origin in enumerate(plan.origins) if index not in bad}
+        for index, result in refused:
+            worst.setdefault(plan.origins[index], result)
+        for lost in plan.lost:
+            worst.setdefault(lost.origin, Result.NO_MEMBERS)
+        return [Result.STORED if number in good else worst.get(number, Result.STORED) for number in range(len(message.recipients))]
+
+    async def _into_inbox(self, message: AcceptedMessage, plan: Plan, gone: list[int]) -> list[tuple[int, Result]]:
+        """The folder of a subaddress was deleted meanwhile: INBOX it is."""
+        if not gone:
+            return []
+        again = Plan(targets=[], origins=[plan.origins[number] for number in gone], folders=len(gone))
+        for number in gone:
+            old = plan.targets[number]
+            again.targets.append(
+                Target(
+                    old.kind, old.shard, old.account, recipient=old.recipient, quota_size=old.quota_size,
+                    quota_messages=old.quota_messages,
+                )
+            )  # fmt: skip
+        try:
+            if message.spool is not None and message.spool.external:
+                prefix = b"Return-Path: <%b>\r\n%b" % (message.sender.encode("utf-8", "replace"), message.trace)
+                found = await self._submit(message, again, prefix, plan.index, folder_gone=True)
+            else:
+                body = message.body if message.spool is None else await asyncio.to_thread(message.spool.octets)
+                found = await self._submit(message, again, body, None, folder_gone=True)
+        except (Unavailable, OSError) as error:
+            log.error("message not stored", message=message.id, reason=str(error))
+            return [(number, Result.TEMPORARY) for number in gone]
+        return [
+            (number, Result.OVER_QUOTA if outcome.outcome == OVER_QUOTA else Result.TEMPORARY)
+            for number, outcome in zip(gone, found, strict=True)
+            if outcome.outcome
+        ]
+
+    # ---- mail of our own ---------------------------------------------------------------------------------------
+
+    async def send_system_mail(self, to: str, octets: bytes, *, sender: str = "") -> Outcome | None:
+        """Deliver a message the server itself wrote, from the null sender unless told otherwise. None where ``to`` leads
+        nowhere."""
+        found = self.directory.resolve(to)
+        if found.kind in _VERDICTS:
+            log.info("system mail not deliverable", recipient=to, reason=found.kind.value)
+            return None
+        blank = b"" if header_end(octets) or octets.startswith((b"\r\n", b"\n")) else b"\r\n"
+        now = int(time.time())
+        message = AcceptedMessage(
+            f"system-{self.store.new_id():x}", sender, [EnvelopeRecipient(to, found, "NEVER")], blank, octets, len(octets), now,
+            body_type="7BIT" if octets.isascii() else "8BITMIME", utf8=not to.isascii(),
+        )  # fmt: skip
+        return await self.accept(message)
+
+    async def _notify(self, message: AcceptedMessage, octets: bytes) -> None:
+        """Send a report; a report that cannot be stored is logged: the mail itself is safe where it is."""
+        outcome = await self.send_system_mail(message.sender, octets)
+        if outcome is not None and outcome.result is not Result.STORED:
+            log.error("report not stored", message=message.id, sender=message.sender, result=outcome.result.value)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self.store.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _is_postmaster(address: str) -> bool:
+    return address.partition("@")[0].strip('"').lower() == "postmaster"

@@ -1,0 +1,1 @@
+"""SMTP reception and submission: grammar, session, commands, and the thin part that speaks to the event loop."""

@@ -1,0 +1,133 @@
+"""The end of a message's data: the last checks, and its way to the delivery.
+
+Invariants: one reply per message; what is refused here has touched no mailbox, and its spool goes; the log has one
+line per message.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+from mailstead.delivery.model import AcceptedMessage, Outcome, Result
+from mailstead.message.headers import count_received, header_end
+from mailstead.observe.metrics import smtp_accept_seconds, smtp_message_bytes, smtp_messages
+from mailstead.observe.receipt import Authenticated, Connected, Encrypted
+from mailstead.smtp import trace
+from mailstead.smtp.data import Incoming
+from mailstead.smtp.session import Session, Transaction
+
+_ACCEPTED = smtp_messages.labels("accepted")
+_REFUSED = smtp_messages.labels("refused")
+_DEFERRED = smtp_messages.labels("deferred")
+
+_REPLIES: dict[Result, bytes] = {
+    Result.OVER_QUOTA: b"552 5.2.2 The mailbox is over its quota\r\n",
+    Result.NO_MEMBERS: b"550 5.2.4 The group has no members\r\n",
+    Result.TOO_MANY: b"550 5.3.4 The group has too many members\r\n",
+    Result.FULL: b"452 4.3.1 Insufficient system storage\r\n",
+    Result.TEMPORARY: b"451 4.3.0 Local error, try again later\r\n",
+}
+
+
+def finish(session: Session, transaction: Transaction, incoming: Incoming) -> None:
+    """All octets are there: refuse, or deliver and answer later."""
+    incoming.finish()
+    refusal = _refusal(session, incoming)
+    session.transactions += 1
+    if refusal is not None:
+        _log(session, transaction, incoming.size, refusal)
+        session.end_transaction()
+        session.reply(refusal)
+        return
+    message = _message(session, transaction, incoming)
+    session.wait()
+    session.server.services.delivery.deliver(message, partial(_delivered, session, transaction, message, time.perf_counter()))
+
+
+def _refusal(session: Session, incoming: Incoming) -> bytes | None:
+    if incoming.too_large:
+        return b"552 5.3.4 Message too big\r\n"
+    if incoming.bare:
+        return b"554 5.6.0 A CR or LF stands alone, which RFC 5321 section 2.3.8 forbids\r\n"
+    if incoming.broken or session.server.services.delivery.full:
+        return _REPLIES[Result.FULL]
+    limit = session.options.max_received
+    if limit:
+        octets = incoming.head or incoming.octets()
+        if count_received(octets[: header_end(octets)]) > limit:
+            return b"554 5.4.6 Too many Received fields: the message is in a loop\r\n"
+    return None
+
+
+def _message(session: Session, transaction: Transaction, incoming: Incoming) -> AcceptedMessage:
+    link, parameters = session.link, transaction.parameters
+    now = trace.now()
+    id = f"{link.session_id}.{session.transactions}"
+    recipients = transaction.recipients
+    opening = session.opening(parameters.utf8)
+    header = trace.received(opening, id, recipients[0].address if len(recipients) == 1 else "", now)
+    spool = incoming.take_spool()
+    body = b"" if spool is not None else incoming.octets()
+    octets = incoming.head or body
+    if not header_end(octets) and not octets.startswith((b"\r\n", b"\n")):
+        header += b"\r\n"  # without a header the octets are all body
+    tls, login = link.tls, session.login
+    endpoint = link.endpoint
+    return AcceptedMessage(
+        id,
+        transaction.sender,
+        recipients,
+        header,
+        body,
+        incoming.size,
+        now,
+        spool,
+        parameters.body,
+        parameters.utf8,
+        parameters.envid,
+        parameters.ret,
+        Connected(link.session_id, endpoint.service, link.peer[0], link.peer[1], link.local[0], session.helo),
+        None if tls is None else Encrypted(tls.version, tls.cipher, tls.bits, tls.sni),
+        None if login is None else Authenticated(login.address, session.mechanism),
+    )
+
+
+def _delivered(session: Session, transaction: Transaction, message: AcceptedMessage, begun: float, outcome: Outcome) -> None:
+    result = outcome.result
+    seconds = time.perf_counter() - begun
+    if result is Result.STORED:
+        _ACCEPTED.inc()
+        smtp_message_bytes.observe(message.size)
+        smtp_accept_seconds.observe(seconds)
+        session.reply(b"250 2.0.0 Ok: queued as %b\r\n" % message.id.encode())
+    else:
+        reply = _REPLIES[result]
+        (_REFUSED if reply[:1] == b"5" else _DEFERRED).inc()
+        session.reply(reply)
+    session.link.log.info(
+        "message",
+        message=message.id,
+        sender=message.sender,
+        recipients=len(message.recipients),
+        size=message.size,
+        result=result.value,
+        delivered=outcome.delivered,
+        queued=outcome.queued,
+        ms=round(seconds * 1000, 1),
+    )
+    if session.transaction is transaction:
+        session.transaction = None
+    session.proceed()
+
+
+def _log(session: Session, transaction: Transaction, size: int, refusal: bytes) -> None:
+    (_REFUSED if refusal[:1] == b"5" else _DEFERRED).inc()
+    session.link.log.info(
+        "message refused",
+        peer=session.link.peer[0],
+        sender=transaction.sender,
+        recipients=len(transaction.recipients),
+        size=size,
+        result=refusal.decode().rstrip(),
+    )
