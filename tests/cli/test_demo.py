@@ -7,6 +7,7 @@ import imaplib
 import os
 import poplib
 import signal
+import smtplib
 import socket
 import ssl
 import subprocess
@@ -58,6 +59,26 @@ def test_demo_serves_keeps_its_data_and_stops(demo: StartDemo, workers: int) -> 
     assert client.select("INBOX")[1] == [b"1"]
     client.logout()
     assert again.stop() == 0
+
+
+def test_mail_travels_from_submission_to_the_mailbox(demo: StartDemo) -> None:
+    server = demo(2)
+    context = ssl.create_default_context(cafile=str(server.data / "certs" / "default.pem"))
+    with smtplib.SMTP("127.0.0.1", server.port(2587), timeout=20) as smtp:
+        smtp.starttls(context=context)
+        smtp.login("bob@example.test", PASSWORD)
+        smtp.sendmail("bob@example.test", ["alice@example.test"], "Subject: by submission\r\n\r\nx\r\n")
+    with smtplib.SMTP_SSL("localhost", server.port(2465), context=context, timeout=20) as smtp:
+        smtp.login("bob@example.test", PASSWORD)
+        smtp.sendmail("bob@example.test", ["alice@example.test"], "Subject: by TLS\r\n\r\nx\r\n")
+    with smtplib.SMTP("::1", server.port(2525), timeout=20) as smtp:
+        smtp.sendmail("you@example.org", ["alice@example.test"], "Subject: from outside\r\n\r\nx\r\n")
+        with pytest.raises(smtplib.SMTPRecipientsRefused):
+            smtp.sendmail("you@example.org", ["someone@example.net"], "Subject: relay\r\n\r\nx\r\n")
+    client = imap(server.port(2143))
+    assert client.select("INBOX")[1] == [b"3"]
+    client.logout()
+    assert server.stop() == 0
 
 
 def test_acknowledged_mail_survives_the_death_of_every_process(demo: StartDemo) -> None:

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import apsw
 
+from mailstead.delivery.service import Delivery
 from mailstead.directory.service import Directory
 from mailstead.identity.authenticator import Authenticator
 from mailstead.imap.server import ImapServer
@@ -28,6 +29,8 @@ from mailstead.process.endpoints import Endpoints
 from mailstead.process.shared_guard import SharedGuard, SharedLocks
 from mailstead.process.shared_table import SharedTable
 from mailstead.settings import InvalidValueError, SettingsChange, SystemDatabaseError
+from mailstead.smtp.server import SmtpServer
+from mailstead.smtp.services import SmtpServices
 from mailstead.store.service import Store, prepare
 from mailstead.transport.connection import Connection
 from mailstead.transport.endpoint import Endpoint
@@ -40,7 +43,7 @@ POLL_SECONDS = 0.25
 CERTIFICATE_SECONDS = 30.0
 
 #: Services with a face.
-SERVICES = ("imap", "pop3")
+SERVICES = ("smtpIncoming", "imap", "pop3")
 
 Factory = Callable[[Endpoint], Connection]
 T = TypeVar("T")
@@ -59,6 +62,7 @@ class Node:
         self.authenticator: Authenticator
         self.store: Store
         self.mailbox: Mailbox
+        self.delivery: Delivery
         self._endpoints: Endpoints
         self._faces: dict[str, Factory] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -102,6 +106,8 @@ class Node:
         self.store = await Store.open(data_dir, self.context.name, self.directory.shard_count(), prepared=True)
         self._closers.append(self.store.close)
         self.mailbox = Mailbox(self.store, self.directory)
+        self.delivery = Delivery(self.store, self.directory, self.mailbox)
+        self._closers.append(self.delivery.close)
         self._endpoints = Endpoints(data_dir, settings, self.table, SERVICES)
         settings.subscribe(self._settings_changed)
 
@@ -125,8 +131,13 @@ class Node:
     # ---- faces -------------------------------------------------------------------------------------------------
 
     def _make_faces(self) -> None:
+        self._faces["smtpIncoming"] = self._smtp()
         self._faces["imap"] = self._imap()
         self._faces["pop3"] = self._pop3()
+
+    def _smtp(self) -> Factory:
+        services = SmtpServices(self.delivery, self.directory, self.authenticator, self.directory.settings)
+        return SmtpServer(services).connection
 
     def _imap(self) -> Factory:
         budget = int(self.directory.settings.service("server").memoryBudget) << 20
