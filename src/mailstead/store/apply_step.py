@@ -27,6 +27,7 @@ class Step:
     __slots__ = (
         "deliveries",
         "effects",
+        "failures",
         "first_shard",
         "group",
         "id",
@@ -54,6 +55,7 @@ class Step:
         self.first_shard = True
         self.weight = 0
         self.group = 0
+        self.failures = 0
 
 
 def variant(message: StoredMessage, target: Target, body: bytes) -> StoredMessage:

@@ -39,6 +39,8 @@ MAX_BATCH = 256
 MAX_BATCH_OCTETS = 8 * 1024 * 1024
 INLINE_ROWS = 200
 POSTPONE_ROWS = 32
+MAX_FAILURES = 120
+RETRY_SECONDS = 0.25
 Submission = MessageSubmission | ChangeSubmission
 
 
@@ -300,6 +302,8 @@ class Committer:
                 return
             except Exception as error:
                 self._apply_failed(step, error)
+                if self._applying:
+                    return
                 continue
             self._steps.popleft()
             self._finish(step, commit)
@@ -320,7 +324,8 @@ class Committer:
         else:
             self._steps.popleft()
             self._finish(step, commit)
-        self._apply_next()
+        if not self._applying:
+            self._apply_next()
 
     def _apply_failed(self, step: Step, error: BaseException) -> None:
         """A record that cannot be applied is refused after a cancel; those beside it are tried alone."""
@@ -328,6 +333,16 @@ class Committer:
         alone = split_step(step)
         if len(alone) > 1:
             self._steps.extendleft(reversed(alone))
+            return
+        if any(submission.committed for submission in step.submissions):
+            # Another shard has its part already: this one must follow, now or after a restart.
+            self._steps.appendleft(step)
+            step.failures += 1
+            if step.failures > MAX_FAILURES:
+                self.broken = True
+                self._on_broken(f"shard {step.shard} cannot follow: {error}")
+            self._applying = True
+            self._loop.call_later(RETRY_SECONDS, self._retry)
             return
         refused = Unavailable(f"{type(error).__name__}: {error}")
         for submission in step.submissions:
@@ -344,22 +359,25 @@ class Committer:
         for submission in step.submissions:
             if submission.pending <= 0:
                 continue
-            submission.pending -= 1
-            if submission.pending:
-                continue
+            submission.committed = True
             if submission.shown:
+                # Every shard's rows must be durable, not only those of the last one.
                 if wait is None:
                     wait = self._syncs[step.shard].wait(commit)
                 if wait is not None:
-                    wait.add_done_callback(partial(self._resolve, submission))
+                    wait.add_done_callback(partial(self._part_done, submission))
                     continue
-            self._resolve(submission, None)
+            self._part_done(submission, None)
 
-    def _resolve(self, submission: Submission, synced: asyncio.Future[None] | None) -> None:
+    def _part_done(self, submission: Submission, synced: asyncio.Future[None] | None) -> None:
+        """One shard's part of a submission is committed, and durable where that was asked for."""
         if synced is not None and synced.exception() is not None:
-            _refuse(submission, Unavailable(str(synced.exception())))
+            # The record is in the log and will be there after a restart: refusing it would be a lie.
+            self.broken = True
+            self._on_broken(f"the index cannot be synced: {synced.exception()}")
             return
-        if submission.future.done():
+        submission.pending -= 1
+        if submission.pending or submission.future.done():
             return
         if isinstance(submission, ChangeSubmission):
             refusal = submission.refusal

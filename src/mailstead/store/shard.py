@@ -139,6 +139,8 @@ class Shard:
         """Make every commit so far durable. Runs in a thread. Raises OSError."""
         if self._wal_fd < 0:
             self._wal_fd = self._files.open(Path(f"{self.path}-wal"), write=True)
+            # SQLite would make the new file's name durable at its own first sync, which may come much later.
+            self._files.sync_directory(self.path.parent)
         self._files.sync(self._wal_fd)
 
     def row(self, sql: str, bindings: tuple[Any, ...] = ()) -> tuple[Any, ...] | None:

@@ -34,6 +34,7 @@ class MessageSubmission:
 
     __slots__ = (
         "body",
+        "committed",
         "future",
         "head",
         "id",
@@ -69,13 +70,14 @@ class MessageSubmission:
         self.start = 0
         self.size = 0
         self.pending = 0
+        self.committed = False
         self.outcomes: list[Any] = []
 
 
 class ChangeSubmission:
     """Operations to be applied in order; refused as a whole where the first shard refuses one."""
 
-    __slots__ = ("future", "id", "operations", "origin", "pending", "refusal", "results", "seq", "shown", "size")
+    __slots__ = ("committed", "future", "id", "operations", "origin", "pending", "refusal", "results", "seq", "shown", "size")
 
     def __init__(
         self, operations: Sequence[Operation], shown: bool, origin: object | None, future: asyncio.Future[list[Result]]
@@ -88,5 +90,6 @@ class ChangeSubmission:
         self.id = 0
         self.size = 0
         self.pending = 0
+        self.committed = False
         self.results: list[Result] = []
         self.refusal: Exception | None = None

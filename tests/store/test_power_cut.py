@@ -1,0 +1,67 @@
+"""Power cuts at any moment: whatever was promised is there afterwards, exactly once and whole."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.store.recording_disk import Disk, RecordingFiles
+from tests.store.workload import Run, check, record
+
+CUTS = int(os.environ.get("MAILSTEAD_CUTS", "250"))
+
+
+def first_broken(run: Run, root: Path, cuts: int, seed: int) -> tuple[int, list[str]] | None:
+    """Cut at random events; the first cut that breaks a promise, and which."""
+    rng = random.Random(seed)
+    ready = next(number for number, event in enumerate(run.disk.events) if event[0] == "start")
+    for number in range(cuts):
+        cut = rng.randrange(ready, len(run.disk.events))
+        image = root / f"image{number}"
+        run.disk.image(cut, random.Random(f"{seed}/{number}"), image)
+        broken = check(run, cut, image)
+        shutil.rmtree(image)
+        if broken:
+            return cut, broken
+    return None
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", range(4))
+def test_every_promise_survives(tmp_path: Path, seed: int) -> None:
+    """250 cuts each in 4 runs, two writers, checkpoints under way."""
+    run = asyncio.run(record(tmp_path / "live", seed))
+    assert len(run.promises) > 100
+    assert first_broken(run, tmp_path, CUTS, seed) is None
+
+
+def test_without_syncs_promises_break(tmp_path: Path) -> None:
+    """The check can fail: on a disk that syncs nothing it does."""
+    run = asyncio.run(record(tmp_path / "live", 7))
+    run.disk.ignore_syncs = True
+    assert first_broken(run, tmp_path, 40, 7) is not None
+
+
+class SwallowingFiles(RecordingFiles):
+    """A log whose writer ignores a sync that failed: it returns as if all were well."""
+
+    def __init__(self, disk: Disk) -> None:
+        super().__init__(disk)
+        self.calls = 0
+
+    def sync(self, fd: int) -> None:
+        self.calls += 1
+        if self.paths[fd].endswith(".mlog") and self.calls % 2:
+            return
+        super().sync(fd)
+
+
+def test_an_ignored_sync_error_breaks_promises(tmp_path: Path) -> None:
+    """The check notices a single ignored error, too."""
+    run = asyncio.run(record(tmp_path / "live", 8, files_class=SwallowingFiles))
+    assert first_broken(run, tmp_path, 200, 8) is not None
