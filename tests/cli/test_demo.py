@@ -145,8 +145,9 @@ def test_changed_password_and_deleted_account_hold_in_every_worker(demo: StartDe
     assert server.stop() == 0
 
 
-def test_settings_act_on_the_running_server(demo: StartDemo) -> None:
-    server = demo(2)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_settings_act_on_the_running_server(demo: StartDemo, workers: int) -> None:
+    server = demo(workers)
     held = imap(server.port(2143))
     directory = Directory.open(server.data)
     actor = Actor.system("test")
@@ -162,10 +163,16 @@ def test_settings_act_on_the_running_server(demo: StartDemo) -> None:
         asyncio.run(directory.settings.update_listener("imap", address, attributes, actor))
         eventually(lambda: connects(server.port(2143)))
         imap(server.port(2143)).logout()
+        asyncio.run(directory.settings.remove_listener("imap", address, actor))
+        eventually(lambda: not connects(server.port(2143)))
+        asyncio.run(directory.settings.add_listener("imap", address, {}, actor))
+        eventually(lambda: connects(server.port(2143)))
+        assert connects(server.port(2110))
     finally:
         directory.close()
     held.logout()
     assert server.stop() == 0
+    assert "error" not in (server.data / "mailstead.log").read_text()
 
 
 def connects(port: int) -> bool:

@@ -62,7 +62,7 @@ class Application(Protocol):
         """What shall be listened on now (asked in the background or single process)."""
 
     def endpoint(self, spec: ListenerSpec) -> tuple[Endpoint, Callable[[Endpoint], Connection]]:
-        """The endpoint and the session factory of a listener (asked in workers)."""
+        """The endpoint and the session factory of a listener (asked in workers). Raises LookupError: it is gone."""
 
     async def reload(self) -> None:
         """Read settings and certificates again; connections stay."""

@@ -52,7 +52,11 @@ class Serving:
     async def add(self, spec: ListenerSpec, sock: socket.socket) -> None:
         """Accept on `sock`, which is listening already."""
         await self.remove(spec.id)
-        endpoint, factory = self._application.endpoint(spec)
+        try:
+            endpoint, factory = self._application.endpoint(spec)
+        except LookupError:  # removed again before we came to it
+            sock.close()
+            return
         server = await serve(endpoint, factory, sock)
         self._servers[spec.id] = (spec, server, endpoint)
 
@@ -71,7 +75,10 @@ class Serving:
     def refresh(self) -> None:
         """Give listeners their settings as they are now; sessions keep theirs."""
         for spec, _server, endpoint in self._servers.values():
-            fresh, _factory = self._application.endpoint(spec)
+            try:
+                fresh, _factory = self._application.endpoint(spec)
+            except LookupError:
+                continue  # removed: whoever binds will tell us soon
             for name in Endpoint.__slots__:
                 if name not in ("connections", "address", "port", "service"):
                     setattr(endpoint, name, getattr(fresh, name))
@@ -138,7 +145,7 @@ class Child:
             tasks.append(asyncio.create_task(self._heartbeat()))
         self._listeners_changed()
         if self._channel is None:
-            await self._bind_own()
+            await self._bind_own(first=True)
         self._tell({"op": "ready"})
         self.on_ready()
         await self._done.wait()
@@ -204,7 +211,7 @@ class Child:
         else:
             self.serving.refresh()
 
-    async def _bind_own(self) -> None:
+    async def _bind_own(self, *, first: bool = False) -> None:
         if self._channel is not None:
             return
         wanted = {spec.id: spec for spec in self.application.listeners()}
@@ -212,8 +219,14 @@ class Child:
             if wanted.get(identifier) != spec:
                 await self.serving.remove(identifier)
         for identifier, spec in wanted.items():
-            if identifier not in self.serving.specs():
+            if identifier in self.serving.specs():
+                continue
+            try:
                 await self.serving.add(spec, bind_or_explain(spec)[0])
+            except StartError as exc:
+                if first:
+                    raise
+                log.error(str(exc), listener=identifier)  # the others go on; the next change tries again
 
     def _tell(self, message: control.Message) -> None:
         if self._channel is not None:

@@ -46,9 +46,11 @@ class Endpoints:
         ]
 
     def endpoint(self, spec: ListenerSpec) -> Endpoint:
-        """The endpoint of a listener as its settings are now. Raises InvalidValueError when it is gone."""
+        """The endpoint of a listener as its settings are now. Raises LookupError when it is gone."""
         settings = self._settings
-        listener = next(found for found in settings.listeners(spec.service) if found.id == spec.id)
+        listener = next((found for found in settings.listeners(spec.service) if found.id == spec.id), None)
+        if listener is None:
+            raise LookupError(f"listener {spec.id} of {spec.service} is gone")
         service: Any = settings.service(spec.service)
         admission = FlowControl(
             self._table,
