@@ -33,19 +33,22 @@ _REPLIES: dict[Result, bytes] = {
 def finish(session: Session, transaction: Transaction, incoming: Incoming) -> None:
     """All octets are there: refuse, or deliver and answer later."""
     incoming.finish()
-    refusal = _refusal(session, incoming)
+    octets = b"" if incoming.failed else incoming.head or incoming.octets()
+    header = header_end(octets)
+    refusal = _refusal(session, incoming, octets[:header])
     session.transactions += 1
     if refusal is not None:
         _log(session, transaction, incoming.size, refusal)
         session.end_transaction()
         session.reply(refusal)
         return
-    message = _message(session, transaction, incoming)
+    bare = not header and not octets.startswith((b"\r\n", b"\n"))
+    message = _message(session, transaction, incoming, bare)
     session.wait()
     session.server.services.delivery.deliver(message, partial(_delivered, session, transaction, message, time.perf_counter()))
 
 
-def _refusal(session: Session, incoming: Incoming) -> bytes | None:
+def _refusal(session: Session, incoming: Incoming, header: bytes) -> bytes | None:
     if incoming.too_large:
         return b"552 5.3.4 Message too big\r\n"
     if incoming.bare:
@@ -53,14 +56,13 @@ def _refusal(session: Session, incoming: Incoming) -> bytes | None:
     if incoming.broken or session.server.services.delivery.full:
         return _REPLIES[Result.FULL]
     limit = session.options.max_received
-    if limit:
-        octets = incoming.head or incoming.octets()
-        if count_received(octets[: header_end(octets)]) > limit:
-            return b"554 5.4.6 Too many Received fields: the message is in a loop\r\n"
+    if limit and count_received(header) > limit:
+        return b"554 5.4.6 Too many Received fields: the message is in a loop\r\n"
     return None
 
 
-def _message(session: Session, transaction: Transaction, incoming: Incoming) -> AcceptedMessage:
+def _message(session: Session, transaction: Transaction, incoming: Incoming, bare: bool) -> AcceptedMessage:
+    """``bare``: the octets have no header, so all of them are body."""
     link, parameters = session.link, transaction.parameters
     now = trace.now()
     id = f"{link.session_id}.{session.transactions}"
@@ -69,9 +71,8 @@ def _message(session: Session, transaction: Transaction, incoming: Incoming) -> 
     header = trace.received(opening, id, recipients[0].address if len(recipients) == 1 else "", now)
     spool = incoming.take_spool()
     body = b"" if spool is not None else incoming.octets()
-    octets = incoming.head or body
-    if not header_end(octets) and not octets.startswith((b"\r\n", b"\n")):
-        header += b"\r\n"  # without a header the octets are all body
+    if bare:
+        header += b"\r\n"
     tls, login = link.tls, session.login
     endpoint = link.endpoint
     return AcceptedMessage(
