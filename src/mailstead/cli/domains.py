@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from mailstead.cli.data_directory import config_option, opened
+from mailstead.directory.model import Domain
 from mailstead.directory.service import Directory
 from mailstead.settings import Actor
 
@@ -37,6 +38,13 @@ async def _add(directory: Directory, name: str, postmaster: str) -> None:
         await directory.set_domain_setting(name, "postmasterAccount", postmaster, actor=ACTOR)
 
 
+async def _delete(directory: Directory, found: Domain) -> None:
+    # One by one, so that each deletion is in the history, by which the server finds the mail to remove.
+    for account in list(directory.accounts(found.id)):
+        await directory.delete_account(account.id, actor=ACTOR)
+    await directory.delete_domain(found.name, actor=ACTOR)
+
+
 @domain.command("list")
 @config_option
 def show(config: Path | None) -> None:
@@ -60,5 +68,5 @@ def delete(config: Path | None, name: str, yes: bool) -> None:
         if not yes:
             count = directory.account_count(found.id)
             click.confirm(f"Delete {found.name} with {count} accounts and all their mail?", abort=True)
-        asyncio.run(directory.delete_domain(name, actor=ACTOR))
+        asyncio.run(_delete(directory, found))
     click.echo(f"Deleted the domain {name}; the server removes its mail.")

@@ -7,7 +7,6 @@ background duty, the background process the reverse, a single process both; a fa
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
@@ -18,12 +17,11 @@ from mailstead.directory.service import Directory
 from mailstead.identity.authenticator import Authenticator
 from mailstead.imap.server import ImapServer
 from mailstead.imap.services import ImapServices
-from mailstead.mailbox.errors import MailboxError
 from mailstead.mailbox.service import Mailbox
 from mailstead.observe.log import fault, get_logger
 from mailstead.pop3.server import Pop3Server
 from mailstead.pop3.services import Pop3Services
-from mailstead.process import metrics_server
+from mailstead.process import duties, metrics_server
 from mailstead.process.application import ListenerSpec, ProcessContext, StartError
 from mailstead.process.endpoints import Endpoints
 from mailstead.process.shared_guard import SharedGuard, SharedLocks
@@ -214,35 +212,10 @@ class Node:
             server = await metrics_server.start(self.context.data_dir / "run" / "metrics", port)
             if server is not None:
                 self._closers.append(_closer(server))
-        self._watch(self._remove_deleted(), "removal of deleted accounts")
-
-    async def _remove_deleted(self) -> None:
-        """Remove the mail of accounts that were deleted; those deleted while nobody looked are found at the start."""
-        changed = asyncio.Event()
-        changed.set()
-        self.directory.on_account_change(lambda _account: changed.set())
-        seen = 0
-        while True:
-            await changed.wait()
-            changed.clear()
-            rows = self.directory.database.query(
-                "SELECT seq, object_id, old FROM history WHERE kind = 'account' AND verb = 'delete' AND seq > ? ORDER BY seq",
-                (seen,),
-            )
-            for seq, account, old in rows:
-                seen = seq
-                await self._remove_mail(int(account), json.loads(old or "{}").get("shard"))
-
-    async def _remove_mail(self, account: int, shard: object) -> None:
-        shards = [shard] if isinstance(shard, int) else self.store.shards
-        for number in shards:
-            if self.store.reader(number).row("SELECT 1 FROM account WHERE id = ?", (account,)) is None:
-                continue
-            try:
-                await self.mailbox.remove_account(account, number)
-                log.info("mail of a deleted account removed", account=account)
-            except MailboxError as exc:  # the next start tries again
-                log.error("mail of a deleted account not removed", account=account, reason=str(exc))
+        data_dir, settings = self.context.data_dir, self.directory.settings
+        self._watch(duties.checkpoints(data_dir), "checkpoints")
+        self._watch(duties.expiry(data_dir, self.store, settings), "expiry")
+        self._watch(duties.removal(self.directory, self.store, self.mailbox), "removal of deleted accounts")
 
 
 def _closer(server: asyncio.Server) -> Callable[[], Awaitable[None]]:

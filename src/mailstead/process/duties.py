@@ -1,0 +1,94 @@
+"""What the background process does for the node.
+
+Invariants: each duty belongs to exactly one process; a duty that is interrupted begins again at the next start and
+does no harm by doing something twice; none of them works in the event loop for long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import apsw
+
+from mailstead.directory.service import Directory
+from mailstead.mailbox.errors import MailboxError
+from mailstead.mailbox.service import Mailbox
+from mailstead.observe.log import get_logger
+from mailstead.settings import Settings
+from mailstead.store.checkpoint import Checkpointer
+from mailstead.store.expiry import Expiry
+from mailstead.store.service import Store
+
+log = get_logger("SERVER")
+
+#: How often what was deleted long enough ago is forgotten.
+EXPIRY_SECONDS = 3600.0
+DAY = 86_400
+
+
+async def checkpoints(data_dir: Path) -> None:
+    """Keep the write-ahead logs of the index files small, until cancelled."""
+    # system.db is small and written rarely: SQLite's own checkpoints are enough for it.
+    index = data_dir / "index"
+    checkpointer = Checkpointer([path for path in sorted(index.glob("*.db")) if path.name != "system.db"])
+    try:
+        await checkpointer.run()
+    finally:
+        await _close(checkpointer.close)
+
+
+async def expiry(data_dir: Path, store: Store, settings: Settings) -> None:
+    """Forget deleted messages after the retention time, until cancelled."""
+    duty = Expiry(data_dir / "index", list(store.shards), 0)
+    try:
+        while True:
+            duty.retention = int(settings.service("server").retentionDays) * DAY
+            forgotten = await duty.run_once()
+            if forgotten:
+                log.info("deleted messages forgotten", messages=forgotten)
+            await asyncio.sleep(EXPIRY_SECONDS)
+    finally:
+        await _close(duty.close)
+
+
+async def _close(close: Callable[[], None]) -> None:
+    """Close connections that a thread may still be using: a cancelled duty does not stop its thread's last step."""
+    for _attempt in range(200):
+        try:
+            close()
+            return
+        except apsw.ThreadingViolationError:
+            await asyncio.sleep(0.05)
+    log.warning("a connection to the index stays open at the end of its duty")
+
+
+async def removal(directory: Directory, store: Store, mailbox: Mailbox) -> None:
+    """Remove the mail of accounts that were deleted; those deleted while nobody looked are found at the start."""
+    changed = asyncio.Event()
+    changed.set()
+    directory.on_account_change(lambda _account: changed.set())
+    seen = 0
+    while True:
+        await changed.wait()
+        changed.clear()
+        rows = directory.database.query(
+            "SELECT seq, object_id, old FROM history WHERE kind = 'account' AND verb = 'delete' AND seq > ? ORDER BY seq",
+            (seen,),
+        )
+        for seq, account, old in rows:
+            seen = seq
+            await _remove_mail(store, mailbox, int(account), json.loads(old or "{}").get("shard"))
+
+
+async def _remove_mail(store: Store, mailbox: Mailbox, account: int, shard: object) -> None:
+    for number in [shard] if isinstance(shard, int) else store.shards:
+        if store.reader(number).row("SELECT 1 FROM account WHERE id = ?", (account,)) is None:
+            continue
+        try:
+            await mailbox.remove_account(account, number)
+            log.info("mail of a deleted account removed", account=account)
+        except MailboxError as exc:  # the next start tries again
+            log.error("mail of a deleted account not removed", account=account, reason=str(exc))
