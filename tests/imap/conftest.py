@@ -150,8 +150,8 @@ def message_of() -> Callable[..., bytes]:
     return message
 
 
-async def start_face(data_dir: Path, **options: Any) -> tuple[Face, Callable[[], Awaitable[None]]]:
-    store = await Store.open(data_dir, segment_size=4 << 20)
+async def start_face(data_dir: Path, writer: str = "w0", **options: Any) -> tuple[Face, Callable[[], Awaitable[None]]]:
+    store = await Store.open(data_dir, writer, segment_size=4 << 20, prepared=writer != "w0")
     mailbox = Mailbox(store, Accounts(next(iter(store._readers))))
     values = OPTIONS | options
     settings = SimpleNamespace(service=lambda name: SimpleNamespace(**values))

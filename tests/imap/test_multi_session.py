@@ -284,3 +284,21 @@ async def test_sessions_at_the_same_time_end_with_one_truth(tmp_path: Path, seed
         pictures.append((mirror.uids, {uid: mirror.flags[uid] for uid in mirror.uids if uid is not None}))
     assert all(picture == pictures[0] for picture in pictures)
     await stop()
+
+
+async def test_two_stores_in_the_same_commit_are_both_told_to_the_other(face: Face) -> None:
+    clients = [await face.client() for _ in range(4)]
+    await clients[0].append("INBOX", message("one"))
+    for client in clients:
+        await client.ok("SELECT INBOX")
+    for round_ in range(40):
+        keywords = [f"$k{number}" for number in range(len(clients))]
+        sign = "+" if round_ % 2 == 0 else "-"
+        told = await asyncio.gather(
+            *(client.ok(f"STORE 1 {sign}FLAGS ({word})") for client, word in zip(clients, keywords, strict=True))
+        )
+        for client, untagged in zip(clients, told, strict=True):
+            lines = untagged + await client.ok("NOOP")
+            last = [line for line in lines if line.startswith(b"* 1 FETCH")][-1]
+            wanted = b"* 1 FETCH (FLAGS (" + (" ".join(keywords).encode() if sign == "+" else b"") + b"))"
+            assert last == wanted, round_

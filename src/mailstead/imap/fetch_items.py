@@ -104,6 +104,8 @@ _ATTRIBUTES = {
 }
 UID, FLAGS, MODSEQ = (_ATTRIBUTES[name] for name in (b"UID", b"FLAGS", b"MODSEQ"))
 ARRAY_COLUMNS = frozenset(("uid", "flags", "modseq"))
+#: A header up to this size has all its usual fields in the index, whatever its line ends were.
+COMPLETE_HEADER = MAX_FIELDS // 2
 
 
 class IncompleteFields(Exception):
@@ -123,7 +125,10 @@ class FetchList:
 
     def __post_init__(self) -> None:
         self.key = b" ".join([*(a.name for a in self.attributes), *(b.label for b in self.bodies)])
-        self.columns = tuple(dict.fromkeys(a.column for a in self.attributes if a.column not in ARRAY_COLUMNS))
+        columns = dict.fromkeys(a.column for a in self.attributes if a.column not in ARRAY_COLUMNS)
+        if "fields" in columns:
+            columns["header_size"] = None  # tells whether the stored fields are all of them
+        self.columns = tuple(columns)
         self.volatile = any(a.column in ("flags", "modseq") for a in self.attributes)
         self.template = b"* %d FETCH (" + b" ".join(a.fragment for a in self.attributes) + b")\r\n"
         self._many: bytes = b""
@@ -163,8 +168,6 @@ def _stored_fields(names: frozenset[bytes]) -> Callable[[bytes], bytes]:
     """Renders HEADER.FIELDS from the stored header fields."""
 
     def convert(fields: bytes) -> bytes:
-        if len(fields) > MAX_FIELDS - 2048:
-            raise IncompleteFields
         found = filter_header_fields(fields, names)
         return b"{%d}\r\n%b" % (len(found), found)
 

@@ -17,7 +17,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
-from mailstead.imap.fetch_items import FetchList, IncompleteFields
+from mailstead.imap.fetch_items import COMPLETE_HEADER, FetchList, IncompleteFields
 from mailstead.imap.flags import FlagTexts
 from mailstead.mailbox.model import SEEN, EventKind
 
@@ -229,6 +229,8 @@ def format_rows(
         columns = zip(*rows, strict=True)
         next(columns)
         by_column.update(zip(items.columns, columns, strict=True))
+    if "fields" in by_column and max(by_column["header_size"]) > COMPLETE_HEADER:
+        raise IncompleteFields
     values = [
         by_column[a.column] if a.convert is None else map(a.convert, by_column[a.column]) for a in items.attributes
     ]

@@ -37,6 +37,8 @@ SMALL = 256 * 1024
 DAY = 86400
 #: Octets of decoded header fields kept per process.
 FIELD_BUDGET = 16 << 20
+#: A header up to this size has all its usual fields in the index, whatever its line ends were.
+COMPLETE_HEADER = MAX_FIELDS // 2
 _BETWEEN = "\x00"
 _ASCII_SAFE = frozenset(("", "us-ascii", "ascii", "utf-8", "utf8", "iso-8859-1", "iso-8859-15", "windows-1252"))
 _IDENTITY = frozenset(("", "7bit", "8bit", "binary"))
@@ -396,11 +398,11 @@ async def _header(scope: Scope, key: Header, candidates: Sequence[int]) -> list[
     for start in range(0, len(candidates), ROWS):
         await scope.breathe()
         cut: list[int] = []
-        for at, row in await _rows(scope, candidates[start : start + ROWS], ("fields",)):
+        for at, row in await _rows(scope, candidates[start : start + ROWS], ("fields", "header_size")):
             value = _values(row[1], key.name)
             if value and needle in value:
                 out.append(at)
-            elif len(row[1]) > MAX_FIELDS - 2048:
+            elif row[2] > COMPLETE_HEADER:
                 cut.append(at)
         out += await _read_header(scope, key, cut)
     out.sort()
@@ -421,9 +423,9 @@ async def _header_blocks(scope: Scope, key: Header, needle: str) -> list[int]:
         block = _cache.get(cache_key)
         if block is None:
             values = [""] * (end - start)
-            rows = await _rows(scope, range(start, end), ("fields",))
+            rows = await _rows(scope, range(start, end), ("fields", "header_size"))
             for at, row in rows:
-                if len(row[1]) > MAX_FIELDS - 2048:
+                if row[2] > COMPLETE_HEADER:
                     break
                 values[at - start] = _values(row[1], key.name)
             else:
@@ -526,8 +528,10 @@ def _part_contains(octets: bytes, part: Part, needle: str, ascii_needle: bytes) 
     if part.type != "text":
         return False
     if ascii_needle and part.encoding in _IDENTITY and part.charset.lower() in _ASCII_SAFE:
-        if ascii_needle in octets[part.body_start : part.body_end].lower():
+        body = octets[part.body_start : part.body_end]
+        if ascii_needle in body.lower():
             return True
-        return part.subtype == "html" and needle in fold(html_to_text(text_of(octets, part)))
+        if part.subtype != "html" and body.isascii():
+            return False
     text = text_of(octets, part)
     return needle in fold(text) or (part.subtype == "html" and needle in fold(html_to_text(text)))

@@ -116,7 +116,8 @@ class Fetching:
     def __init__(self, session: Session, selected: Selected, items: FetchList) -> None:
         self.session = session
         self.selected = selected
-        self.items = items
+        # Where octets are read anyway, header fields come from there: the index may have cut them.
+        self.items = fetch_items.with_read_fields(items) if items.bodies and "fields" in items.columns else items
         self.gone = self.damaged = 0
         self._renderer = session.services.renderer
         self._mailbox = session.services.mailbox
