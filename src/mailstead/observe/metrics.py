@@ -30,6 +30,7 @@ prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 REGISTRY = CollectorRegistry(auto_describe=False)
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+_LONG_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 5, 30, 60, 300, 900, 3600, 14_400, 86_400)
 _SIZES = (1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864)
 
 
@@ -62,6 +63,8 @@ pop3_commands = _counter("pop3_commands", "POP3 commands", "command", "result")
 
 deliveries = _counter("deliveries", "Local deliveries", "result")
 queue_entries = _gauge("queue_entries", "Outbound queue entries", "state")
+queue_attempt_seconds = _histogram("queue_attempt_seconds", "Duration of an outbound attempt", _LONG_SECONDS)
+queue_delivery_seconds = _histogram("queue_delivery_seconds", "Time from acceptance to the next host", _LONG_SECONDS)
 queue_attempts = _counter("queue_attempts", "Outbound attempts", "result")
 bounces = _counter("bounces", "Bounces and delay notices written", "kind")
 
