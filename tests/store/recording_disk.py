@@ -70,11 +70,10 @@ class Disk:
             elif kind == "write":
                 safe = number < durable_until.get(path, -1)
                 self._write(contents.setdefault(path, bytearray()), event[2], event[3], safe, rng)
-            elif kind == "truncate":
-                if number < durable_until.get(path, -1) or rng.random() < 0.5:
-                    data = contents.setdefault(path, bytearray())
-                    del data[event[2] :]
-                    data.extend(bytes(event[2] - len(data)))
+            elif number < durable_until.get(path, -1) or rng.random() < 0.5:  # truncate
+                data = contents.setdefault(path, bytearray())
+                del data[event[2] :]
+                data.extend(bytes(event[2] - len(data)))
         for path, data in contents.items():
             if path in gone and (gone[path] == -1 or rng.random() < 0.5):
                 continue
