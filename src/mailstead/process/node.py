@@ -24,6 +24,7 @@ from mailstead.pop3.services import Pop3Services
 from mailstead.process import duties, metrics_server
 from mailstead.process.application import ListenerSpec, ProcessContext, StartError
 from mailstead.process.endpoints import Endpoints
+from mailstead.process.outbound import Outbound
 from mailstead.process.shared_guard import SharedGuard, SharedLocks
 from mailstead.process.shared_table import SharedTable
 from mailstead.settings import InvalidValueError, SettingsChange, SystemDatabaseError
@@ -61,6 +62,7 @@ class Node:
         self.store: Store
         self.mailbox: Mailbox
         self.delivery: Delivery
+        self.outbound: Outbound | None = None
         self._endpoints: Endpoints
         self._faces: dict[str, Factory] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -111,6 +113,8 @@ class Node:
 
     async def stop(self) -> None:
         """Flush and close everything."""
+        if self.outbound is not None:
+            await self.outbound.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -189,6 +193,8 @@ class Node:
     def _settings_changed(self, change: SettingsChange) -> None:
         if change.context in ("server", "*"):
             self._configure_guard()
+        if change.context in ("dnr", "*") and self.outbound is not None:
+            self.outbound.configure()
         if change.context in ("server", "listeners", "*", *SERVICES):
             self.context.changed()
 
@@ -213,6 +219,9 @@ class Node:
             if server is not None:
                 self._closers.append(_closer(server))
         data_dir, settings = self.context.data_dir, self.directory.settings
+        self.outbound = outbound = Outbound(self.store, settings, self.delivery)
+        self._closers.append(outbound.close)
+        self._watch(outbound.run(), "sending")
         self._watch(duties.checkpoints(data_dir), "checkpoints")
         self._watch(duties.expiry(data_dir, self.store, settings), "expiry")
         self._watch(duties.removal(self.directory, self.store, self.mailbox), "removal of deleted accounts")

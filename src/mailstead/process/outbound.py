@@ -1,0 +1,100 @@
+"""Sending: the dispatcher of the queue with what it needs of the node.
+
+Invariants: the dispatcher runs exactly while the service smtpOutgoing does; a changed resolver setting is used by the
+next look-up; a stop lets the transactions in hand end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import psutil
+
+from mailstead.delivery.host import host_name
+from mailstead.delivery.model import Result
+from mailstead.delivery.service import Delivery
+from mailstead.dns.resolver import Resolver
+from mailstead.observe.log import get_logger
+from mailstead.queue.dispatcher import Dispatcher
+from mailstead.queue.report import SystemMessage
+from mailstead.settings import Settings
+from mailstead.store.service import Store
+
+log = get_logger("SMTP-OUT")
+
+WATCH_SECONDS = 0.5
+ADDRESSES_SECONDS = 60.0
+
+
+class Outbound:
+    """Starts and stops the dispatcher as the settings say."""
+
+    def __init__(self, store: Store, settings: Settings, delivery: Delivery) -> None:
+        self._store = store
+        self._settings = settings
+        self._delivery = delivery
+        self._resolver = Resolver()
+        self._dispatcher: Dispatcher | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._own: frozenset[str] = frozenset()
+        self._own_at = -ADDRESSES_SECONDS
+        self.configure()
+
+    def configure(self) -> None:
+        """Take the resolver's settings; wrong ones are logged, and the former stay."""
+        try:
+            self._resolver.configure(self._settings.service("dnr"))
+        except ValueError as exc:
+            log.error("name servers cannot be used", reason=str(exc))
+
+    async def run(self) -> None:
+        """Until cancelled. Raises what the dispatcher fails with."""
+        while True:
+            wanted = "smtpOutgoing" in self._settings.service("server").services
+            if self._running is not None and self._running.done():
+                self._running.result()
+                self._running = None
+            if wanted and self._running is None:
+                self._dispatcher = Dispatcher(
+                    self._store, self._settings, self._resolver, self._submit,
+                    host_name(self._settings, "smtpOutgoing"), is_own=self._is_own,
+                )  # fmt: skip
+                self._running = asyncio.create_task(self._dispatcher.run(), name="dispatcher")
+            elif not wanted and self._running is not None:
+                log.info("sending is switched off")
+                await self.stop()
+            await asyncio.sleep(WATCH_SECONDS)
+
+    async def stop(self) -> None:
+        """Let running transactions end."""
+        running, self._running = self._running, None
+        if running is not None and self._dispatcher is not None:
+            await self._dispatcher.stop()
+            await asyncio.gather(running, return_exceptions=True)
+
+    async def close(self) -> None:
+        """End the look-ups."""
+        await self._resolver.close()
+
+    async def _submit(self, message: SystemMessage) -> bool:
+        outcome = await self._delivery.send_system_mail(message.recipient, message.octets, sender=message.sender)
+        # A report that leads nowhere is done with: to keep it would be to try for ever.
+        return outcome is None or outcome.result is Result.STORED
+
+    def _is_own(self, address: str, port: int) -> bool:
+        for listener in self._settings.listeners("smtpIncoming"):
+            if listener.enable and listener.port == port:
+                if listener.host == address:
+                    return True
+                wildcard = "::" if ":" in address else "0.0.0.0"
+                if listener.host == wildcard and address in self._own_addresses():
+                    return True
+        return False
+
+    def _own_addresses(self) -> frozenset[str]:
+        now = time.monotonic()
+        if now - self._own_at >= ADDRESSES_SECONDS:
+            found = (entry.address for entries in psutil.net_if_addrs().values() for entry in entries)
+            self._own, self._own_at = frozenset(address.partition("%")[0] for address in found), now
+        return self._own
