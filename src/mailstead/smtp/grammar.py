@@ -63,7 +63,8 @@ class Extensions:
 NO_PARAMETERS = MailParameters()
 
 _path = re.compile(
-    rb'[ ]*<(?P<route>@[^:<>"\s]*:)?(?P<mailbox>[^<>"\s\x00]*|"(?:[^"\\\x00-\x1f\x7f]|\\[ -~])*"@[^<>"\s\x00]*)>(?P<rest>.*)',
+    rb'[ ]*<(?P<route>@[^:<>"\x00-\x20\x7f]*:)?'
+    rb'(?P<mailbox>[^<>"\x00-\x20\x7f]*|"(?:[^"\\\x00-\x1f\x7f]|\\[ -~])*"@[^<>"\x00-\x20\x7f]*)>(?P<rest>.*)',
     re.DOTALL,
 ).fullmatch
 _parameter = re.compile(rb"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~\x80-\xff]+))?").fullmatch
