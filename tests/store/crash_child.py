@@ -99,7 +99,7 @@ async def main(root: Path, seed: int, point: str, when: str, nth: int) -> None:
     store = await Store.open(root, "w0", SHARDS, files=files, segment_size=128 * 1024)
     other = await Store.open(root, "w1", SHARDS, files=files, prepared=True, segment_size=128 * 1024)
     boxes = [Mailbox(store, Accounts()), Mailbox(other, Accounts())]
-    keeper = asyncio.create_task(run.checkpoints(root, ""))
+    keeper = asyncio.create_task(run.checkpoints(root, None))
     expiry = Expiry(root / "index", list(range(SHARDS)), -1000)
     rounds = 40
 

@@ -59,7 +59,7 @@ def test_there_are_enough_points() -> None:
 @pytest.mark.parametrize(("function", "when"), POINTS)
 def test_kill(tmp_path: Path, function: str, when: str, seed: int) -> None:
     name = function.rpartition(":")[2]
-    spread = 1 if name in RARE else 3 if name in SELDOM else 90
+    spread = 1 if name in RARE else 3 if name in SELDOM else 50
     nth = 1 + (seed * 31 + len(function) * 7 + (when == "after")) % spread
     root = tmp_path / "live"
     root.mkdir()

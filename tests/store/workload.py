@@ -119,7 +119,7 @@ class Run:
                 self.promise("flag", tuple(tokens), inbox.id, inbox.shard, stored.modseq)
             view.release()
 
-    async def checkpoints(self, root: Path, vfs: str) -> None:
+    async def checkpoints(self, root: Path, vfs: str | None) -> None:
         keeper = Checkpointer([shard_path(root / "index", n) for n in range(SHARDS)], vfs)
         try:
             while True:

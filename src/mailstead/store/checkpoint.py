@@ -40,8 +40,9 @@ class Checkpointer:
     def checkpoint(self, path: Path) -> tuple[int, int]:
         """Checkpoint one file now; returns (frames in the log, frames copied). Blocking, for a thread."""
         connection = self._connection(path)
-        copied = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        copied = (0, 0)
         try:
+            copied = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             copied = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
         except apsw.BusyError:
             pass  # writers or readers are at it: the next round finishes
