@@ -15,15 +15,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from mailstead.imap import fetch_items, mutf7, sequence_set
+from mailstead.imap import literals, mutf7, news
 from mailstead.imap.compress import BadStream, Deflate
 from mailstead.imap.grammar import (
-    MAX_LITERAL,
-    MAX_LITERAL_COUNT,
-    MAX_LITERALS_TOTAL,
-    MAX_NUMBER,
     BadSyntax,
     Collector,
     Line,
@@ -33,51 +29,23 @@ from mailstead.imap.grammar import (
     split_command,
 )
 from mailstead.imap.responses import Refusal, encode_mailbox, one_line, refusal_of
-from mailstead.imap.selected import News, Selected
-from mailstead.imap.spooled import SpooledLiteral
+from mailstead.imap.selected import Selected
 from mailstead.mailbox.errors import MailboxError
 from mailstead.observe.log import fault
-from mailstead.observe.metrics import faults, imap_commands
+from mailstead.observe.metrics import faults
 
 if TYPE_CHECKING:
     from mailstead.imap.commands import Entry
     from mailstead.imap.commands.idle import Idling
+    from mailstead.imap.link import Link
     from mailstead.imap.services import ImapServices
+    from mailstead.imap.spooled import SpooledLiteral
 
 FLUSH_AT = 65536
 #: Commands of one batch handled in one go before others get their turn.
 BATCH = 100
 
-#: Literals larger than this go to disk while they arrive, and so do all once so much is held of one command.
-SPOOL_AT = 256 * 1024
-MAX_HELD = 1 << 20
-#: An unwelcome literal that does not wait for leave is skipped if it is no larger.
-MAX_SKIPPED_LITERAL = 128 << 20
-
 Reply = bytes | None
-
-
-class Link(Protocol):
-    """What a session needs of its connection (`transport.connection.Connection`)."""
-
-    peer: tuple[str, int]
-    local: tuple[str, int]
-    tls: Any
-    session_id: str
-    closing: bool
-    write_blocked: bool
-    endpoint: Any
-
-    def send_many(self, parts: Any) -> None: ...
-    def close(self) -> None: ...
-    def abort(self) -> None: ...
-    def logged_in(self) -> None: ...
-    def hold(self) -> None: ...
-    def resume(self) -> None: ...
-    async def drained(self) -> None: ...
-    async def start_tls(self) -> bool: ...
-    @property
-    def log(self) -> Any: ...
 
 
 class Session:
@@ -108,7 +76,7 @@ class Session:
         #: Set while IDLE is in progress.
         self.idle: Idling | None = None
         #: Large literals of the command that is being received, by their place in it.
-        self.spools: dict[int, SpooledLiteral] = {}
+        self.spools = literals.Spools()
         self._line_waiter: asyncio.Future[bytes] | None = None
         self._out: list[bytes] = []
         self._out_size = 0
@@ -179,7 +147,7 @@ class Session:
         self.deselect()
         self._out.clear()
         if not self._busy:
-            self.drop_spools()
+            self.spools.drop()
 
     def received(self, data: bytes) -> None:
         """Octets from the client."""
@@ -229,12 +197,12 @@ class Session:
         for _ in range(BATCH):
             if self.logged_out:
                 return None
-            if self.spools and (full := next((s for s in self.spools.values() if s.full), None)):
+            if self.spools and (full := self.spools.full()):
                 return self._flush_spool(full)
             try:
                 item = self.collector.next()
             except BadSyntax as error:
-                self.drop_spools()
+                self.spools.drop()
                 self._bad(b"*", str(error))
                 continue
             except Unbearable as error:
@@ -281,7 +249,7 @@ class Session:
             self._task = None
             if self.logged_out:
                 self.deselect()
-                self.drop_spools()
+                self.spools.drop()
             if not self.link.closing:
                 self.flush()
             self.link.resume()
@@ -292,7 +260,7 @@ class Session:
         try:
             tag, name, arguments = split_command(line)
             if self.spools and name != b"APPEND":
-                self.drop_spools()
+                self.spools.drop()
         except TaggedBadSyntax as error:
             self._bad(error.tag, str(error))
             return None
@@ -389,50 +357,19 @@ class Session:
 
     def _literal(self, request: LiteralRequest) -> None:
         """Accept or refuse an announced literal."""
-        words = request.text.split(b" ", 2)
-        tag = words[0][:255] if len(words) > 1 else b"*"
-        reply = self._literal_refusal(request, words)
+        reply = literals.refusal(self, request)
         if reply is None:
-            if request.size > SPOOL_AT or request.received > MAX_HELD:
-                sink = self.spools[request.count] = SpooledLiteral(self.services.mailbox.spool())
-                self.collector.accept(sink.feed)
-            else:
-                self.collector.accept()
-            if request.synchronising:
-                self.emit(b"+ OK\r\n")
-                self.flush()
+            literals.accept(self, request)
             return
         self.collector.refuse()
-        self.drop_spools()
-        if not request.synchronising and request.size > MAX_SKIPPED_LITERAL:
+        self.spools.drop()
+        tag, blank, _ = request.text.partition(b" ")
+        if not request.synchronising and request.size > literals.MAX_SKIPPED:
             self.bye("Literal too large")
         elif reply.startswith(b"BAD"):
-            self._bad(tag, reply[4:].decode("ascii"))
+            self._bad(tag[:255] if blank else b"*", reply[4:].decode("ascii"))
         else:
-            self.emit(b"%b %b\r\n" % (tag, reply))
-
-    def _literal_refusal(self, request: LiteralRequest, words: list[bytes]) -> bytes | None:
-        if self.idle is not None or len(words) < 2:
-            return b"BAD A literal makes no sense here"
-        if words[1].upper() == b"APPEND" and (request.count > 0 or len(words) > 2):
-            if self.account is None:
-                return b"BAD Log in first"
-            limit = self.append_limit
-            if request.count == 0 and words[2].count(b" ") == 0 and not words[2].strip():
-                limit = MAX_LITERAL  # the mailbox name
-            if request.size > limit or request.received + request.size > max(limit, MAX_LITERAL):
-                return b"NO [TOOBIG] Message too large"
-            return None
-        if request.size > MAX_LITERAL or request.received + request.size > MAX_LITERALS_TOTAL:
-            return b"BAD Literal too large"
-        if request.count >= MAX_LITERAL_COUNT:
-            return b"BAD Too many literals"
-        return None
-
-    @property
-    def append_limit(self) -> int:
-        """Octets that an appended message may have."""
-        return (self.options.maxAppendSize << 10) or MAX_NUMBER
+            self.emit(b"%b %b\r\n" % (tag[:255], reply))
 
     async def _flush_spool(self, sink: SpooledLiteral) -> None:
         try:
@@ -441,12 +378,6 @@ class Session:
             # The rest of the message is on its way and has nowhere to go.
             self.link.log.error("message cannot be spooled", reason=str(error))
             self.bye("The message store cannot take the message now")
-
-    def drop_spools(self) -> None:
-        """Forget large literals that no message was made of."""
-        spools, self.spools = self.spools, {}
-        for sink in spools.values():
-            sink.abandon()
 
     async def next_line(self) -> bytes:
         """The client's next line, e.g. in AUTHENTICATE. Raises BadSyntax and ConnectionResetError."""
@@ -545,23 +476,9 @@ class Session:
             await view.durable()  # the view may have gained more while we waited
         if self.selected is not selected or selected.released:
             return
-        news = selected.news(allow_expunge)
-        if news is not None:
-            self.write_news(selected, news)
-
-    def write_news(self, selected: Selected, news: News) -> None:
-        """Write untagged responses for news of the selected mailbox."""
-        if news.expunged:
-            if self.qresync:
-                self.untagged(b"VANISHED " + sequence_set.compact(news.vanished))
-            else:
-                self.emit(b"".join([b"* %d EXPUNGE\r\n" % (at + 1) for at in reversed(news.expunged)]))
-        if news.keywords:
-            self.write_flags(selected)
-        if news.exists >= 0:
-            self.untagged(b"%d EXISTS" % news.exists)
-        if news.flags:
-            self.emit(self.flag_responses(selected, news.flags))
+        told = selected.news(allow_expunge)
+        if told is not None:
+            news.write(self, selected, told)
 
     def tell_keywords(self, selected: Selected) -> None:
         """Before flags are shown: keywords that the client has not heard of (RFC 9051 section 7.3.5)."""
@@ -574,20 +491,3 @@ class Session:
         self.untagged(b"FLAGS (%b)" % names)
         permanent = b"" if selected.read_only else names + b" \\*"
         self.untagged(b"OK [PERMANENTFLAGS (%b)] Flags permitted" % permanent)
-
-    def flag_responses(self, selected: Selected, positions: list[int], uid: bool = False) -> bytes:
-        """FETCH responses with the flags of messages, and what the session wants beside them."""
-        items = _FLAGS
-        if uid or self.condstore or self.utf8:
-            items = items.with_attributes(fetch_items.UID)
-        if self.condstore:
-            items = items.with_attributes(fetch_items.MODSEQ)
-        renderer = self.services.renderer
-        if selected.current:
-            return renderer.positions(selected.view, items, positions)
-        return renderer.stale(selected.view, items, positions, [selected.uids[at] for at in positions])
-
-
-_FLAGS = fetch_items.FetchList((fetch_items.FLAGS,), ())
-
-__all__ = ["Link", "Reply", "Session", "imap_commands"]

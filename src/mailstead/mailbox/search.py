@@ -15,13 +15,29 @@ import re
 import time
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from mailstead.mailbox.model import Location
+from mailstead.mailbox.search_keys import (
+    All,
+    Among,
+    And,
+    Flags,
+    Header,
+    Key,
+    Modseq,
+    Not,
+    Number,
+    Or,
+    SentDay,
+    Text,
+    conjunction,
+    cost,
+)
 from mailstead.message.dates import parse_date
 from mailstead.message.decode import decode_header, text_of, walk
 from mailstead.message.headers import field_value, field_values
@@ -29,6 +45,11 @@ from mailstead.message.html_text import html_to_text
 from mailstead.message.index import MAX_FIELDS, STORED_FIELDS
 from mailstead.message.mime import Part
 from mailstead.message.sections import load_parts
+
+__all__ = [
+    "DAY", "All", "Among", "And", "Flags", "Header", "Key", "Modseq", "Not", "Number", "Or", "Scope", "SentDay", "Text",
+    "conjunction", "evaluate",
+]  # fmt: skip
 
 ROWS = 500
 BLOCK = 512
@@ -42,90 +63,6 @@ COMPLETE_HEADER = MAX_FIELDS // 2
 _BETWEEN = "\x00"
 _ASCII_SAFE = frozenset(("", "us-ascii", "ascii", "utf-8", "utf8", "iso-8859-1", "iso-8859-15", "windows-1252"))
 _IDENTITY = frozenset(("", "7bit", "8bit", "binary"))
-
-
-@dataclass(frozen=True, slots=True)
-class All:
-    """Every message."""
-
-
-@dataclass(frozen=True, slots=True)
-class Flags:
-    """Flag bits: of those in `mask` exactly those in `want` are set."""
-
-    mask: int
-    want: int
-
-
-@dataclass(frozen=True, slots=True)
-class Among:
-    """Half-open ranges of positions, sorted and disjoint."""
-
-    ranges: tuple[tuple[int, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Number:
-    """`low` <= column < `high`, where `column` is size, date or saved (unix seconds); None is no bound."""
-
-    column: str
-    low: int | None = None
-    high: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SentDay:
-    """The day that the Date field names, in its own zone, as days since 1970: `low` <= day < `high`."""
-
-    low: int | None = None
-    high: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Modseq:
-    """A modseq of at least `low`."""
-
-    low: int
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """A header field called `name` (lower case) contains `text`; an empty text asks whether it exists."""
-
-    name: bytes
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """The text parts contain `text`; with `headers` the header fields count, too."""
-
-    text: str
-    headers: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Not:
-    """What the key does not find."""
-
-    key: Key
-
-
-@dataclass(frozen=True, slots=True)
-class And:
-    """What all keys find."""
-
-    keys: tuple[Key, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Or:
-    """What any key finds."""
-
-    keys: tuple[Key, ...]
-
-
-Key = All | Flags | Among | Number | SentDay | Modseq | Header | Text | Not | And | Or
 
 
 class Source(Protocol):
@@ -154,48 +91,6 @@ class Scope:
         if now >= self._until:
             await asyncio.sleep(0)
             self._until = time.monotonic() + SLICE_SECONDS
-
-
-def cost(key: Key) -> int:
-    """How dear a key is, for the order of evaluation."""
-    if isinstance(key, All | Among):
-        return 0
-    if isinstance(key, Flags | Modseq):
-        return 1
-    if isinstance(key, Number):
-        return 10
-    if isinstance(key, SentDay):
-        return 12
-    if isinstance(key, Header):
-        return 20 if key.name.upper() in STORED_FIELDS else 100
-    if isinstance(key, Text):
-        return 1000
-    if isinstance(key, Not):
-        return cost(key.key)
-    return sum(map(cost, key.keys))
-
-
-def conjunction(keys: Iterable[Key]) -> Key:
-    """One key for all, with flag tests made one and the cheap ones first."""
-    mask = want = 0
-    rest: list[Key] = []
-    for key in keys:
-        if isinstance(key, Not) and isinstance(key.key, Flags) and key.key.mask.bit_count() == 1:
-            key = Flags(key.key.mask, key.key.mask ^ key.key.want)
-        if isinstance(key, Flags):
-            if (want ^ key.want) & mask & key.mask:
-                return Not(All())
-            mask |= key.mask
-            want |= key.want
-        elif not isinstance(key, All):
-            rest.append(key)
-    if mask:
-        rest.append(Flags(mask, want))
-    if not rest:
-        return All()
-    if len(rest) == 1:
-        return rest[0]
-    return And(tuple(sorted(rest, key=cost)))
 
 
 async def evaluate(scope: Scope, key: Key, candidates: Sequence[int] | None = None) -> Sequence[int]:

@@ -57,5 +57,5 @@ async def append(session: Session, arguments: Arguments) -> bytes:
         result = await mailbox.append(folder, messages, origin=session.selected)
         session.spools.clear()
     finally:
-        session.drop_spools()
+        session.spools.drop()
     return b"OK [APPENDUID %d %b] APPEND completed" % (result.uidvalidity, sequence_set.compact(result.uids))

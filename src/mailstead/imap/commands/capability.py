@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mailstead.imap.commands.authenticate import login_allowed, mechanisms
 from mailstead.imap.grammar import Arguments
+from mailstead.imap.literals import append_limit
 from mailstead.imap.session import Session
 
 _ALWAYS = "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ENABLE ID"
@@ -20,7 +21,7 @@ def capabilities(session: Session) -> bytes:
         text = _AUTHENTICATED
         if session.options.allowCompress and not session.compressed:
             text += " COMPRESS=DEFLATE"
-        return f"{text} APPENDLIMIT={session.append_limit}".encode("ascii")
+        return f"{text} APPENDLIMIT={append_limit(session)}".encode("ascii")
     words = [_ALWAYS]
     if session.link.tls is None and session.options.allowStartTLS and session.link.endpoint.ssl_context is not None:
         words.append("STARTTLS")

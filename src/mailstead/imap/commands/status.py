@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mailstead.imap.grammar import Arguments, BadSyntax
+from mailstead.imap.literals import append_limit
 from mailstead.imap.responses import Refusal
 from mailstead.imap.session import Session
 from mailstead.mailbox.model import Folder
@@ -35,7 +36,7 @@ async def respond(session: Session, folder: Folder, items: tuple[bytes, ...]) ->
     words = []
     for name in items:
         if name == b"APPENDLIMIT":
-            value = session.append_limit
+            value = append_limit(session)
         else:
             value = getattr(counters, _ITEMS[name]) if _ITEMS[name] else 0
         words.append(b"%b %d" % (name, value))
