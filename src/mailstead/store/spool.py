@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 from typing import TYPE_CHECKING
 
 from mailstead.message.index import MessageIndex, index_message
@@ -75,7 +76,12 @@ class Spool:
         files = self._store.files
         files.sync(self._fd)
         files.sync_directory(external_path(self._store.log_path, self.external).parent)
-        return index_message(prefix + files.read(self._fd, self.size, 0))
+        # In pieces into one buffer, which `getvalue` hands out as it is: a single copy of a large message in memory.
+        octets = io.BytesIO()
+        octets.write(prefix)
+        while piece := files.read(self._fd, BUFFER, octets.tell() - len(prefix)):
+            octets.write(piece)
+        return index_message(octets.getvalue())
 
     def octets(self) -> bytes:
         """All octets; for small messages, else the file is read. Blocking for large ones."""
