@@ -37,6 +37,7 @@ class Outbound:
         self._resolver = Resolver()
         self._dispatcher: Dispatcher | None = None
         self._running: asyncio.Task[None] | None = None
+        self._stopping = False
         self._own: frozenset[str] = frozenset()
         self._own_at = -ADDRESSES_SECONDS
         self.configure()
@@ -50,7 +51,7 @@ class Outbound:
 
     async def run(self) -> None:
         """Until cancelled. Raises what the dispatcher fails with."""
-        while True:
+        while not self._stopping:
             wanted = "smtpOutgoing" in self._settings.service("server").services
             if self._running is not None and self._running.done():
                 self._running.result()
@@ -63,11 +64,15 @@ class Outbound:
                 self._running = asyncio.create_task(self._dispatcher.run(), name="dispatcher")
             elif not wanted and self._running is not None:
                 log.info("sending is switched off")
-                await self.stop()
+                await self._halt()
             await asyncio.sleep(WATCH_SECONDS)
 
     async def stop(self) -> None:
-        """Let running transactions end."""
+        """For good: let running transactions end, start none."""
+        self._stopping = True
+        await self._halt()
+
+    async def _halt(self) -> None:
         running, self._running = self._running, None
         if running is not None and self._dispatcher is not None:
             await self._dispatcher.stop()
