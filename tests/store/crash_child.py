@@ -43,10 +43,11 @@ def arm(point: str, when: str, nth: int) -> None:
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         nonlocal calls
         calls += 1
-        if calls == nth and when == "before":
+        mine = calls
+        if mine == nth and when == "before":
             os.kill(os.getpid(), signal.SIGKILL)
         result = function(*args, **kwargs)
-        if calls == nth:
+        if mine == nth:
             os.kill(os.getpid(), signal.SIGKILL)
         return result
 
