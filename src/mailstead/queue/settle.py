@@ -15,7 +15,7 @@ from mailstead.queue.outcome import Kind, Outcome
 from mailstead.queue.queue_index import QueueIndex
 from mailstead.queue.report import Fate, wanted
 from mailstead.queue.schedule import exhausted, last_try, retry_delay
-from mailstead.store.apply_folders import BOUNCED, DEFERRED, DONE
+from mailstead.store.apply_folders import DEFERRED, DONE
 
 Row = tuple[int, int, int, int, int, str, bytes]
 KEPT_STATUS = 500

@@ -14,7 +14,7 @@ import ssl
 from collections import deque
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from mailstead.queue.body import MessageBody, dot_stuffed
 from mailstead.queue.smtp_engine import ClientSession, Command, Replies, Stage, Step, Transfer, Upgrade
@@ -107,9 +107,9 @@ class SmtpConnection(asyncio.Protocol):
     # -- asyncio.Protocol --------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=512 * 1024)
+        # uvloop's transports are none of asyncio's classes.
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=512 * 1024)
 
     def data_received(self, data: bytes) -> None:
         if self._error:

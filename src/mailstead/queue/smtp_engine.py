@@ -148,7 +148,9 @@ class ClientSession:
         if reply.code == 250:
             self.esmtp = True
             for line in reply.lines[1:]:
-                word, _, rest = line.replace("=", " ", 1).partition(" ")
+                word, _, rest = line.partition(" ")
+                if word[:5].upper() == "AUTH=":  # how some write it since before RFC 2554
+                    word, rest = "AUTH", f"{word[5:]} {rest}"
                 self.extensions.setdefault(word.upper(), rest.strip())
             return
         if reply.code != 421 and reply.permanent:
