@@ -52,8 +52,8 @@ class Session:
     """One client. The link calls `greet`, `received`, `ended`; commands use the rest."""
 
     __slots__ = (
-        "_busy", "_deflate", "_line_waiter", "_out", "_out_size", "_stopping", "_task", "account", "account_name", "auth_errors",
-        "collector", "condstore", "enabled", "entries", "errors", "idle", "link", "logged_out", "options", "qresync",
+        "_busy", "_deflate", "_line_waiter", "_out", "_stopping", "_task", "account", "account_name", "auth_errors",
+        "collector", "condstore", "enabled", "entries", "errors", "idle", "link", "logged_out", "options", "qresync", "queued",
         "selected", "services", "spools", "tag", "utf8",
     )  # fmt: skip
 
@@ -79,7 +79,8 @@ class Session:
         self.spools = literals.Spools()
         self._line_waiter: asyncio.Future[bytes] | None = None
         self._out: list[bytes] = []
-        self._out_size = 0
+        #: Octets queued for the client and not handed to the connection.
+        self.queued = 0
         self._busy = self._stopping = False
         self._task: asyncio.Task[None] | None = None
         self._deflate: Deflate | None = None
@@ -89,12 +90,12 @@ class Session:
     def emit(self, data: bytes) -> None:
         """Queue octets for the client."""
         self._out.append(data)
-        self._out_size += len(data)
+        self.queued += len(data)
 
     def emit_many(self, parts: list[bytes]) -> None:
         """Queue several pieces; large ones are not copied."""
         self._out += parts
-        self._out_size += sum(map(len, parts))
+        self.queued += sum(map(len, parts))
 
     def untagged(self, text: bytes) -> None:
         """Queue one untagged response."""
@@ -104,14 +105,14 @@ class Session:
         """Hand what is queued to the connection."""
         if not self._out:
             return
-        out, self._out, self._out_size = self._out, [], 0
+        out, self._out, self.queued = self._out, [], 0
         if self._deflate is not None:
             out = [self._deflate.deflate(b"".join(out))]
         self.link.send_many(out)
 
     async def pace(self) -> None:
         """Write out when much is queued, and wait until the client has taken it. Raises ConnectionResetError."""
-        if self._out_size >= FLUSH_AT:
+        if self.queued >= FLUSH_AT:
             self.flush()
             if self.link.write_blocked:
                 await self.link.drained()

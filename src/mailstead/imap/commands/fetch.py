@@ -18,8 +18,8 @@ from mailstead.imap.fetch_items import FetchList, IncompleteFields
 from mailstead.imap.grammar import Arguments, BadSyntax
 from mailstead.imap.render import BLOCK, cut
 from mailstead.imap.selected import Selected
-from mailstead.imap.session import Session
-from mailstead.mailbox.model import SEEN
+from mailstead.imap.session import FLUSH_AT, Session
+from mailstead.mailbox.model import SEEN, Location
 from mailstead.store.record import DamagedRecord
 
 SLICE_SECONDS = 0.003
@@ -27,6 +27,8 @@ SLICE_SECONDS = 0.003
 BODY_ROWS = 64
 #: Ranges longer than this on average are rendered as pieces of blocks, which are kept.
 _SCATTERED = 8
+#: Messages up to this size are copied into one piece with the text around them.
+_INLINE = 32 * 1024
 
 
 class Modifiers:
@@ -119,6 +121,12 @@ class Fetching:
         # Where octets are read anyway, header fields come from there: the index may have cut them.
         self.items = fetch_items.with_read_fields(items) if items.bodies and "fields" in items.columns else items
         self.gone = self.damaged = 0
+        self._plain_uid = self.items.attributes == (fetch_items.UID,)
+        self._plain_head: bytes | None = None
+        if len(self.items.bodies) == 1 and (self._plain_uid or not self.items.attributes):
+            only = self.items.bodies[0]
+            if not (only.part or only.text or only.binary or only.length >= 0):
+                self._plain_head = b"* %d FETCH (" + b"UID %d " * self._plain_uid + only.label + b" {%d}\r\n%b)\r\n"
         self._renderer = session.services.renderer
         self._mailbox = session.services.mailbox
         self._until = time.monotonic() + SLICE_SECONDS
@@ -188,7 +196,7 @@ class Fetching:
     # ---- octets ------------------------------------------------------------------------------------------------
 
     async def _bodies(self, ranges: sequence_set.Ranges) -> None:
-        items = self.items
+        items, session = self.items, self.session
         columns = body.columns_for(items.bodies)
         extra = tuple(name for name in items.columns if name not in columns)
         mark = items.sets_seen and not self.selected.read_only
@@ -199,8 +207,13 @@ class Fetching:
             fresh = await self._mark_seen(uids) if mark else frozenset()
             rows = {row[0]: row for row in self._mailbox.rows(view, uids, columns + extra)}
             texts = self._renderer.texts(view)
+            plain = self._plain_head is not None
             for at, uid in zip(positions, uids, strict=True):
                 row = rows.get(uid)
+                if plain and row is not None and row[1].size <= _INLINE and uid not in fresh and self._whole(at, uid, row[1]):
+                    if session.queued >= FLUSH_AT:
+                        await session.pace()
+                    continue
                 index = view.index(uid)
                 if row is None or index < 0:
                     self.gone += 1
@@ -227,6 +240,18 @@ class Fetching:
                     parts.append(attribute.fragment % (value,))
                 stored = Stored(row[1], values.get("header_size", 0), values.get("parts", b""))
                 await self._message(at + 1, b" ".join(parts), stored)
+
+    def _whole(self, at: int, uid: int, location: Location) -> bool:
+        """The whole of a small message as one piece, which is what clients fetch most; False where that fails."""
+        try:
+            octets = self._mailbox.read(location)
+        except (OSError, DamagedRecord):
+            return False
+        head = self._plain_head
+        assert head is not None
+        values = (at + 1, uid, len(octets), octets) if self._plain_uid else (at + 1, len(octets), octets)
+        self.session.emit(head % values)
+        return True
 
     async def _message(self, number: int, head: bytes, stored: Stored) -> None:
         """One response: attributes, then the body items. What may fail is done before the first octet is written."""
