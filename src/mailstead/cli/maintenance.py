@@ -38,12 +38,26 @@ def export(config: Path | None, target: Path, form: str, account: str, domain: s
     """Write mail out as Maildir or mbox, beside a running server if there is one."""
     if bool(account) == bool(domain):
         raise click.ClickException("give either --account or --domain")
+    from mailstead.directory.service import Directory
+    from mailstead.store.export import ExportAccount
     from mailstead.store.export import export as export_store
 
     bootstrap = find(config)
     with explained():
-        status = export_store(bootstrap.data_dir, target, form, account or domain, out=click.echo)
-    sys.exit(status)
+        directory = Directory.open(bootstrap.data_dir)
+        try:
+            if account:
+                one = directory.account_by_address(account)
+                chosen = [one] if one else []
+            else:
+                chosen = [each for each in directory.accounts() if each.domain == domain.lower()]
+        finally:
+            directory.close()
+        if not chosen:
+            raise click.ClickException(f"no such {'account' if account else 'domain, or it has no accounts'}: {account or domain}")
+        wanted = [ExportAccount(each.id, each.shard, each.address) for each in chosen]
+        damaged = export_store(bootstrap.data_dir, target, form, wanted, out=click.echo)
+    sys.exit(1 if damaged else 0)
 
 
 @click.command()
