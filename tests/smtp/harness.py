@@ -80,13 +80,13 @@ class Face:
         reader = self.store.reader(QUEUE)
         rows = list(
             reader.execute(
-                "SELECT e.sender, r.address, r.detail, e.file, e.offset, e.length, e.overlay, e.external, e.external_size "
+                "SELECT e.sender, r.address, r.detail, e.overlay, e.file, e.offset, e.length, e.external, e.external_size "
                 "FROM recipient r JOIN entry e ON e.mid = r.mid ORDER BY r.mid, r.number"
             )
         )
         return [
-            (sender, address, QueueDetail.decode(detail), (overlay or b"") + self.store.read_message(file, offset, length, external, size))
-            for sender, address, detail, file, offset, length, overlay, external, size in rows
+            (sender, address, QueueDetail.decode(detail), (overlay or b"") + self.store.read_message(*place))
+            for sender, address, detail, overlay, *place in rows
         ]
 
 

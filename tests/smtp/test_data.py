@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ def scan(octets: bytes, cuts: list[int]) -> tuple[bytes, bytes] | None:
     """``(message, rest)`` of octets fed in pieces, None without an end."""
     scanner, out = DataScanner(), []
     edges = sorted({min(cut, len(octets)) for cut in cuts} | {0, len(octets)})
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         piece, end = scanner.feed(octets[low:high])
         out.append(piece)
         if end >= 0:
@@ -34,7 +35,8 @@ def reference(octets: bytes) -> tuple[bytes, bytes] | None:
         lines.append((line[1:] if line.startswith(b".") else line) + b"\r\n")
 
 
-_soup = st.lists(st.sampled_from([b"\r", b"\n", b".", b"\r\n", b"..", b"\r\n.", b"a", b"\r\n.\r\n", b"text\r\n", b"\0"]), max_size=30).map(b"".join)
+_PIECES = [b"\r", b"\n", b".", b"\r\n", b"..", b"\r\n.", b"a", b"\r\n.\r\n", b"text\r\n", b"\0"]
+_soup = st.lists(st.sampled_from(_PIECES), max_size=30).map(b"".join)
 
 
 @given(_soup, st.lists(st.integers(0, 80), max_size=12))
@@ -57,7 +59,7 @@ def test_octet_by_octet_with_a_sure_end(octets: bytes) -> None:
 def test_bare_newlines_are_found_however_cut(octets: bytes, cuts: list[int]) -> None:
     incoming = Incoming(0, True, lambda: None)  # type: ignore[arg-type,return-value]
     edges = sorted({min(cut, len(octets)) for cut in cuts} | {0, len(octets)})
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         incoming.add(octets[low:high])
     incoming.finish()
     bare = re.search(rb"\r(?!\n)|(?<!\r)\n", octets) is not None

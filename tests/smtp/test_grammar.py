@@ -96,7 +96,8 @@ def test_rcpt_parameters() -> None:
     "text",
     [
         b" NOTIFY=", b" NOTIFY=NEVER,DELAY", b" NOTIFY=DELAY,DELAY", b" NOTIFY=MAYBE", b" ORCPT=a@b", b" ORCPT=rfc822;",
-        b" ORCPT=;a", b" ORCPT=rfc822;a b", b" ORCPT=rfc822;a+1", b" ORCPT=rfc822;\xc3\xbc", b" ORCPT=rfc822;" + b"a" * 500, b" SIZE=1",
+        b" ORCPT=;a", b" ORCPT=rfc822;a b", b" ORCPT=rfc822;a+1", b" ORCPT=rfc822;\xc3\xbc",
+        b" ORCPT=rfc822;" + b"a" * 500, b" SIZE=1",
     ],
 )  # fmt: skip
 def test_bad_rcpt_parameters(text: bytes) -> None:

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 
 import pytest
 
 from tests.smtp.harness import MESSAGE, Face, running
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the event loop work until something is so."""
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - there is nothing to subscribe to
+            await asyncio.sleep(0.001)
 
 
 async def test_overlong_lines(face: Face) -> None:
@@ -41,8 +49,10 @@ async def test_browsers_are_sent_away(face: Face) -> None:
 async def test_noise_never_breaks_the_server(face: Face, seed: int) -> None:
     source = random.Random(seed)
     words = [
-        b"EHLO x", b"MAIL FROM:<a@b.test>", b"RCPT TO:<alice@example.test>", b"DATA", b"BDAT 7", b"BDAT 3 LAST", b"RSET", b"NOOP", b"\r\n.\r\n",
-        b"\x00\xff", b"AUTH PLAIN", b"AUTH SCRAM-SHA-256", b"*", b"=", b".", b"<>", b"\r", b"\n", b"HELP", b"VRFY", b"Subject: x", b" SIZE=1",
+        b"EHLO x", b"MAIL FROM:<a@b.test>", b"RCPT TO:<alice@example.test>", b"DATA", b"BDAT 7", b"BDAT 3 LAST", b"RSET",
+        b"NOOP", b"\r\n.\r\n",
+        b"\x00\xff", b"AUTH PLAIN", b"AUTH SCRAM-SHA-256", b"*", b"=", b".", b"<>", b"\r", b"\n", b"HELP", b"VRFY",
+        b"Subject: x", b" SIZE=1",
     ]  # fmt: skip
     face.endpoints["smtp"].max_errors = 0
     client = await face.client()
@@ -78,8 +88,7 @@ async def test_a_command_in_drips_is_ended(face: Face) -> None:
     session = next(iter(face.endpoints["smtp"].connections)).session  # type: ignore[attr-defined]
     client.write(b"NO")
     await client.writer.drain()
-    while not session._rest:
-        await asyncio.sleep(0)
+    await until(lambda: bool(session._rest))
     session.options.command_timeout = -1.0
     client.write(b"O")
     assert (await client.reply()).startswith("421 4.4.2")
@@ -101,8 +110,7 @@ async def test_a_lost_connection_leaves_nothing(face: Face) -> None:
     client.write(b"Subject: x\r\n\r\n" + b"y" * 1_000_000)
     await client.writer.drain()
     client.writer.transport.abort()
-    while face.endpoints["smtp"].connections:
-        await asyncio.sleep(0.01)
+    await until(lambda: not face.endpoints["smtp"].connections)
     while face.server._cleaning:
         await asyncio.gather(*face.server._cleaning)
     assert await face.messages() == []
@@ -122,6 +130,33 @@ async def test_stopping_lets_open_transactions_end(face: Face) -> None:
     assert (await open_.reply()).startswith("421 4.3.2")
     assert await open_.closed()
     assert len(await face.messages()) == 1
+
+
+async def test_a_client_that_never_reads(face: Face) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", face.ports["smtp"], limit=1024)
+    other = await face.ready()
+    connection = next(c for c in face.endpoints["smtp"].connections if c.peer[1] == writer.get_extra_info("sockname")[1])
+    reader._transport.pause_reading()  # type: ignore[attr-defined]
+    noops = b"NOOP\r\n" * 20_000
+    for _ in range(200):
+        writer.write(noops)
+        if connection.write_blocked:
+            break
+        await asyncio.sleep(0)
+        for _ in range(100):
+            await asyncio.sleep(0)
+    await until(lambda: connection.write_blocked)
+    assert (await other.send()).startswith("250")
+    assert connection._transport.get_write_buffer_size() < 1 << 20
+    assert len(connection.session._rest) < 1 << 20  # type: ignore[attr-defined]
+    writer.transport.abort()
+
+
+async def test_a_huge_batch_is_answered_whole_and_in_order(face: Face) -> None:
+    client = await face.ready()
+    client.write(b"NOOP\r\nVRFY x\r\n" * 2000 + b"QUIT\r\n")
+    replies = [(await client.reply())[:3] for _ in range(4001)]
+    assert replies == ["250", "252"] * 2000 + ["221"]
 
 
 async def test_refused_before_the_greeting(face: Face) -> None:

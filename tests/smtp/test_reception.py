@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from mailstead.observe import receipt
-from mailstead.store.record import Kind, decode_head, parse_header, HEADER_SIZE
+from mailstead.store.record import HEADER_SIZE, Kind, decode_head, parse_header
 from tests.smtp.harness import MESSAGE, Face, client_context, running
 
 
@@ -39,7 +39,8 @@ async def test_blind_copies_are_not_told(face: Face) -> None:
     "message",
     [
         b"", b"\r\n", b"\r\nbody only\r\n", b"Subject: no body\r\n", b"no header at all\r\n", b".\r\n", b"..\r\n...\r\n",
-        b"Subject: x\r\n\r\n.leading\r\n..\r\n.\r\nend\r\n", b"Subject: \xff\xfe\x00\r\n\r\n\x00\x80\r\n", b"S: x\r\n\r\n" + b"y" * 5000 + b"\r\n",
+        b"Subject: x\r\n\r\n.leading\r\n..\r\n.\r\nend\r\n", b"Subject: \xff\xfe\x00\r\n\r\n\x00\x80\r\n",
+        b"S: x\r\n\r\n" + b"y" * 5000 + b"\r\n",
     ],
 )  # fmt: skip
 async def test_octets_arrive_as_they_were_sent(face: Face, message: bytes) -> None:

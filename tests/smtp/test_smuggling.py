@@ -8,7 +8,8 @@ from tests.smtp.harness import Face
 
 ENDS = [
     b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r.\r\n", b"\r\n.\r", b"\n.\r", b"\r\n\0.\r\n", b"\r\r\n.\r\n"[:3] + b".\n",
-    b"\r\n.\r\r\n", b"\n\r.\r\n", b"\r\n.\0\r\n", b"\r\n. \r\n", b"\x85.\x85", b"\xe2\x80\xa8.\xe2\x80\xa8", b"\x0b.\x0b", b"\x0c.\x0c",
+    b"\r\n.\r\r\n", b"\n\r.\r\n", b"\r\n.\0\r\n", b"\r\n. \r\n", b"\x85.\x85", b"\xe2\x80\xa8.\xe2\x80\xa8", b"\x0b.\x0b",
+    b"\x0c.\x0c",
 ]  # fmt: skip
 INJECTED = b"MAIL FROM:<evil@remote.test>\r\nRCPT TO:<bob@example.test>\r\nDATA\r\nSubject: smuggled\r\n\r\n"
 

@@ -39,7 +39,7 @@ from mailstead.observe.metrics import bounces, deliveries
 from mailstead.settings.database import SystemDatabaseError
 from mailstead.store.apply_delivery import FOLDER_GONE, OK, OVER_QUOTA
 from mailstead.store.record import MessageHead, Target, TargetKind
-from mailstead.store.service import Store
+from mailstead.store.service import RESERVE, Store
 from mailstead.store.spool import INLINE_LIMIT, Spool
 from mailstead.store.submission import TargetOutcome, Unavailable
 
@@ -47,6 +47,9 @@ log = get_logger("PROCESSING")
 
 #: Large messages made durable and indexed at the same time: each needs its size in memory meanwhile.
 LARGE_AT_ONCE = 1
+
+#: Octets from which a declared size is compared with the space left.
+ASK_DISK = 1 << 20
 
 _DELIVERED = deliveries.labels("delivered")
 _QUEUED = deliveries.labels("queued")
@@ -85,6 +88,12 @@ class Delivery:
     def full(self) -> bool:
         """Whether the disk has no room for mail."""
         return self.store.full
+
+    def has_room(self, size: int) -> bool:
+        """Whether the disk has room for a message of ``size`` octets (0: not known)."""
+        if self.store.full:
+            return False
+        return size < ASK_DISK or self.store.free_space() - RESERVE > size
 
     def spool(self) -> Spool:
         """Takes a large message while it arrives; hand it over in ``AcceptedMessage.spool``."""
@@ -238,11 +247,11 @@ class Delivery:
             return await spool.finish(prefix)
 
     def _release(self, spool: Spool | None, *, kept: bool) -> None:
-        """Give the spool's file back, or away."""
+        """Give the spool's file back, or away. Where the log broke, its record may still count: the file stays."""
         if spool is None:
             return
         try:
-            if kept:
+            if kept or self.store.broken.is_set():
                 spool.close()
             else:
                 spool.abandon()
@@ -267,7 +276,8 @@ class Delivery:
         _OVER_QUOTA.inc(sum(1 for _, result in refused if result is Result.OVER_QUOTA))
         results = self._results(message, plan, refused)
         if not stored:
-            worst = results[0] if results else Result.TEMPORARY
+            # A recipient without a target of its own (its mailbox was another's, too) is as refused as that one.
+            worst = next((result for result in results if result is not Result.STORED), Result.TEMPORARY)
             return Outcome(Result.TEMPORARY if Result.TEMPORARY in results else worst, tuple(results))
         folders = plan.folders - len(refused)
         _DELIVERED.inc(folders)

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from mailstead.smtp.options import Options
     from mailstead.smtp.server import SmtpServer
 
+#: Commands of one read handled in one go.
+BATCH = 200
 #: Verbs of other protocols: a browser or a proxy was made to speak to us.
 _FOREIGN = frozenset({b"GET", b"POST", b"PUT", b"HEAD", b"CONNECT", b"OPTIONS", b"DELETE", b"PATCH", b"TRACE"})
 _LOST = smtp_messages.labels("connection lost")
@@ -45,6 +47,7 @@ class Link(Protocol):
     tls: Any
     session_id: str
     closing: bool
+    write_blocked: bool
     endpoint: Any
     idle_timeout: float
 
@@ -54,6 +57,7 @@ class Link(Protocol):
     def hold(self) -> None: ...
     def resume(self) -> None: ...
     def begin_tls(self) -> asyncio.Future[bool]: ...
+    async def drained(self) -> None: ...
     @property
     def log(self) -> Any: ...
 
@@ -187,10 +191,12 @@ class Session:
         self.flush()
         if self._stopping and not self.link.closing:
             self.stop()
+        if self.link.write_blocked:
+            self._await_reader()
 
     def _walk(self, data: bytes) -> None:
         position, size = 0, len(data)
-        link = self.link
+        link, turns = self.link, BATCH
         while position < size and not self._busy and not link.closing:
             sink = self.sink
             if sink is not None:
@@ -207,6 +213,10 @@ class Session:
                 self.error(b"500 5.5.6 Line too long\r\n")
             else:
                 self._line(line, position < size)
+            turns -= 1
+            if turns <= 0 and not self._busy and not link.closing:  # others want their turn, too
+                self.wait()
+                asyncio.get_running_loop().call_soon(self.proceed)
         if position < size and not link.closing:
             self._rest = data[position:] if position else data
 
@@ -282,8 +292,21 @@ class Session:
             except Exception as error:
                 self._fault(error)
         self.flush()
+        if self.link.write_blocked:
+            self._await_reader()
         # Where `wait` was called anew its own hold is left.
         self.link.resume()
+
+    def _await_reader(self) -> None:
+        """Do nothing more for a client that does not read its replies."""
+        if not self._busy and not self.link.closing:
+            self.run(self._drained())
+
+    async def _drained(self) -> None:
+        try:
+            await self.link.drained()
+        except ConnectionError:
+            pass  # `lost` is called by itself
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
         """Wait for a coroutine, then go on. Its reply is queued by itself."""

@@ -34,7 +34,7 @@ def mail(session: Session, arguments: bytes, more: bool) -> None:
             return
     if sender:
         _check_sender(session, sender, parameters.utf8)
-    if session.server.services.delivery.full:
+    if not session.server.services.delivery.has_room(parameters.size):
         session.reply(b"452 4.3.1 Insufficient system storage\r\n")
         return
     session.begin(sender, parameters)
