@@ -133,8 +133,12 @@ class FakeMx:
                 text = "\r\n".join(f"250{'-' if word is not lines[-1] else ' '}{word}" for word in lines)
                 await self._say(writer, self._reply(verb, line, text))
             elif verb == "STARTTLS":
-                await self._say(writer, self._reply(verb, line, "220 2.0.0 go ahead"))
+                text = self._reply(verb, line, "220 2.0.0 go ahead")
+                await self._say(writer, text)
+                if not text.startswith("220"):
+                    continue
                 if self.break_tls:
+                    await reader.read(1)
                     writer.write(b"\x15\x03\x01\x00\x02\x02\x28 this is no handshake")
                     await writer.drain()
                     return

@@ -154,7 +154,7 @@ async def test_connection_is_used_again_and_renewed_when_the_host_closed_it(tmp_
         assert [taken.connection for taken in mx.messages] == [1, 1, 1]
         mx.drop = "MAIL"
         await here.send("b@there.test")
-        await until(lambda: here.waiting and here.waiting[0][2] == 1)
+        await until(lambda: here.waiting and here.waiting[0][2] >= 1)
         mx.drop = ""
         here.zone[("other.test", "MX")] = ["10 mx.there.test."]
         await here.send("b@other.test")

@@ -15,7 +15,7 @@ from mailstead.queue.smtp_client import SmtpConnection
 
 MAX_IDLE = 64
 Key = tuple[str, str, int]
-"""Who logs in there ('' for nobody), address, port."""
+"""What sets connections apart besides address and port: who has logged in, or which name was verified."""
 
 
 class ConnectionPool:

@@ -130,7 +130,9 @@ class Sender:
 
     @staticmethod
     def _key(target: Target, smart: bool, settings: Any) -> Key:
-        return (f"{settings.smartHostUser}@smart" if smart else "", target.address, target.port)
+        # A certificate that was valid for one name says nothing about another name of the same address.
+        name = target.host if settings.verifyCertificates else ""
+        return (f"{settings.smartHostUser}@smart" if smart else name, target.address, target.port)
 
     async def _connect(self, target: Target, smart: bool, settings: Any) -> SmtpConnection:
         """A new connection, in TLS where possible. Raises ConnectionFailed, Unusable."""
