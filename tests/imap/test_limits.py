@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from mailstead.mailbox.view import FolderView
+from mailstead.store.record import DamagedRecord
 from tests.imap.conftest import Client, Face, message, start_face
 
 
@@ -160,6 +163,57 @@ async def test_idle_clients_are_logged_out(tmp_path: Path) -> None:
     lines = await asyncio.wait_for(closed(client), 15)
     assert lines == [b"* BYE Autologout, idle for too long"]
     await stop()
+
+
+async def test_a_store_that_fails_is_said_so_and_the_session_goes_on(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = await face.client()
+    await client.append("INBOX", message("one"))
+    await client.ok("SELECT INBOX")
+
+    async def broken(*_: object, **__: object) -> None:
+        raise OSError("sync failed")
+
+    def unreadable(*_: object, **__: object) -> None:
+        raise DamagedRecord("bad checksum")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FolderView, "refresh", broken)
+        assert await client.command("NOOP") == ([b"* NO [UNAVAILABLE] sync failed"], b"OK NOOP completed")
+        client.write(b"i IDLE\r\n")
+        assert await client.line() == b"+ idling"
+        assert await client.line() == b"* NO [UNAVAILABLE] sync failed"
+        client.write(b"DONE\r\n")
+        assert await client.line() == b"* NO [UNAVAILABLE] sync failed"
+        assert await client.line() == b"i OK IDLE completed"
+    with monkeypatch.context() as patch:
+        patch.setattr(type(face.mailbox), "read", unreadable)
+        untagged, reply = await client.command("FETCH 1 BODY.PEEK[]")
+        assert (untagged, reply) == ([], b"NO [SERVERBUG] Some messages are damaged in the store")
+    with monkeypatch.context() as patch:
+        patch.setattr(type(face.mailbox), "append", broken)
+        assert (await client.command(b"APPEND INBOX {3+}\r\nabc"))[1].startswith(b"NO [UNAVAILABLE]")
+    assert len(await client.ok("FETCH 1 BODY.PEEK[]")) == 1
+
+
+async def test_a_large_message_that_breaks_off_ends_the_connection(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, other = await face.client(), await face.client()
+    await client.append("INBOX", message("large", ("x" * 70 + "\r\n") * 20000))
+    await client.ok("SELECT INBOX")
+
+    async def short(*_: object, **__: object) -> AsyncIterator[bytes]:
+        yield b"x" * 100_000
+        raise OSError("read failed")
+
+    monkeypatch.setattr(type(face.mailbox), "stream", short)
+    client.write(b"a FETCH 1 BODY.PEEK[]\r\n")
+    text = b""
+    try:
+        while more := await asyncio.wait_for(client.reader.read(65536), 10):
+            text += more
+    except ConnectionError:
+        pass
+    assert b"a OK" not in text
+    await other.ok("NOOP")
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -317,10 +317,7 @@ class Session:
             except Exception as error:
                 result = self._failure(error)
         if self.selected is not None and not self.logged_out and self.idle is None:
-            try:
-                await self.tell_news(entry.expunge)
-            except MailboxError as error:
-                self.untagged(b"NO " + one_line(str(error)))
+            await self.tell_news(entry.expunge)
         self._reply(tag, entry, result)
 
     def _failure(self, error: Exception) -> bytes:
@@ -472,9 +469,14 @@ class Session:
         """Bring in what others did to the selected mailbox and write it, as far as it may be told now."""
         selected = self.mailbox
         view = selected.view
-        await view.refresh()
-        while not view.is_durable:
-            await view.durable()  # the view may have gained more while we waited
+        try:
+            await view.refresh()
+            while not view.is_durable:
+                await view.durable()  # the view may have gained more while we waited
+        except (MailboxError, OSError) as error:
+            # Nothing is told that is not durable; it will be with a later command.
+            self.untagged(b"NO [UNAVAILABLE] " + one_line(str(error)))
+            return
         if self.selected is not selected or selected.released:
             return
         told = selected.news(allow_expunge)

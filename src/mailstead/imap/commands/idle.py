@@ -10,10 +10,10 @@ import asyncio
 from typing import Any
 
 from mailstead.imap.grammar import Arguments
-from mailstead.imap.responses import one_line
 from mailstead.imap.selected import Selected
 from mailstead.imap.session import Session
-from mailstead.mailbox.errors import MailboxError
+from mailstead.observe.log import fault
+from mailstead.observe.metrics import faults
 
 
 class Idling:
@@ -52,9 +52,10 @@ class Idling:
                     return
         except ConnectionResetError:
             pass  # the client is gone; `ended` cleans up
-        except MailboxError as error:
-            session.untagged(b"NO " + one_line(str(error)))
-            session.flush()
+        except Exception as error:
+            faults.labels("IMAP").inc()
+            fault(session.link.log, "session closed by our own error", error)
+            session.bye("Internal error")
         finally:
             self._task = None
 
