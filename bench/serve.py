@@ -55,7 +55,8 @@ def make(directory: Path, base: int, shards: int, users: int) -> None:
     ready = "{SSHA256}" + base64.b64encode(hashlib.sha256(b"secret" + salt).digest() + salt).decode()
     listing = directory / "users.csv"
     listing.write_text("".join(f"user{n:04d}@{DOMAIN},{ready}\n" for n in range(1, users + 1)))
-    if os.spawnlp(os.P_WAIT, sys.executable, sys.executable, "-m", "mailstead", "user", "import", "--config", str(directory), str(listing)):
+    command = [sys.executable, "-m", "mailstead", "user", "import", "--config", str(directory), str(listing)]
+    if os.spawnv(os.P_WAIT, sys.executable, command):
         raise SystemExit("the users could not be made")
 
 
@@ -79,4 +80,3 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
-

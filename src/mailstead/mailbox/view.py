@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from mailstead.store.shard import Shard
 
 MAX_EVENTS = 500
+MAX_EVENT_UIDS = 50_000
 LOAD_SLICE = 5_000
 _decode_ranges = msgspec.msgpack.Decoder(list[int]).decode
 
@@ -56,7 +57,8 @@ class FolderView:
         self._store = store
         self._shard: Shard = store.reader(folder.shard)
         self._on_idle = on_idle
-        self._events: deque[Event] = deque(maxlen=MAX_EVENTS)
+        self._events: deque[Event] = deque()
+        self._event_uids = 0
         self._callbacks: list[Callable[[], None]] = []
         self._origins: dict[int, object] = {}
         self._commit = 0
@@ -202,7 +204,8 @@ class FolderView:
                 )
             else:
                 rows = self._shard.execute(
-                    "SELECT uid, flags, modseq FROM message WHERE folder = ? AND uid IN (SELECT value FROM json_each(?)) ORDER BY uid",
+                    "SELECT uid, flags, modseq FROM message "
+                    "WHERE folder = ? AND uid IN (SELECT value FROM json_each(?)) ORDER BY uid",
                     (self.folder.id, json.dumps(part)),
                 )
             found = list(rows)
@@ -245,6 +248,9 @@ class FolderView:
     def _event(self, kind: EventKind, uids: Sequence[int], modseq: int) -> None:
         self.event_no += 1
         self._events.append(Event(kind, uids, modseq, self._origins.get(modseq)))
+        self._event_uids += len(uids)
+        while len(self._events) > MAX_EVENTS or (self._event_uids > MAX_EVENT_UIDS and len(self._events) > 1):
+            self._event_uids -= len(self._events.popleft().uids)
 
     def events_since(self, number: int) -> list[Event] | None:
         """Events after ``number``; None where some of them are no longer known."""
