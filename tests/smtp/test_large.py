@@ -56,9 +56,9 @@ async def test_large_chunks(face: Face) -> None:
 
 
 async def test_many_large_ones_at_once_take_little_memory(face: Face) -> None:
-    """Less than 1 MB for each connection, and one message at a time whole for its index."""
+    """About 1 MB for each connection, and one message at a time whole for its index; half a gigabyte passes through."""
     await face.set("maxDataSize", "0")
-    assert await poured(face, 2, 40) == ["250"] * 2  # what one costs is not what many cost
+    assert await poured(face, 2, 60) == ["250"] * 2  # what one costs is not what many cost
     before = resident()
     peak = before
 
@@ -69,9 +69,9 @@ async def test_many_large_ones_at_once_take_little_memory(face: Face) -> None:
             await asyncio.sleep(0.01)
 
     watcher = asyncio.create_task(watch())
-    assert await poured(face, 30, 40) == ["250"] * 30  # of 11 MB each
+    assert await poured(face, 30, 60) == ["250"] * 30  # of 17 MB each
     watcher.cancel()
-    assert peak - before < 70 << 20, f"{(peak - before) >> 20} MB more"
+    assert peak - before < 150 << 20, f"{(peak - before) >> 20} MB more"
 
 
 async def poured(face: Face, count: int, blocks: int) -> list[str]:

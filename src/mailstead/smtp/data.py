@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from mailstead.message.headers import header_end
 from mailstead.observe.log import get_logger
 from mailstead.store.spool import INLINE_LIMIT
 
@@ -81,7 +82,7 @@ class Incoming:
         #: The spool could not be written.
         self.broken = False
         self.spool: Spool | None = None
-        #: The first octets, once the message is spooled: its header.
+        #: The header, once the message is spooled; a few octets of the body where it has none.
         self.head = b""
         self._make_spool = make_spool
         self._pieces: list[bytes] = []
@@ -113,7 +114,7 @@ class Incoming:
         self.spool = spool = self._make_spool()
         octets = b"".join(self._pieces)
         self._pieces = []
-        self.head = octets[:INLINE]
+        self.head = octets[: header_end(octets, 0, INLINE) or 4]
         return spool.feed(octets)
 
     def _has_bare(self, piece: bytes) -> bool:
