@@ -33,6 +33,7 @@ class Kind(IntEnum):
     CANCEL = 3
     SEAL = 4
     EFFECTS = 5
+    RELOCATED = 6
 
 
 class Stream(IntEnum):
@@ -86,6 +87,21 @@ class MessageHead(msgspec.Struct, array_like=True, omit_defaults=True):
     group_size: int = 0
 
 
+class RelocatedHead(msgspec.Struct, array_like=True, omit_defaults=True):
+    """A body that compaction brought to a younger segment. The fields stand where a message's do, so that whoever reads
+    bodies reads both; ``targets`` name the rows (with their ``mid``) that held it then, and ``origins`` are those rows'
+    other numbers (see compaction.py)."""
+
+    sender: str
+    received: int
+    targets: list[Target]
+    receipt: bytes = b""
+    external: int = 0
+    external_size: int = 0
+    external_hash: bytes = b""
+    origins: list[list[Any]] = []
+
+
 class ChangeHead(msgspec.Struct, array_like=True, omit_defaults=True):
     """``operations``: encoded operations (operations.py), each with the shard it touches first."""
 
@@ -120,6 +136,7 @@ HEADS: dict[int, type[msgspec.Struct]] = {
     Kind.CANCEL: CancelHead,
     Kind.SEAL: SealHead,
     Kind.EFFECTS: EffectsHead,
+    Kind.RELOCATED: RelocatedHead,
 }
 encode_head = msgspec.msgpack.Encoder().encode
 _DECODERS: dict[int, msgspec.msgpack.Decoder[Any]] = {kind: msgspec.msgpack.Decoder(head) for kind, head in HEADS.items()}

@@ -1,0 +1,95 @@
+"""fsck: whether log and index hold what they must and agree with one another; and putting right what does not.
+
+Invariants: without ``repair`` nothing is changed and a server may run beside it; the log is never changed; what is
+beyond repair is named by account id, folder, uid and Message-ID before anything else happens to it.
+
+The log is the truth and is read whole (fsck_log.py); every index file is held against itself and against it
+(fsck_index.py); repairs are in fsck_repair.py, building an index file anew in rebuild.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from mailstead.store.files import Files
+from mailstead.store.fsck_index import BODIES, BROKEN_PAGES, WITHOUT_WIDE, ShardFacts, applied_marks, check_shard
+from mailstead.store.fsck_log import LogFacts, read_whole_log
+from mailstead.store.fsck_repair import repair_shard
+from mailstead.store.operations import QUEUE_SHARDS
+from mailstead.store.shard import shard_path
+
+CLEAN, FINDINGS, BEYOND_REPAIR = 0, 1, 2
+
+
+def index_numbers(index: Path) -> list[int]:
+    """Numbers of the index files there are, mail shards first."""
+    found: list[int] = []
+    for prefix, base in (("shard-", 0), ("queue-", QUEUE_SHARDS)):
+        found += sorted(
+            base + int(path.stem[len(prefix) :]) for path in index.glob(f"{prefix}*.db") if path.stem[len(prefix) :].isdigit()
+        )
+    return found
+
+
+def fsck(
+    data_dir: Path,
+    repair: bool = False,
+    rebuild_shard: int | None = None,
+    out: Callable[[str], None] = print,
+    files: Files | None = None,
+) -> int:
+    """Check a store, and repair or rebuild where asked (the server must be stopped then). Blocking.
+
+    Returns 0: clean; 1: something was found (with ``repair``: and put right); 2: something is lost. Raises OSError.
+    """
+    files = files or Files()
+    status = CLEAN
+    if rebuild_shard is not None:
+        status = _rebuild(data_dir, rebuild_shard, out, files)
+    index = data_dir / "index"
+    marks = {number: applied_marks(index, number) for number in index_numbers(index)}
+    log = read_whole_log(data_dir / "log", files)
+    status = max(status, _tell_log(log, out))
+    for number in sorted({*index_numbers(index), *log.shards}):
+        name = shard_path(index, number).stem
+        if not shard_path(index, number).exists():
+            out(f"{name}: the file is missing, and the log has records for it; rebuild it (--rebuild-shard {number})")
+            status = BEYOND_REPAIR
+            continue
+        facts = check_shard(index, number, log, marks.get(number, {}), is_queue=number >= QUEUE_SHARDS)
+        status = max(status, _tell_shard(name, facts, out))
+        if repair and facts.findings and not any(finding.kind == BROKEN_PAGES for finding in facts.findings):
+            repaired = repair_shard(data_dir, number, facts.findings, files)
+            if repaired:
+                out(f"{name}: {repaired} of {len(facts.findings)} put right")
+    out(("clean", "findings above" if not repair else "see above for what was put right", "beyond repair: see above")[status])
+    return status
+
+
+def _tell_log(log: LogFacts, out: Callable[[str], None]) -> int:
+    out(f"log: {len(log.segments)} segments of {len(log.durable)} writers, {log.records} records")
+    for damage in log.damage:
+        out(f"log: {damage.path}: {damage.length} octets from {damage.offset} on are damaged: {damage.reason}")
+    for text in log.unreadable:
+        out(f"log: {text}")
+    return FINDINGS if log.damage or log.unreadable else CLEAN
+
+
+def _tell_shard(name: str, facts: ShardFacts, out: Callable[[str], None]) -> int:
+    status = CLEAN
+    out(f"{name}: {facts.messages} messages")
+    for finding in facts.findings:
+        out(f"{name}: {finding.text}")
+        if finding.kind in (BODIES, WITHOUT_WIDE) or (finding.kind == BROKEN_PAGES and facts.unopened):
+            status = BEYOND_REPAIR
+        else:
+            status = max(status, FINDINGS)
+    if any(finding.kind == BROKEN_PAGES for finding in facts.findings):
+        out(f"{name}: the file is damaged; rebuild it from the log (--rebuild-shard {facts.number})")
+    return status
+
+
+def _rebuild(data_dir: Path, number: int, out: Callable[[str], None], files: Files) -> int:
+    out(f"shard {number}: building anew is not possible without rebuild.py")
+    return BEYOND_REPAIR
