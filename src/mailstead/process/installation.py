@@ -26,6 +26,11 @@ from mailstead.settings.listeners import FACTORY_LISTENERS
 CERTIFICATE = "certs/default.pem"
 
 
+def usual_shards() -> int:
+    """Index files of a new data directory: every file a batch touches costs a transaction, so few on small machines."""
+    return max(1, min(16, (os.cpu_count() or 1) // 4))
+
+
 @dataclass(frozen=True, slots=True)
 class ListenerPlan:
     """One listener to add: service, address with port, attributes as in the CLI."""
@@ -44,7 +49,7 @@ class Plan:
     admin: str
     admin_password: str
     user: str = ""
-    shards: int = 4
+    shards: int = field(default_factory=usual_shards)
     accounts: Sequence[tuple[str, str | None]] = ()
     postmaster: str = "postmaster"
     listeners: Sequence[ListenerPlan] = ()

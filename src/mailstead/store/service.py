@@ -87,8 +87,16 @@ class Store:
         index = data_dir / "index"
         numbers = shard_numbers(shards)
         self._writers = {number: Shard(index, number, files, vfs) for number in numbers}
+        # Other processes may be at full load while this one starts anew: it waits for them longer than it later would.
+        for handle in self._writers.values():
+            handle.wait_for_lock(10.0)
         report = replay(self.log_path, [writer] if (self.log_path / writer).exists() else [], self._writers, files)
+        for handle in self._writers.values():
+            handle.wait_for_lock(0.0)
         self._readers = {number: Shard(index, number, files, vfs) for number in numbers}
+        # A reader waits only while the index recovers from a process that died in the middle of a commit.
+        for handle in self._readers.values():
+            handle.wait_for_lock(2.0)
         state = report.writers.get(writer)
         self.replayed = report
         self._marks = SharedMarks(data_dir / "run" / "shards.map")

@@ -103,6 +103,13 @@ class Shard:
         self.inboxes: dict[int, int] = {}
         self.keywords: dict[int, list[str]] = {}
 
+    def wait_for_lock(self, seconds: float) -> None:
+        """How long a statement waits for another process; 0 for the 2 ms of a process that serves."""
+        if seconds:
+            self.connection.setbusytimeout(int(seconds * 1000))
+        else:
+            self.connection.setbusyhandler(_busy)
+
     def begin(self) -> None:
         """BEGIN IMMEDIATE; raises apsw.BusyError when another process holds the lock for longer than about 2 ms."""
         self.execute("BEGIN IMMEDIATE")
