@@ -102,6 +102,24 @@ async def test_protocol_names_after_tls_and_login(face: Face) -> None:
     assert b"mailstead-demo" not in octets
 
 
+async def test_submission_completes_the_header(face: Face) -> None:
+    client = await face.ready("submission")
+    await client.starttls(client_context())
+    await client.ok("EHLO client.test")
+    await client.ok("AUTH PLAIN AGFsaWNlAG1haWxzdGVhZC1kZW1v")
+    own = b"Date: Thu, 1 Jan 1970 00:00:00 +0000\r\nmessage-id: <own@client.test>\r\n\r\nx\r\n"
+    for message in (MESSAGE, b"only text\r\n", own, b"\r\nx\r\n"):
+        assert (await client.send(message, sender="alice@example.test")).startswith("250")
+    for octets, message in zip(await face.messages(), (MESSAGE, b"only text\r\n", own, b"\r\nx\r\n"), strict=True):
+        assert octets.endswith(message)
+        header = octets.partition(b"\r\n\r\n")[0].lower()
+        assert header.count(b"\r\ndate: ") == header.count(b"\r\nmessage-id: <") == 1
+    client = await face.ready()
+    assert (await client.send(MESSAGE, "bob@example.test")).startswith("250")
+    (octets,) = await face.messages("bob@example.test")
+    assert b"message-id" not in octets.lower()
+
+
 async def test_the_receipt_is_in_the_log(face: Face) -> None:
     client = await face.ready()
     reply = await client.send(MESSAGE, "info@example.test", "bob+x@example.test")

@@ -44,6 +44,9 @@ def finish(session: Session, transaction: Transaction, incoming: Incoming) -> No
         return
     bare = not header and not octets.startswith((b"\r\n", b"\n"))
     message = _message(session, transaction, incoming, bare)
+    if session.link.endpoint.submission or session.login is not None:
+        added = trace.missing_fields(octets[:header], session.options.host, message.arrival)
+        message.trace = message.trace[:-2] + added + b"\r\n" if bare else message.trace + added
     session.wait()
     session.server.services.delivery.deliver(message, partial(_delivered, session, transaction, message, time.perf_counter()))
 

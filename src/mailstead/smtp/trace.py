@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from mailstead.message.addresses import ascii_domain
+from mailstead.message.build import make_message_id
 from mailstead.message.dates import rfc5322_date
 
 if TYPE_CHECKING:
@@ -48,6 +49,17 @@ def received(start: bytes, id: str, recipient: str, now: int) -> bytes:
     if recipient:
         return b"%b%b for <%b>%b" % (start, id.encode(), recipient.encode("utf-8", "replace"), _date[1])
     return b"%b%b%b" % (start, id.encode(), _date[1])
+
+
+def missing_fields(header: bytes, host: str, seconds: int) -> bytes:
+    """Date and Message-ID where a submitted message has none (RFC 6409 sections 8.2 and 8.3)."""
+    lowered = b"\n" + header.lower()
+    added = b""
+    if b"\ndate:" not in lowered:
+        added += b"Date: %b\r\n" % rfc5322_date(seconds).encode()
+    if b"\nmessage-id:" not in lowered:
+        added += b"Message-ID: %b\r\n" % make_message_id(host).encode()
+    return added
 
 
 def now() -> int:
