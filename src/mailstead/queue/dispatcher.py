@@ -46,7 +46,8 @@ SCAN_ROWS = 16_384
 HEAD_SCAN_SECONDS = 2.0
 """Pause after a scan that found more rows than that."""
 ROUTE_STEPS = 2000
-POLL_SECONDS = 30.0
+POLL_SECONDS = 5.0
+"""Between two looks at least: a hint of another process may be lost."""
 HOUSEKEEPING_SECONDS = 1.0
 METRICS_SECONDS = 15.0
 DOWN_SECONDS = 60
@@ -81,6 +82,7 @@ class Dispatcher:
         self._tasks: set[asyncio.Task[None]] = set()
         self._running = 0
         self._head_scan_at = 0.0
+        self._scanned = 0
         self._wake = asyncio.Event()
         self._stopping = False
         self._more_routes = False
@@ -160,12 +162,15 @@ class Dispatcher:
                 await asyncio.wait(late)
         await self._sender.pool.close()
 
-    async def untouched(self, key: tuple[int, int], seconds: float) -> bool:
-        """Wait until nothing is done about a recipient; False where that takes longer than ``seconds``."""
+    def holds(self, key: tuple[int, int]) -> bool:
+        """True while a recipient is being tried, or is about to be."""
+        return key in self._window.keys
+
+    async def untouched(self, key: tuple[int, int], seconds: float) -> None:
+        """Wait until nothing is done about a recipient, at most ``seconds``."""
         released = self._window.released(key)
-        if released is not None:
+        if released is not None and seconds > 0:
             await asyncio.wait((released,), timeout=seconds)
-        return key not in self._window.keys
 
     def wake(self) -> None:
         """Look for work now."""
@@ -178,7 +183,7 @@ class Dispatcher:
 
     async def _scan(self) -> None:
         """Admit what is due, as far as there is room."""
-        now = int(time.time())
+        now = self._scanned = int(time.time())
         outgoing = self._settings.service("smtpOutgoing")
         if time.monotonic() < self._head_scan_at:
             await self._scan_routes(now, outgoing)
@@ -251,9 +256,9 @@ class Dispatcher:
         """Seconds to sleep at most."""
         if self._more_routes and not self._window.full:
             return 0.1
-        now = time.time()
-        due = self._index.next_due(int(now))
-        return POLL_SECONDS if due is None else min(POLL_SECONDS, max(0.01, due - now))
+        # Counted from what the scan took for now: what became due since then is due at once.
+        due = self._index.next_due(self._scanned)
+        return POLL_SECONDS if due is None else min(POLL_SECONDS, max(0.01, due - time.time()))
 
     # -- working -----------------------------------------------------------------------------------------------
 

@@ -81,10 +81,6 @@ class QueueIndex:
         rows = self._shard.execute(f"SELECT {_COLUMNS} FROM recipient WHERE mid = ? LIMIT ?", (mid, limit))
         return [Recipient(*row) for row in rows]
 
-    def recipient(self, mid: int, number: int) -> Recipient | None:
-        row = self._shard.row(f"SELECT {_COLUMNS} FROM recipient WHERE mid = ? AND number = ?", (mid, number))
-        return None if row is None else Recipient(*row)
-
     def mark(self, mid: int, number: int) -> tuple[int, str] | None:
         """``(notified, status)`` as they are now; None where the recipient is gone."""
         row = self._shard.row("SELECT notified, status FROM recipient WHERE mid = ? AND number = ?", (mid, number))

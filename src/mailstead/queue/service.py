@@ -9,6 +9,7 @@ a row and submitting its change nothing is awaited, so a later outcome of an att
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -117,26 +118,20 @@ class QueueService:
         return Counters(*self._index.counts(int(time.time())))
 
     async def retry(self, id: int) -> Done:
-        """Try a message's recipients now. Raises Unavailable."""
-        changed, keys = 0, [recipient.key for recipient in self._index.recipients(id)]
-        for key in keys:
-            if await self._dispatcher.untouched(key, 0):
-                changed += await self._change(key, lambda recipient: row_of(recipient, DEFERRED, due=0, status=recipient.status))
-            else:
-                changed += 1  # it is being tried
-        return Done(changed, 0)
+        """Try a message's recipients now; one that is being tried counts as changed. Raises Unavailable."""
+        done = await self._each(id, lambda recipient: row_of(recipient, DEFERRED, due=0, status=recipient.status), 0.0)
+        return Done(done.changed + done.busy, 0)
 
     async def retry_all(self, filter: Filter = Filter()) -> Done:
         """Try everything that matches now. Raises Unavailable."""
         after: tuple[int, int] | None = (-1, -1)
-        changed = busy = 0
+        changed = 0
         while after is not None:
             page = self.list(filter, after, BATCH)
-            for id in dict.fromkeys(item.id for item in page.items):
-                done = await self.retry(id)
-                changed, busy = changed + done.changed, busy + done.busy
+            done = await asyncio.gather(*(self.retry(id) for id in dict.fromkeys(item.id for item in page.items)))
+            changed += sum(each.changed for each in done)
             after = page.after
-        return Done(changed, busy)
+        return Done(changed, 0)
 
     async def bounce(self, id: int, reason: str = ADMINISTRATOR) -> Done:
         """Return a message to its sender. ``reason`` begins with an enhanced status code. Raises Unavailable."""
@@ -149,29 +144,26 @@ class QueueService:
                 notified=recipient.notified | (0 if recipient.notified & REPORT_OWED else GIVE_UP),
                 status=reason[:500],
             ),
+            WAIT_SECONDS,
         )
 
     async def remove(self, id: int) -> Done:
         """Remove a message from the queue without a word to anybody. Raises Unavailable."""
-        return await self._each(id, lambda recipient: row_of(recipient, BOUNCED, status="removed by the administrator"))
+        return await self._each(
+            id, lambda recipient: row_of(recipient, BOUNCED, status="removed by the administrator"), WAIT_SECONDS
+        )
 
-    async def _each(self, id: int, row: RowMaker) -> Done:
-        changed = busy = 0
-        for key in [recipient.key for recipient in self._index.recipients(id)]:
-            if await self._dispatcher.untouched(key, WAIT_SECONDS if not busy else 0.0):
-                changed += await self._change(key, row)
-            else:
-                busy += 1
-        return Done(changed, busy)
-
-    async def _change(self, key: tuple[int, int], row: RowMaker) -> int:
-        """Change one recipient as it is now; 0 where it has gone."""
-        recipient = self._index.recipient(*key)
-        if recipient is None:
-            return 0
-        await self._store.change([QueueOutcome(QUEUE, key[0], [row(recipient)])], shown=False)
-        self._dispatcher.wake()
-        return 1
+    async def _each(self, id: int, row: RowMaker, seconds: float) -> Done:
+        """Change all recipients of a message that nothing is done about, in one record."""
+        deadline = time.monotonic() + seconds
+        for recipient in self._index.recipients(id) if seconds else ():
+            await self._dispatcher.untouched(recipient.key, deadline - time.monotonic())
+        waiting = self._index.recipients(id)
+        rows = [row(recipient) for recipient in waiting if not self._dispatcher.holds(recipient.key)]
+        if rows:
+            await self._store.change([QueueOutcome(QUEUE, id, rows)], shown=False)
+            self._dispatcher.wake()
+        return Done(len(rows), len(waiting) - len(rows))
 
 
 def _matches(filter: Filter, recipient: Recipient, sender: str, now: int) -> bool:

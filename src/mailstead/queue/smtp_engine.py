@@ -102,13 +102,13 @@ class RecipientResult:
 _XTEXT = re.compile(r"[!-*,-<>-~+]{1,500}").fullmatch
 _ORCPT = re.compile(r"[A-Za-z0-9-]{1,40};[!-<>-~]{1,500}").fullmatch
 _NOTIFY = re.compile(r"NEVER|(?:SUCCESS|FAILURE|DELAY)(?:,(?:SUCCESS|FAILURE|DELAY)){0,2}").fullmatch
-_UNSAFE = re.compile(r'[\x00-\x1f\x7f]|^[^"]*[ <>()]|^"[^"\\]*(?:\\.[^"\\]*)*"(?!@)')
+_SAFE = re.compile(r'(?:[^\x00-\x20\x7f<>()"\\@]+|"(?:[^\x00-\x1f\x7f"\\]|\\[ -~])*")@[^\x00-\x20\x7f<>()"\\@]+').fullmatch
 NOT_UTF8 = "the next host does not take addresses or headers beyond ASCII (SMTPUTF8)"
 
 
 def safe_address(address: str) -> bool:
     """True where ``address`` can stand between < and >."""
-    return "@" in address and len(address) <= 1000 and not _UNSAFE.search(address) and not address.startswith("@")
+    return len(address) <= 1000 and _SAFE(address) is not None
 
 
 def _path(address: str, utf8: bool) -> bytes:
