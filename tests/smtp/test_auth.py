@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+from pathlib import Path
 
 import pytest
 
+from mailstead.observe import log
 from tests.smtp.harness import ADMIN, PASSWORD, Client, Face, client_context
 
 PLAIN = base64.b64encode(f"\0alice@example.test\0{PASSWORD}".encode()).decode()
@@ -25,17 +27,20 @@ def encode(text: str | bytes) -> str:
     return base64.b64encode(text.encode() if isinstance(text, str) else text).decode()
 
 
-async def scram(client: Client, name: str, password: str = PASSWORD, user: str = "alice@example.test") -> str:
+async def scram(
+    client: Client, name: str, password: str = PASSWORD, user: str = "alice@example.test", binding: bytes | None = None
+) -> str:
+    header = "n,," if binding is None else "p=tls-server-end-point,,"
     digest = "sha256" if "256" in name else "sha1"
     first = f"n={user},r=nonce"
-    reply = await client.command(f"AUTH {name} {encode('n,,' + first)}")
+    reply = await client.command(f"AUTH {name} {encode(header + first)}")
     if not reply.startswith("334"):
         return reply
     server = base64.b64decode(reply[4:]).decode()
     fields = dict(part.split("=", 1) for part in server.split(","))
     salted = hashlib.pbkdf2_hmac(digest, password.encode(), base64.b64decode(fields["s"]), int(fields["i"]))
     key = hmac.digest(salted, b"Client Key", digest)
-    without = f"c=biws,r={fields['r']}"
+    without = f"c={encode(header.encode() + (binding or b''))},r={fields['r']}"
     message = f"{first},{server},{without}".encode()
     signature = hmac.digest(hashlib.new(digest, key).digest(), message, digest)
     proof = encode(bytes(a ^ b for a, b in zip(key, signature, strict=True)))
@@ -78,6 +83,44 @@ async def test_scram_in_the_clear(face: Face, name: str) -> None:
     client = await face.ready("smtp")
     assert (await scram(client, name, "wrong")).startswith("535 5.7.8")
     assert (await scram(client, name, user="nobody@example.test")).startswith("535 5.7.8")
+
+
+@pytest.mark.parametrize("name", ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS"])
+async def test_scram_bound_to_the_channel(face: Face, name: str) -> None:
+    await face.directory.set_password(face.account("alice@example.test").id, PASSWORD, actor=ADMIN)
+    client = await secure(face)
+    certificate = client.writer.get_extra_info("ssl_object").getpeercert(True)
+    right = hashlib.sha256(certificate).digest()
+    assert (await scram(client, name, binding=b"\0" * 32)).startswith("5")
+    assert (await scram(client, name, binding=right)).startswith("235")
+
+
+async def test_cram_md5_where_secrets_are_kept(face: Face) -> None:
+    await face.set("recoverableSecrets", "yes", "server")
+    await face.directory.set_password(face.account("alice@example.test").id, PASSWORD, actor=ADMIN)
+    client = await face.ready()
+    assert "CRAM-MD5" in await client.ok("EHLO client.test")
+    for password, code in (("wrong", "535"), (PASSWORD, "235")):
+        challenge = base64.b64decode((await client.command("AUTH CRAM-MD5"))[4:])
+        digest = hmac.new(password.encode(), challenge, "md5").hexdigest()
+        assert (await client.command(encode(f"alice@example.test {digest}"))).startswith(code)
+
+
+async def test_the_protocol_log_has_no_secrets(face: Face, tmp_path: Path) -> None:
+    log.configure(mask=31, path=str(tmp_path / "protocol.log"))
+    try:
+        client = await secure(face)
+        await client.ok(f"AUTH PLAIN {PLAIN}")
+        client = await secure(face)
+        for line in ("AUTH LOGIN", encode("alice@example.test"), encode(PASSWORD), "NOOP said"):
+            await client.ok(line)
+    finally:
+        log.configure()
+    text = (tmp_path / "protocol.log").read_text()
+    assert "NOOP said" in text
+    assert "235 2.7.0" in text
+    for secret in (PLAIN, encode(PASSWORD), PASSWORD):
+        assert secret not in text
 
 
 async def test_refusals(face: Face) -> None:

@@ -221,7 +221,7 @@ class Delivery:
             plan = await self._planner.expand(message)
             if not plan.targets:
                 await self._finish(message, plan, [], done)
-                self._release(spool, kept=False)
+                await self._release(spool, kept=False)
                 return
             body, index = message.body, None
             if spool is not None:
@@ -229,12 +229,12 @@ class Delivery:
                 plan.index = index
             outcomes = await self._submit(message, plan, body, index)
         except Exception as error:
-            self._release(spool, kept=False)
+            await self._release(spool, kept=False)
             done(self._unavailable(message, error))
             return
         kept = any(outcome.outcome == OK for outcome in outcomes)
         await self._finish(message, plan, outcomes, done)
-        self._release(spool, kept=kept)
+        await self._release(spool, kept=kept)
 
     async def _finish_spool(self, message: AcceptedMessage, plan: Plan, spool: Spool) -> tuple[bytes, MessageIndex | None]:
         prefix = message.trace
@@ -246,7 +246,7 @@ class Delivery:
         async with self._large:
             return await spool.finish(prefix)
 
-    def _release(self, spool: Spool | None, *, kept: bool) -> None:
+    async def _release(self, spool: Spool | None, *, kept: bool) -> None:
         """Give the spool's file back, or away. Where the log broke, its record may still count: the file stays."""
         if spool is None:
             return
@@ -254,7 +254,7 @@ class Delivery:
             if kept or self.store.broken.is_set():
                 spool.close()
             else:
-                spool.abandon()
+                await asyncio.to_thread(spool.abandon)  # a large file takes its time to go
         except OSError as error:
             log.warning("spool not removed", reason=str(error))  # the maintenance finds it
 

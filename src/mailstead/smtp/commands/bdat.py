@@ -42,6 +42,8 @@ class ChunkSink:
             acceptance.finish(session, transaction, transaction.incoming)
         elif transaction.incoming.too_large:
             session.reply(b"552 5.3.4 Message too big\r\n")
+        elif transaction.incoming.broken:
+            session.reply(b"452 4.3.1 Insufficient system storage\r\n")
         elif transaction.incoming.failed:
             session.reply(b"554 5.6.0 The message is refused already\r\n")
         else:
