@@ -45,6 +45,7 @@ def ensure_account(shard: Shard, account: int, id: int) -> int:
         validity = int(id_time(id))
         inbox = default_folder_id(account, 0)
         shard.execute("INSERT INTO account VALUES(?, 0, 0, ?, ?)", (account, inbox, validity))
+        shard.noted.append(["account", "create", account, validity])
         rows = [
             (default_folder_id(account, n), account, name, use, 1, "mail", validity, 1, 1, 0, 0, 0, 0, validity)
             for n, (name, use) in enumerate(DEFAULT_FOLDERS)
@@ -75,6 +76,7 @@ def keyword_bits(shard: Shard, account: int, names: tuple[str, ...] | list[str],
             if bit >= MAX_KEYWORDS:
                 raise KeywordLimit(f"no more than {MAX_KEYWORDS} keywords")
             shard.execute("INSERT INTO keyword VALUES(?, ?, ?)", (account, bit, name))
+            shard.noted.append(["keyword", account, bit, name])
             known.append(name)
             folded[name.lower()] = bit
         bits |= 1 << (bit + KEYWORD_SHIFT)

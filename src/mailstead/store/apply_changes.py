@@ -267,7 +267,8 @@ def copy_messages(shard: Shard, op: CopyMessages) -> Result:
             (op.target, first - 1, modseq, op.saved, op.source, *bindings),
         )
     result.new_uids = list(range(first, first + count))
-    result.effects.append(["new", op.target, modseq, first, [mid for _, mid in rows]])
+    source = [op.source, to_ranges(result.uids), op.saved]
+    result.effects.append(["new", op.target, modseq, first, [mid for _, mid in rows], source])
     if op.move:
         result.modseq = _remove_rows(shard, op.source, account, result.uids, keep_until=None)
         result.effects.append(["moved", op.source, result.modseq, to_ranges(result.uids)])
@@ -348,7 +349,8 @@ def insert_copies(shard: Shard, op: InsertCopies) -> Result:
             )
     result.new_uids = list(range(first, first + len(op.rows)))
     result.modseq = modseq
-    result.effects.append(["new", op.target, modseq, first, [row[4][0] for row in op.rows]])
+    values = [[bits, row[2], row[3], op.saved] for bits, row in zip(flags, op.rows, strict=True)]
+    result.effects.append(["new", op.target, modseq, first, [row[4][0] for row in op.rows], [], values])
     return result
 
 

@@ -193,7 +193,7 @@ def _refuse_groups(
 def apply_deliveries(shard: Shard, deliveries: list[Delivery]) -> list[Any]:
     """Write the rows of FOLDER targets of one shard, inside its open transaction; returns the effects.
 
-    An effect is ``["new", folder, modseq, first uid, [mid, ...]]``.
+    An effect is ``["new", folder, modseq, first uid, [mid, ...]]``; flags, dates and sizes are in the message records.
     """
     use: dict[int, list[int]] = {}
     folders: dict[int, list[Delivery]] = {}

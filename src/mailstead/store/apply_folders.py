@@ -60,7 +60,7 @@ def create_folder(shard: Shard, op: CreateFolder, id: int) -> Result:
         folder=op.id,
         id=op.id,
         uidvalidity=validity,
-        effects=[["folder", "create", op.id, op.account, op.name, validity]],
+        effects=[["folder", "create", op.id, op.account, op.name, validity, op.special_use, op.kind, op.uidvalidity]],
     )
 
 
@@ -78,7 +78,7 @@ def rename_folder(shard: Shard, op: RenameFolder) -> Result:
             (op.new_id, op.account, op.new, validity, op.uidvalidity),
         )
         moved = copy_messages(shard, CopyMessages(op.shard, folder, op.new_id, [1, 0xFFFFFFFF], True, op.uidvalidity))
-        moved.effects.insert(0, ["folder", "create", op.new_id, op.account, op.new, validity])
+        moved.effects.insert(0, ["folder", "create", op.new_id, op.account, op.new, validity, None, "mail", op.uidvalidity])
         return moved
     below = f"{op.old}/"
     clash = shard.row(

@@ -165,6 +165,8 @@ def run_step(shard: Shard, step: Step) -> int:
             step.effects = apply(shard, step.deliveries)
         if step.operations:
             _run_operations(shard, step)
+        if shard.noted:
+            step.effects = [*shard.noted, *step.effects]
         if step.seq and step.stream == Stream.DURABLE:
             shard.mark_applied(step.writer, step.stream, step.seq)
         return shard.commit()
@@ -179,6 +181,7 @@ def _run_operations(shard: Shard, step: Step) -> None:
     results: list[Any] = []
     effects: list[Any] = []
     refusal: Refused | None = None
+    noted = len(shard.noted)
     shard.execute("SAVEPOINT record")
     try:
         for op in step.operations:
@@ -195,6 +198,7 @@ def _run_operations(shard: Shard, step: Step) -> None:
         shard.execute("ROLLBACK TO record")
         shard.keywords.clear()
         shard.inboxes.clear()
+        del shard.noted[noted:]
         results, effects = [], []
     shard.execute("RELEASE record")
     step.effects = effects

@@ -31,7 +31,13 @@ from mailstead.store.log_writer import BatchFailed, LogBroken, LogWriter
 from mailstead.store.operations import encode_operation
 from mailstead.store.record import CancelHead, ChangeHead, EffectsHead, Kind, Stream, encode_head, frame
 from mailstead.store.shard import Shard
-from mailstead.store.submission import ChangeSubmission, MessageSubmission, TargetOutcome, Unavailable
+from mailstead.store.submission import (
+    ChangeSubmission,
+    MessageSubmission,
+    RelocationSubmission,
+    TargetOutcome,
+    Unavailable,
+)
 from mailstead.store.threads import WorkerThread
 from mailstead.store.wal_sync import WalSync
 
@@ -42,6 +48,7 @@ POSTPONE_ROWS = 32
 MAX_FAILURES = 120
 RETRY_SECONDS = 0.25
 Submission = MessageSubmission | ChangeSubmission
+Write = Submission | RelocationSubmission
 
 
 class Committer:
@@ -66,7 +73,7 @@ class Committer:
         self._on_broken = on_broken
         self._log_thread = WorkerThread("log-sync", loop)
         self._apply_thread = WorkerThread("index-apply", loop)
-        self._queue: deque[Submission] = deque()
+        self._queue: deque[Write] = deque()
         self._urgent: list[tuple[bytes, Callable[[], None]]] = []
         self._effects: list[bytes] = []
         self._writing = False
@@ -86,7 +93,7 @@ class Committer:
 
     # -- taking work -------------------------------------------------------------------------------------------
 
-    def submit(self, submission: Submission) -> None:
+    def submit(self, submission: Write) -> None:
         if self.broken:
             submission.future.set_exception(Unavailable("the log is broken"))
             return
@@ -111,6 +118,11 @@ class Committer:
         if not self._applying:
             self._apply_next()
 
+    def tell(self, head: EffectsHead) -> None:
+        """Buffer an effects record; it rides with the next batch."""
+        self._seq[1] += 1
+        self._effects.append(frame(Kind.EFFECTS, Stream.EFFECTS, self._seq[1], self._clock.next(), encode_head(head)))
+
     def sweep(self) -> None:
         """Bring buffered effects to the log."""
         if self._effects and not self._writing and not self.broken:
@@ -131,7 +143,14 @@ class Committer:
 
     # -- writing -----------------------------------------------------------------------------------------------
 
-    def _frame(self, submission: Submission) -> list[bytes]:
+    def _frame(self, submission: Write) -> list[bytes]:
+        if isinstance(submission, RelocationSubmission):
+            self._seq[1] += 1
+            head = encode_head(submission.head)
+            start = frame(Kind.RELOCATED, Stream.EFFECTS, self._seq[1], self._clock.next(), head, submission.body)
+            submission.start = len(start)
+            submission.size = len(start) + len(submission.body)
+            return [start, submission.body]
         self._seq[0] += 1
         submission.seq = self._seq[0]
         submission.id = self._clock.next()
@@ -153,7 +172,7 @@ class Committer:
         urgent, self._urgent = self._urgent, []
         buffers += [data for data, _ in urgent]
         size = lead = sum(map(len, buffers))
-        batch: list[Submission] = []
+        batch: list[Write] = []
         group = 0
         while self._queue:
             if (len(batch) >= MAX_BATCH or size >= MAX_BATCH_OCTETS) and (not group or _group(self._queue[0]) != group):
@@ -192,7 +211,7 @@ class Committer:
 
     def _written(
         self,
-        batch: list[Submission],
+        batch: list[Write],
         urgent: list[tuple[bytes, Callable[[], None]]],
         lead: int,
         place: tuple[int, int],
@@ -205,6 +224,8 @@ class Committer:
         for submission in batch:
             if isinstance(submission, MessageSubmission):
                 self._messages.append((submission, self._stored(submission, file, offset + submission.start)))
+            elif isinstance(submission, RelocationSubmission):
+                submission.future.set_result((file, offset + submission.start))
             else:
                 self._changes.append(submission)
             offset += submission.size
@@ -250,12 +271,15 @@ class Committer:
             head.group,
         )
 
-    def _write_failed(self, batch: list[Submission], urgent: list[tuple[bytes, Callable[[], None]]], error: BaseException) -> None:
+    def _write_failed(self, batch: list[Write], urgent: list[tuple[bytes, Callable[[], None]]], error: BaseException) -> None:
         if isinstance(error, BatchFailed):
             # Octets of the batch may have reached the disk all the same, so it must be declared void first.
             refused = Unavailable(str(error))
             for submission in batch:
-                self.cancel(submission.seq, -1, partial(_refuse, submission, refused))
+                if isinstance(submission, RelocationSubmission):
+                    _refuse(submission, refused)  # no row names it, so it need not be void
+                else:
+                    self.cancel(submission.seq, -1, partial(_refuse, submission, refused))
             self._urgent += urgent
             self._write_next()
             return
@@ -350,10 +374,10 @@ class Committer:
             self.cancel(submission.seq, -1, partial(_refuse, submission, refused))
 
     def _finish(self, step: Step, commit: int) -> None:
-        if step.effects:
-            self._seq[1] += 1
-            head = encode_head(EffectsHead(step.shard, commit, step.effects))
-            self._effects.append(frame(Kind.EFFECTS, Stream.EFFECTS, self._seq[1], self._clock.next(), head))
+        if step.effects or step.operations:
+            # Also where an operation changed nothing: a rebuild must know that it was applied here and not later.
+            first = step.submissions[0].seq if step.submissions else 0
+            self.tell(EffectsHead(step.shard, commit, step.effects, first, step.seq))
         self._on_commit(step.shard, commit, step)
         wait: asyncio.Future[None] | None = None
         for submission in step.submissions:
@@ -410,10 +434,10 @@ class Committer:
         self._apply_thread.stop()
 
 
-def _group(submission: Submission) -> int:
+def _group(submission: Write) -> int:
     return submission.head.group if isinstance(submission, MessageSubmission) else 0
 
 
-def _refuse(submission: Submission, error: BaseException) -> None:
+def _refuse(submission: Write, error: BaseException) -> None:
     if not submission.future.done():
         submission.future.set_exception(error)

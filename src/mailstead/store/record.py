@@ -116,12 +116,15 @@ class CancelHead(msgspec.Struct, array_like=True):
     index: int
 
 
-class EffectsHead(msgspec.Struct, array_like=True):
-    """What one index transaction did: shard, its commit number, and a list of effects (effects.py)."""
+class EffectsHead(msgspec.Struct, array_like=True, omit_defaults=True):
+    """What one index transaction did: shard, its commit number, a list of effects (fold.py), and the sequence numbers of
+    the first and last durable record it applied (0 where there is none)."""
 
     shard: int
     commit: int
     effects: list[Any]
+    first: int = 0
+    last: int = 0
 
 
 class SealHead(msgspec.Struct, array_like=True):

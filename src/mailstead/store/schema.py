@@ -50,6 +50,9 @@ SHARD_STEPS: tuple[str, ...] = (
     CREATE TABLE dead(file INTEGER PRIMARY KEY, octets INTEGER NOT NULL, since INTEGER NOT NULL);
     CREATE TABLE job(id INTEGER PRIMARY KEY, kind TEXT NOT NULL, account INTEGER NOT NULL, mid INTEGER NOT NULL);
     """,
+    """
+    CREATE TABLE epoch(start INTEGER PRIMARY KEY, after INTEGER NOT NULL, id INTEGER NOT NULL);
+    """,
 )
 
 QUEUE_STEPS: tuple[str, ...] = (

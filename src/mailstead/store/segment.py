@@ -67,6 +67,21 @@ def segment_numbers(files: Files, folder: Path) -> list[int]:
     return sorted(int(name[:-5]) for name in names if name.endswith(".mlog") and name[:-5].isdigit())
 
 
+def is_sealed(files: Files, path: Path) -> bool:
+    """Whether a segment ends with a seal, that is, whether its writer finished it in order."""
+    fd = files.open(path)
+    try:
+        size = files.size(fd)
+        start = max(0, size - 128)
+        tail = files.read(fd, size - start, start)
+        found = tail.rfind(MAGIC)
+        return found >= 0 and read_record(files, fd, start + found).kind == Kind.SEAL
+    except DamagedRecord:
+        return False
+    finally:
+        files.close(fd)
+
+
 @dataclass(frozen=True, slots=True)
 class Damage:
     """Octets of a segment that hold no valid record although valid ones follow."""

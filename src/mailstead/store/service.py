@@ -16,17 +16,24 @@ from mailstead.message.index import MessageIndex
 from mailstead.store.apply_changes import Result
 from mailstead.store.apply_step import Step, touched_folders
 from mailstead.store.committer import Committer
+from mailstead.store.epochs import begin_epoch, end_epoch, latest_epoch
 from mailstead.store.files import Files
 from mailstead.store.hub import Hub
 from mailstead.store.ids import HybridClock, writer_number
 from mailstead.store.log_writer import LogWriter
 from mailstead.store.operations import QUEUE_SHARDS, Operation
-from mailstead.store.record import MessageHead
+from mailstead.store.record import EffectsHead, MessageHead, RelocatedHead
 from mailstead.store.recovery import Replay, replay, writers_of
 from mailstead.store.segment import SEGMENT_SIZE, LogReader, external_file_id
 from mailstead.store.shard import Shard, SharedMarks
 from mailstead.store.spool import Spool
-from mailstead.store.submission import ChangeSubmission, MessageSubmission, TargetOutcome, Unavailable
+from mailstead.store.submission import (
+    ChangeSubmission,
+    MessageSubmission,
+    RelocationSubmission,
+    TargetOutcome,
+    Unavailable,
+)
 from mailstead.store.threads import WorkerThread
 from mailstead.store.wal_sync import WalSync
 
@@ -53,10 +60,14 @@ def prepare(data_dir: Path, shards: int = 1, files: Files | None = None, vfs: st
     for stale in (data_dir / "run").glob("notify-*.sock"):
         stale.unlink()
     handles = {number: Shard(data_dir / "index", number, files, vfs) for number in shard_numbers(shards)}
+    log = data_dir / "log"
     try:
         for handle in handles.values():
             handle.connection.setbusytimeout(10_000)
-        report = replay(data_dir / "log", writers_of(data_dir / "log", files), handles, files)
+        begun = begin_epoch(handles, log, files)
+        report = replay(log, writers_of(log, files), handles, files)
+        if begun:
+            end_epoch(handles, max([0, *(state.last_id for state in report.writers.values())]) + 1)
         for handle in handles.values():
             handle.sync_wal()
     finally:
@@ -111,6 +122,7 @@ class Store:
         self.broken = asyncio.Event()
         self._committer = Committer(loop, self._log, self.clock, self._writers, self._syncs, self._on_commit, self._on_broken)
         self._committer.start_at(durable, state.effects if state else 0)
+        self._tell_epochs()
         self._reader = LogReader(self.log_path, files)
         self._listeners: dict[int, list[FolderListener]] = {}
         self._hub = Hub(data_dir / "run", writer, loop, self._on_hint)
@@ -139,7 +151,21 @@ class Store:
         store._sweeper = asyncio.create_task(store._sweep())
         return store
 
+    def _tell_epochs(self) -> None:
+        """Say in the log where the numbering of commits began anew (see epochs.py)."""
+        for number, handle in self._writers.items():
+            epoch = latest_epoch(handle)
+            if epoch is not None:
+                self._committer.tell(EffectsHead(number, epoch.start, [["epoch", epoch.after, epoch.start, epoch.id]]))
+
     # -- writing -----------------------------------------------------------------------------------------------
+
+    def relocate(self, bodies: Sequence[tuple[RelocatedHead, bytes]]) -> list[asyncio.Future[tuple[int, int]]]:
+        """Bring bodies to the log once more; each future gives file id and offset of the copy once it is durable."""
+        submissions = [RelocationSubmission(head, body, self.loop.create_future()) for head, body in bodies]
+        for submission in submissions:
+            self._committer.submit(submission)
+        return [submission.future for submission in submissions]
 
     def submit_message(
         self,

@@ -102,6 +102,8 @@ class Shard:
         self._wal_fd = -1
         self.inboxes: dict[int, int] = {}
         self.keywords: dict[int, list[str]] = {}
+        self.noted: list[list[Any]] = []
+        """Effects of the open transaction that came about by the way: accounts and keywords made."""
 
     def wait_for_lock(self, seconds: float) -> None:
         """How long a statement waits for another process; 0 for the 2 ms of a process that serves."""
@@ -113,6 +115,7 @@ class Shard:
     def begin(self) -> None:
         """BEGIN IMMEDIATE; raises apsw.BusyError when another process holds the lock for longer than about 2 ms."""
         self.execute("BEGIN IMMEDIATE")
+        self.noted.clear()
 
     def commit(self) -> int:
         """Count and commit the transaction; returns its commit number (not durable yet)."""

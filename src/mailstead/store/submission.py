@@ -10,7 +10,7 @@ from typing import Any
 from mailstead.message.index import MessageIndex
 from mailstead.store.apply_changes import Result
 from mailstead.store.operations import Operation
-from mailstead.store.record import MessageHead
+from mailstead.store.record import MessageHead, RelocatedHead
 
 
 class Unavailable(Exception):
@@ -72,6 +72,19 @@ class MessageSubmission:
         self.pending = 0
         self.committed = False
         self.outcomes: list[Any] = []
+
+
+class RelocationSubmission:
+    """A body that compaction brings to the log again; ``future`` gives its new file id and offset."""
+
+    __slots__ = ("body", "future", "head", "size", "start")
+
+    def __init__(self, head: RelocatedHead, body: bytes, future: asyncio.Future[tuple[int, int]]) -> None:
+        self.head = head
+        self.body = body
+        self.future = future
+        self.size = 0
+        self.start = 0
 
 
 class ChangeSubmission:
