@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 INLINE = INLINE_LIMIT
 _END = b"\r\n.\r\n"
-_STUFFED = b"\r\n."
+_DOT = b"\r\n."
 
 
 class DataScanner:
@@ -42,13 +42,19 @@ class DataScanner:
         """
         carry = self._carry
         skip = 0 if self._begun else 2
-        buffer = b"%b%b" % (carry, data[start:] if start else data)
-        end = buffer.find(_END)
-        if end >= 0:
-            content = buffer[: end + 2]
-            if _STUFFED in content:
-                content = content.replace(_STUFFED, b"\r\n")
-            return content[skip:], start + end + 5 - len(carry)
+        if carry:
+            buffer = b"%b%b" % (carry, data[start:] if start else data)
+        else:
+            buffer = data[start:] if start else data
+        # Most pieces have no line that begins with a dot: then one search tells all.
+        dot = buffer.find(_DOT)
+        if dot >= 0:
+            end = dot if buffer.startswith(_END, dot) else buffer.find(_END, dot)
+            if end >= 0:
+                content = buffer[: end + 2]
+                if dot != end:
+                    content = content.replace(_DOT, b"\r\n")
+                return content[skip:], start + end + 5 - len(carry)
         cut = buffer.find(b"\r", max(len(buffer) - 4, 0))
         if cut < 0:
             cut = len(buffer)
@@ -59,8 +65,8 @@ class DataScanner:
         self._carry = buffer[cut:]
         self._begun = True
         content = buffer[:cut]
-        if _STUFFED in content:
-            content = content.replace(_STUFFED, b"\r\n")
+        if dot >= 0:
+            content = content.replace(_DOT, b"\r\n")
         return content[skip:], -1
 
 

@@ -12,6 +12,7 @@ from mailstead.smtp.commands import Command, table
 from mailstead.smtp.options import Options
 from mailstead.smtp.services import SmtpServices
 from mailstead.smtp.session import Session
+from mailstead.smtp.turns import Turns
 from mailstead.store.spool import Spool
 from mailstead.transport.connection import Connection
 from mailstead.transport.endpoint import Endpoint
@@ -70,6 +71,7 @@ class SmtpServer:
     def __init__(self, services: SmtpServices) -> None:
         self.services = services
         self.commands: dict[bytes, Command] = table()
+        self.turns = Turns()
         self._options: Options | None = None
         self._cleaning: set[asyncio.Future[None]] = set()
 

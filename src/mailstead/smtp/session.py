@@ -376,6 +376,18 @@ class Session:
         self.login, self.mechanism = account, mechanism
         self._opening.clear()
 
+    def after_piece(self, incoming: Incoming, wants_flush: bool) -> None:
+        """A piece of a message was taken and more is to come: write it, and let others have their turn."""
+        if wants_flush:
+            self.run(self._flush(incoming))
+        elif incoming.spool is not None:
+            self.wait()
+            self.server.turns.next(self.proceed)
+
+    async def _flush(self, incoming: Incoming) -> None:
+        await incoming.flush()
+        await self.server.turns.turn()
+
     def data_mode(self, sink: Sink) -> None:
         """Octets go to `sink` now."""
         self.sink = sink

@@ -28,8 +28,8 @@ class ChunkSink:
         wants_flush = incoming is not None and incoming.add(data[start:end])
         if not self._left:
             self.complete()
-        elif wants_flush and incoming is not None:
-            self._session.run(incoming.flush())
+        elif incoming is not None:
+            self._session.after_piece(incoming, wants_flush)
         return end
 
     def complete(self) -> None:

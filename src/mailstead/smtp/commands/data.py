@@ -24,8 +24,7 @@ class DataSink:
         content, end = self._scanner.feed(data, start)
         wants_flush = self._incoming.add(content)
         if end < 0:
-            if wants_flush:
-                self._session.run(self._incoming.flush())
+            self._session.after_piece(self._incoming, wants_flush)
             return len(data)
         self._session.command_mode()
         acceptance.finish(self._session, self._transaction, self._incoming)
