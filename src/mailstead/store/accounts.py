@@ -34,6 +34,20 @@ def default_folder_id(account: int, number: int) -> int:
     return int.from_bytes(digest, "little") >> 1
 
 
+def create_account(shard: Shard, account: int, validity: int) -> int:
+    """Make an account's row and the folders every account has; returns the INBOX's id."""
+    inbox = default_folder_id(account, 0)
+    shard.execute("INSERT INTO account VALUES(?, 0, 0, ?, ?)", (account, inbox, validity))
+    shard.noted.append(["account", "create", account, validity])
+    rows = [
+        (default_folder_id(account, n), account, name, use, 1, "mail", validity, 1, 1, 0, 0, 0, 0, validity)
+        for n, (name, use) in enumerate(DEFAULT_FOLDERS)
+    ]
+    shard.executemany("INSERT INTO folder VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    shard.executemany("INSERT OR IGNORE INTO subscription VALUES(?, ?)", [(account, name) for name, _ in DEFAULT_FOLDERS])
+    return inbox
+
+
 def ensure_account(shard: Shard, account: int, id: int) -> int:
     """The INBOX's folder id; creates account and folders where missing. ``id`` is the record's: its time becomes
     their UIDVALIDITY."""
@@ -42,16 +56,7 @@ def ensure_account(shard: Shard, account: int, id: int) -> int:
         return inbox
     row = shard.row("SELECT inbox FROM account WHERE id = ?", (account,))
     if row is None:
-        validity = int(id_time(id))
-        inbox = default_folder_id(account, 0)
-        shard.execute("INSERT INTO account VALUES(?, 0, 0, ?, ?)", (account, inbox, validity))
-        shard.noted.append(["account", "create", account, validity])
-        rows = [
-            (default_folder_id(account, n), account, name, use, 1, "mail", validity, 1, 1, 0, 0, 0, 0, validity)
-            for n, (name, use) in enumerate(DEFAULT_FOLDERS)
-        ]
-        shard.executemany("INSERT INTO folder VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
-        shard.executemany("INSERT OR IGNORE INTO subscription VALUES(?, ?)", [(account, name) for name, _ in DEFAULT_FOLDERS])
+        inbox = create_account(shard, account, int(id_time(id)))
     else:
         inbox = int(row[0])
     if len(shard.inboxes) > 200_000:

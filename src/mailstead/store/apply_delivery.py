@@ -95,7 +95,7 @@ def message_hash(message_id: str) -> int:
     return int.from_bytes(blake2b(message_id.encode("utf-8", "surrogateescape"), digest_size=8).digest(), "little") >> 1
 
 
-def _thread_of(shard: Shard, account: int, mid: int, index: MessageIndex) -> int:
+def thread_of(shard: Shard, account: int, mid: int, index: MessageIndex) -> int:
     """The thread a message belongs to in its account (RFC 5256 REFERENCES in one step: by any id it shares)."""
     own = index.message_id
     if not own and not index.references:
@@ -117,7 +117,7 @@ def _thread_of(shard: Shard, account: int, mid: int, index: MessageIndex) -> int
     return thread
 
 
-def _wide_row(delivery: Delivery) -> tuple[Any, ...]:
+def wide_row(delivery: Delivery) -> tuple[Any, ...]:
     record, index = delivery.record, delivery.record.index
     return (
         delivery.mid,
@@ -229,7 +229,7 @@ def apply_deliveries(shard: Shard, deliveries: list[Delivery]) -> list[Any]:
         for delivery, flag in zip(group, flags, strict=True):
             target, record = delivery.target, delivery.record
             delivery.uid, delivery.uidvalidity = uid, validity
-            thread = _thread_of(shard, target.account, delivery.mid, record.index)
+            thread = thread_of(shard, target.account, delivery.mid, record.index)
             small.append(
                 (
                     folder,
@@ -249,7 +249,7 @@ def apply_deliveries(shard: Shard, deliveries: list[Delivery]) -> list[Any]:
         for delivery in group:
             if delivery.mid not in seen:
                 seen.add(delivery.mid)
-                wide.append(_wide_row(delivery))
+                wide.append(wide_row(delivery))
     shard.executemany(_INSERT_MESSAGE, small)
     shard.executemany(_INSERT_WIDE, wide)
     shared = [(mid, count) for mid, count in references.items() if count > 1]

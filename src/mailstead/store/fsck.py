@@ -17,6 +17,7 @@ from mailstead.store.fsck_index import BODIES, BROKEN_PAGES, WITHOUT_WIDE, Shard
 from mailstead.store.fsck_log import LogFacts, read_whole_log
 from mailstead.store.fsck_repair import repair_shard
 from mailstead.store.operations import QUEUE_SHARDS
+from mailstead.store.rebuild import rebuild_shard as rebuild_shard_file
 from mailstead.store.shard import shard_path
 
 CLEAN, FINDINGS, BEYOND_REPAIR = 0, 1, 2
@@ -91,5 +92,13 @@ def _tell_shard(name: str, facts: ShardFacts, out: Callable[[str], None]) -> int
 
 
 def _rebuild(data_dir: Path, number: int, out: Callable[[str], None], files: Files) -> int:
-    out(f"shard {number}: building anew is not possible without rebuild.py")
-    return BEYOND_REPAIR
+    name = shard_path(data_dir / "index", number).stem
+    result = rebuild_shard_file(data_dir, number, files, lambda text: out(f"{name}: building anew {text}"))
+    out(f"{name}: {result.commits} commits and {result.replayed + result.salvaged} records applied")
+    if result.put_aside:
+        out(f"{name}: the old file is {result.put_aside}")
+    if result.gap:
+        out(f"{name}: the log does not tell all, so the next uid of every folder was raised")
+    for text in result.lost:
+        out(f"{name}: lost: {text}")
+    return BEYOND_REPAIR if result.lost else FINDINGS

@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mailstead.store.apply_changes import record_change
+from mailstead.store.apply_changes import GONE, record_change
+from mailstead.store.counters import leave_no_leaks, recount
 from mailstead.store.files import Files
 from mailstead.store.fsck_index import (
     BODIES,
@@ -25,9 +26,6 @@ from mailstead.store.fsck_index import (
 )
 from mailstead.store.segment import external_path, file_path
 from mailstead.store.shard import Shard
-
-GONE = 3
-JUMP = 65_536
 
 
 def repair_shard(data_dir: Path, number: int, findings: list[Finding], files: Files) -> int:
@@ -48,8 +46,8 @@ def repair_shard(data_dir: Path, number: int, findings: list[Finding], files: Fi
                     if finding.kind == HOMELESS:
                         _find_home(shard, *finding.keys)
                 _drop_messages(shard, mids)
-                _leave_no_leaks(shard)
-                _recount(shard)
+                leave_no_leaks(shard)
+                recount(shard)
             shard.commit()
         except BaseException:
             shard.rollback()
@@ -153,33 +151,3 @@ def _drop_messages(shard: Shard, mids: list[int]) -> None:
     for mid in gone:
         shard.execute("DELETE FROM expunged WHERE mid = ?", (mid,))
         shard.execute("DELETE FROM wide WHERE mid = ?", (mid,))
-
-
-def _leave_no_leaks(shard: Shard) -> None:
-    held = "SELECT mid FROM message UNION ALL SELECT mid FROM expunged"
-    shard.execute(f"DELETE FROM wide WHERE mid NOT IN ({held})")
-    shard.execute("DELETE FROM copies")
-    shard.execute(f"INSERT INTO copies SELECT mid, count(*) FROM ({held}) GROUP BY mid HAVING count(*) > 1")
-
-
-def _recount(shard: Shard) -> None:
-    """Counters from the rows; the next uid and modseq above every one there is."""
-    shard.execute(
-        "UPDATE folder SET (messages, unseen, deleted, size) = (SELECT count(*), coalesce(sum((flags & 1) = 0), 0), "
-        "coalesce(sum((flags & 8) <> 0), 0), coalesce(sum(size), 0) FROM message WHERE folder = folder.id)"
-    )
-    shard.execute(
-        "UPDATE account SET (size, messages) = (SELECT coalesce(sum(size), 0), coalesce(sum(messages), 0) FROM folder "
-        "WHERE account = account.id)"
-    )
-    # A counter that fell behind may have fallen far: the jump leaves room for numbers whose rows are gone.
-    shard.execute(
-        "UPDATE folder SET uidnext = (SELECT max(uid) FROM message WHERE folder = folder.id) + ? "
-        "WHERE uidnext <= (SELECT max(uid) FROM message WHERE folder = folder.id)",
-        (JUMP,),
-    )
-    shard.execute(
-        "UPDATE folder SET modseq = top.m + 1000 FROM (SELECT id AS f, max(coalesce((SELECT max(modseq) FROM message "
-        "WHERE folder = id), 0), coalesce((SELECT max(modseq) FROM change WHERE folder = id), 0)) AS m FROM folder) AS top "
-        "WHERE folder.id = top.f AND folder.modseq < top.m"
-    )

@@ -53,7 +53,7 @@ class Replay:
 
 
 @dataclass(slots=True)
-class _Found:
+class Found:
     """A record of one writer, with its segment's file id; heapq.merge orders them by id."""
 
     id: int
@@ -92,7 +92,7 @@ def _segments_after(log: Path, writer: str, files: Files, seq: int) -> list[int]
     return wanted
 
 
-def _records(log: Path, writer: str, files: Files, numbers: list[int], report: Replay) -> Iterator[_Found]:
+def _records(log: Path, writer: str, files: Files, numbers: list[int], report: Replay) -> Iterator[Found]:
     state = report.writers[writer]
     number_of = writer_number(writer)
     for number in numbers:
@@ -106,7 +106,7 @@ def _records(log: Path, writer: str, files: Files, numbers: list[int], report: R
                 state.last_id = max(state.last_id, item.id)
                 if item.stream == Stream.DURABLE:
                     state.durable = max(state.durable, item.seq)
-                    yield _Found(item.id, segment_file_id(number_of, number), item, number_of)
+                    yield Found(item.id, segment_file_id(number_of, number), item, number_of)
                 else:
                     state.effects = max(state.effects, item.seq)
         finally:
@@ -128,10 +128,15 @@ def _cancels(log: Path, writer: str, files: Files, numbers: list[int]) -> set[tu
                     groups.setdefault(item.head.group, (item.head.group_size, []))[1].append(item.seq)
         finally:
             files.close(fd)
+    void_broken_groups(groups, voided)
+    return voided
+
+
+def void_broken_groups(groups: dict[int, tuple[int, list[int]]], voided: set[tuple[int, int]]) -> None:
+    """``groups``: size and records found of each; those that are not whole are void as a whole (RFC 3502)."""
     for size, seqs in groups.values():
         if len(seqs) < size or any((seq, 0) in voided or (seq, -1) in voided for seq in seqs):
             voided.update((seq, -1) for seq in seqs)
-    return voided
 
 
 def stored_message(found_file: int, record: Record, reader: LogReader) -> StoredMessage:
@@ -169,7 +174,7 @@ def _with_overlay(message: StoredMessage, index: MessageIndex) -> StoredMessage:
     )
 
 
-def message_steps(found: _Found, reader: LogReader, lacking: set[int], voided: set[tuple[int, int]]) -> list[Step]:
+def message_steps(found: Found, reader: LogReader, lacking: set[int], voided: set[tuple[int, int]]) -> list[Step]:
     """Steps that apply a message record to the shards that lack it. Quotas were judged when it was accepted."""
     record = found.record
     message = stored_message(found.file, record, reader)
@@ -192,7 +197,7 @@ def message_steps(found: _Found, reader: LogReader, lacking: set[int], voided: s
     return list(steps.values())
 
 
-def change_steps(found: _Found, lacking: set[int]) -> list[Step]:
+def change_steps(found: Found, lacking: set[int]) -> list[Step]:
     steps: dict[int, Step] = {}
     first = None
     for data in found.record.head.operations:
@@ -209,7 +214,7 @@ def change_steps(found: _Found, lacking: set[int]) -> list[Step]:
     return list(steps.values())
 
 
-def _apply(shards: dict[int, Shard], step: Step) -> None:
+def apply_step(shards: dict[int, Shard], step: Step) -> None:
     run_step(shards[step.shard], step)
     homeless = [d for d in step.deliveries if d.outcome == FOLDER_GONE and d.target.kind == TargetKind.FOLDER]
     if homeless:
@@ -226,7 +231,7 @@ def replay(log: Path, names: list[str], shards: dict[int, Shard], files: Files) 
     """Apply what the index lacks of the logs of these writers. Blocking; before anything is served."""
     report = Replay()
     reader = LogReader(log, files)
-    streams: list[Iterator[_Found]] = []
+    streams: list[Iterator[Found]] = []
     voided: dict[int, set[tuple[int, int]]] = {}
     applied: dict[int, dict[int, int]] = {}
     for name in names:
@@ -254,7 +259,7 @@ def replay(log: Path, names: list[str], shards: dict[int, Shard], files: Files) 
                 report.unreadable.append(f"record {record.seq} of writer {found.writer}: {error}")
                 continue
             for step in steps:
-                _apply(shards, step)
+                apply_step(shards, step)
                 report.applied += 1
     finally:
         reader.close()

@@ -22,10 +22,11 @@ from mailstead.store.hub import Hub
 from mailstead.store.ids import HybridClock, writer_number
 from mailstead.store.log_writer import LogWriter
 from mailstead.store.operations import QUEUE_SHARDS, Operation
+from mailstead.store.rebuild import rebuild_shard
 from mailstead.store.record import EffectsHead, MessageHead, RelocatedHead
 from mailstead.store.recovery import Replay, replay, writers_of
 from mailstead.store.segment import SEGMENT_SIZE, LogReader, external_file_id
-from mailstead.store.shard import Shard, SharedMarks
+from mailstead.store.shard import Shard, SharedMarks, shard_path
 from mailstead.store.spool import Spool
 from mailstead.store.submission import (
     ChangeSubmission,
@@ -59,6 +60,10 @@ def prepare(data_dir: Path, shards: int = 1, files: Files | None = None, vfs: st
     SharedMarks(data_dir / "run" / "shards.map", fresh=True).close()
     for stale in (data_dir / "run").glob("notify-*.sock"):
         stale.unlink()
+    for number in shard_numbers(shards):
+        if not shard_path(data_dir / "index", number).exists() and writers_of(data_dir / "log", files):
+            # An index file that is gone is built from the log: replay alone would give numbers a second time.
+            rebuild_shard(data_dir, number, files)
     handles = {number: Shard(data_dir / "index", number, files, vfs) for number in shard_numbers(shards)}
     log = data_dir / "log"
     try:

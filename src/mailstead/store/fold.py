@@ -1,0 +1,255 @@
+"""Effects become rows: an index is the fold of what its commits did.
+
+Invariants: effects applied in the order of their commits give the rows, uids, modseqs, flags and UIDVALIDITY that the
+live index had; a message whose octets are nowhere keeps its number, so that nothing else is given it, and is named in
+``missing``; counters and references are counted at the end (``finish``), from the rows.
+
+Effects: ``["account", "create", account, uidvalidity]``, ``["account", "remove", account, at]``, ``["keyword", account,
+bit, name]``, ``["folder", "create", id, account, name, uidvalidity, use, kind, created]``, ``["folder", "rename", id,
+account, old, new]``, ``["folder", "delete", id, account, name, at]``, ``["subscribe", account, name, on]``,
+``["new", folder, modseq, first uid, mids]`` with ``[source, ranges, saved]`` behind it for a copy within the index, or
+``[], [[flags, date, size, saved], ...]`` for one from elsewhere, ``["flags", folder, modseq, ranges, mode, system,
+keywords]``, ``["gone", folder, modseq, ranges, at]``, ``["moved", folder, modseq, ranges]``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from mailstead.message.index import index_message
+from mailstead.store.accounts import KeywordLimit, create_account, default_folder_id, ensure_account, keyword_bits
+from mailstead.store.apply_changes import FLAGS, GONE, Refused, record_change, uid_condition
+from mailstead.store.apply_delivery import Delivery, StoredMessage, thread_of, wide_row
+from mailstead.store.apply_folders import delete_folder, remove_account, rename_folder, subscribe
+from mailstead.store.counters import leave_no_leaks, recount
+from mailstead.store.ids import id_time
+from mailstead.store.operations import DeleteFolder, RemoveAccount, RenameFolder, Subscribe, from_ranges
+from mailstead.store.record import Record, Target
+from mailstead.store.shard import Shard
+
+
+class Bodies(Protocol):
+    """Where a fold finds messages by their id."""
+
+    def message(self, mid: int) -> tuple[Record, int, list[Target], bytes] | None:
+        """The record that holds ``mid``, its file id, its targets of this index, and its octets without overlays."""
+
+    def copied(self, mid: int) -> list[Any] | None:
+        """The wide row that a copy from another index brought."""
+
+
+def _stored(record: Record, file: int, octets: bytes) -> StoredMessage:
+    head = record.head
+    return StoredMessage(
+        record.seq, record.id, file, record.body_offset, record.body_size, head.external, head.external_size,
+        head.sender, head.received, index_message(octets),
+    )  # fmt: skip
+
+
+class Fold:
+    """``apply`` inside an open transaction of ``shard``."""
+
+    def __init__(self, shard: Shard, bodies: Bodies) -> None:
+        self._shard = shard
+        self._bodies = bodies
+        self._used: dict[int, list[int]] = {}
+        self.missing: set[int] = set()
+
+    def apply(self, effects: list[Any]) -> None:
+        for effect in effects:
+            match effect[0]:
+                case "new":
+                    self._new(*effect[1:])
+                case "flags":
+                    self._flags(*effect[1:])
+                case "gone":
+                    self._remove(effect[1], effect[2], effect[3], effect[4])
+                case "moved":
+                    self._remove(effect[1], effect[2], effect[3], None)
+                case "keyword":
+                    self._shard.execute("INSERT OR IGNORE INTO keyword VALUES(?, ?, ?)", tuple(effect[1:4]))
+                case "account" | "folder" | "subscribe":
+                    self._structure(effect)
+                case _:
+                    pass  # of the queue, or an epoch: the caller sees to it
+
+    def finish(self) -> dict[int, list[tuple[int, int]]]:
+        """Count everything; messages without octets go. Returns those: mid to [(folder, uid)]."""
+        shard = self._shard
+        lost: dict[int, list[tuple[int, int]]] = {}
+        shard.execute("DELETE FROM expunged WHERE mid NOT IN (SELECT mid FROM wide)")
+        for folder, uid, mid in list(shard.execute("SELECT folder, uid, mid FROM message WHERE mid NOT IN (SELECT mid FROM wide)")):
+            lost.setdefault(mid, []).append((folder, uid))
+            shard.execute("DELETE FROM message WHERE folder = ? AND uid = ?", (folder, uid))
+        leave_no_leaks(shard)
+        recount(shard)
+        return lost
+
+    def _structure(self, effect: list[Any]) -> None:
+        shard = self._shard
+        try:
+            match effect:
+                case ["account", "create", account, validity]:
+                    if shard.row("SELECT 1 FROM account WHERE id = ?", (account,)) is None:
+                        create_account(shard, account, validity)
+                case ["account", "remove", account, at]:
+                    remove_account(shard, RemoveAccount(shard.number, account, at))
+                case ["folder", "create", id, account, name, validity, use, kind, created]:
+                    shard.execute(
+                        "INSERT OR IGNORE INTO folder VALUES(?, ?, ?, ?, 0, ?, ?, 1, 1, 0, 0, 0, 0, ?)",
+                        (id, account, name, use, kind, validity, created),
+                    )
+                    shard.execute("UPDATE account SET uidvalidity = max(uidvalidity, ?) WHERE id = ?", (validity, account))
+                case ["folder", "rename", _, account, old, new]:
+                    rename_folder(shard, RenameFolder(shard.number, account, old, new, 0, 0))
+                case ["folder", "delete", _, account, name, at]:
+                    delete_folder(shard, DeleteFolder(shard.number, account, name, at))
+                case ["subscribe", account, name, on]:
+                    subscribe(shard, Subscribe(shard.number, account, name, on), 0)
+        except Refused:
+            pass  # the effects that made what this one needs are lost with a part of the log
+
+    def _account_of(self, folder: int) -> int:
+        row = self._shard.row("SELECT account FROM folder WHERE id = ?", (folder,))
+        return int(row[0]) if row else 0
+
+    def _home(self, folder: int, account: int, id: int) -> None:
+        """A folder whose making is lost with a part of the log."""
+        shard = self._shard
+        ensure_account(shard, account, id)
+        if folder not in {default_folder_id(account, 0), shard.inboxes.get(account)}:
+            validity = int(id_time(id))
+            shard.execute(
+                "INSERT OR IGNORE INTO folder VALUES(?, ?, ?, NULL, 1, 'mail', ?, 1, 1, 0, 0, 0, 0, ?)",
+                (folder, account, f"Recovered {folder:x}", validity, validity),
+            )
+
+    def _new(
+        self,
+        folder: int,
+        modseq: int,
+        first: int,
+        mids: list[int],
+        source: list[Any] | None = None,
+        values: list[Any] | None = None,
+    ) -> None:
+        shard = self._shard
+        if values:
+            rows = [self._brought(folder, mid, *value) for mid, value in zip(mids, values, strict=True)]
+        elif source:
+            rows = self._copied(folder, mids, *source)
+        else:
+            rows = [self._delivered(folder, mid) for mid in mids]
+        shard.executemany(
+            "INSERT OR REPLACE INTO message VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [(folder, uid, modseq, *row) for uid, row in enumerate(rows, first)],
+        )
+        self._raise(folder, modseq, first + len(mids))
+
+    def _raise(self, folder: int, modseq: int, uidnext: int = 0) -> None:
+        self._shard.execute(
+            "UPDATE folder SET uidnext = max(uidnext, ?), modseq = max(modseq, ?) WHERE id = ?", (uidnext, modseq, folder)
+        )
+
+    def _delivered(self, folder: int, mid: int) -> tuple[int, ...]:
+        """Flags, mid, size, date, saved and thread of a delivered message."""
+        shard = self._shard
+        found = self._bodies.message(mid)
+        if found is None:
+            self.missing.add(mid)
+            return 0, mid, 0, 0, 0, mid
+        source, file, targets, octets = found
+        account = self._account_of(folder)
+        target = self._target(folder, account, mid, targets)
+        if not account:
+            self._home(folder, target.account, source.id)
+            account = target.account
+        record = _stored(source, file, target.overlay + octets)
+        bits = target.flags
+        if target.keywords:
+            try:
+                bits |= keyword_bits(shard, account, target.keywords)
+            except KeywordLimit:
+                pass  # as when it was delivered
+        delivery = Delivery(record, target)
+        delivery.mid = mid
+        self._widen(wide_row(delivery))
+        thread = thread_of(shard, account, mid, record.index)
+        return bits, mid, delivery.size, target.date or record.received, record.received, thread
+
+    def _target(self, folder: int, account: int, mid: int, targets: list[Target]) -> Target:
+        """The target that brought ``mid`` to ``folder``: by folder, else the next one of that account."""
+        used = self._used.setdefault(mid, [])
+        left = [(number, target) for number, target in enumerate(targets) if number not in used] or list(enumerate(targets))
+        for fits in (
+            lambda target: target.account == account and target.folder == folder,
+            lambda target: target.account == account,
+            lambda target: True,
+        ):
+            for number, target in left:
+                if fits(target):
+                    used.append(number)
+                    return target
+        raise AssertionError("a message without targets")
+
+    def _copied(self, folder: int, mids: list[int], source: int, ranges: list[int], saved: int) -> list[tuple[int, ...]]:
+        """The same for a copy within the index."""
+        where, bindings = uid_condition(ranges)
+        found = {
+            int(row[0]): row[1:]
+            for row in self._shard.execute(
+                f"SELECT uid, flags, mid, size, date, ?, thread FROM message WHERE folder = ? AND {where}",
+                (saved, source, *bindings),
+            )
+        }
+        rows: list[tuple[int, ...]] = []
+        for uid, mid in zip(from_ranges(ranges), mids, strict=True):
+            row = found.get(uid)
+            rows.append(row if row is not None else self._delivered(folder, mid))
+        return rows
+
+    def _brought(self, folder: int, mid: int, bits: int, date: int, size: int, saved: int) -> tuple[int, ...]:
+        """The same for a copy from another index or account."""
+        wide = self._bodies.copied(mid)
+        if wide is not None:
+            self._widen(tuple(wide))
+        elif self._shard.row("SELECT 1 FROM wide WHERE mid = ?", (mid,)) is None:
+            found = self._bodies.message(mid)
+            if found is None:
+                self.missing.add(mid)
+            else:
+                source, file, targets, octets = found
+                delivery = Delivery(_stored(source, file, targets[0].overlay + octets), targets[0])
+                delivery.mid = mid
+                self._widen(wide_row(delivery))
+        return bits, mid, size, date, saved, mid
+
+    def _widen(self, row: tuple[Any, ...]) -> None:
+        self._shard.execute(f"INSERT OR IGNORE INTO wide VALUES({', '.join('?' * 20)})", row)
+
+    def _flags(self, folder: int, modseq: int, ranges: list[int], mode: str, system: int, keywords: list[str]) -> None:
+        shard = self._shard
+        try:
+            bits = system | keyword_bits(shard, self._account_of(folder), keywords, create=mode != "remove")
+        except KeywordLimit:
+            bits = system
+        value = {"add": "flags | ?", "remove": "flags & ~?"}.get(mode, "?")
+        where, bindings = uid_condition(ranges)
+        shard.execute(
+            f"UPDATE message SET flags = {value}, modseq = ? WHERE folder = ? AND {where}", (bits, modseq, folder, *bindings)
+        )
+        record_change(shard, folder, modseq, FLAGS, from_ranges(ranges))
+        self._raise(folder, modseq)
+
+    def _remove(self, folder: int, modseq: int, ranges: list[int], at: int | None) -> None:
+        shard = self._shard
+        where, bindings = uid_condition(ranges)
+        if at is not None:
+            shard.execute(
+                "INSERT OR IGNORE INTO expunged SELECT ?, folder, uid, ?, flags, mid, size, date, thread FROM message "
+                f"WHERE folder = ? AND {where}",
+                (at, self._account_of(folder), folder, *bindings),
+            )
+        shard.execute(f"DELETE FROM message WHERE folder = ? AND {where}", (folder, *bindings))
+        record_change(shard, folder, modseq, GONE, from_ranges(ranges))
+        self._raise(folder, modseq)
