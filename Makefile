@@ -13,9 +13,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.mailstead-set-up
 
-# serve.py is what a harness starts, not a measurement.
-BENCHES := $(filter-out bench/serve.py bench/__init__.py,$(wildcard bench/*.py))
-
 TEST_COMMANDS := swaks mbsync mutt fetchmail curl
 TEST_PACKAGES := swaks isync mutt fetchmail curl
 
@@ -33,10 +30,12 @@ lint: set-up
 	$(BIN)/lint-imports
 
 bench: set-up
-	@set -e; for script in $(BENCHES); do echo "== $$script"; $(BIN)/python "$$script"; done
+	$(BIN)/python bench/mime.py
+	$(BIN)/python -m bench.compare
 
 soak: set-up test-programs
-	$(BIN)/python -m pytest -m soak --timeout 14400 tests
+	MAILSTEAD_CUTS=1000 MAILSTEAD_CRASHES=5 $(BIN)/python -m pytest -n $(JOBS) tests/store/test_power_cut.py tests/store/test_crash.py
+	$(BIN)/python -m pytest -m soak -s --timeout 14400 tests
 
 # A linked or borrowed environment is used as it is; one of our own is made and follows the lock file.
 set-up:

@@ -275,6 +275,7 @@ class Connection(Hooks):
         phase, self._phase = self._phase, _CLOSED
         self.closing = True
         self.deadline = 0.0
+        self._wheel.forget(self)
         self._kept = None
         lease, self._lease = self._lease, None
         if lease is not None:
