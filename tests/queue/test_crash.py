@@ -26,11 +26,11 @@ async def process(data: Path, dns: NameServerForTests, mx: FakeMx, count: int, p
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.queue.dispatching_process",
         str(data), str(dns.port), str(mx.port), str(count), point, str(passes),
-        cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
-    out, _ = await asyncio.wait_for(child.communicate(), 60)
+    out, errors = await asyncio.wait_for(child.communicate(), 60)
     code = child.returncode
-    assert code is not None
+    assert code in (0, -signal.SIGKILL), errors.decode()
     return code, [line.split()[1] for line in out.decode().splitlines()]
 
 

@@ -102,6 +102,35 @@ async def test_slow_destination_does_not_hold_up_others(tmp_path: Path) -> None:
                 task.cancel()
 
 
+async def test_changed_smart_host_is_used_by_what_waits_already(tmp_path: Path) -> None:
+    zone = {**zone_for("one.test"), **zone_for("two.test")}
+    async with FakeMx(stall="MAIL") as old, FakeMx() as new:
+        outgoing = {"maxConnectionsPerDomain": 1, "smartHost": "[127.0.0.1]", "smartHostPort": old.port, "commandTimeout": 2}
+        async with world(tmp_path, new.port, zone, outgoing=outgoing) as here:
+            await here.send("first@one.test")
+            await old.at_stage.wait()
+            await here.send("b@one.test", "c@two.test")
+            await here.send("d@two.test")
+            here.settings.service("smtpOutgoing").smartHost = ""
+            taken = await new.wait(4)
+            sent = sorted(tuple(each.recipients) for each in taken)
+            assert sent == [("b@one.test",), ("c@two.test",), ("d@two.test",), ("first@one.test",)]
+
+
+async def test_recipients_without_a_message_do_not_keep_the_queue_busy(tmp_path: Path) -> None:
+    async with FakeMx() as mx, world(tmp_path, mx.port) as here:
+        await here.stop()
+        mid = await here.send("b@there.test")
+        shard = here.store._writers[QUEUE]
+        shard.begin()
+        shard.execute("DELETE FROM entry WHERE mid = ?", (mid,))
+        shard.commit()
+        here.start()
+        await here.send("c@there.test")
+        await mx.wait()
+        await here.empty()
+
+
 async def test_large_queue_is_walked_in_small_steps(tmp_path: Path) -> None:
     """50 000 recipients at once: all are delivered through a window of 500, each once."""
     async with FakeMx() as mx:

@@ -282,6 +282,14 @@ class Dispatcher:
             self._window.offer(destination)
 
     async def _work(self, destination: Destination, recipients: list[Recipient]) -> None:
+        outgoing = self._settings.service("smtpOutgoing")
+        if any(self._name(recipient, outgoing) != destination.name for recipient in recipients):
+            # The smart host has been changed since they came in: they belong elsewhere now, as do those behind them.
+            destination.running -= 1
+            self._running -= 1
+            self._forgive([*recipients, *self._window.empty(destination)])
+            self._window.leave(destination)
+            return
         # A recipient that an administrator wants tried now (due 0) is tried, down or not.
         down = destination.down_until > time.time() and all(recipient.due for recipient in recipients)
         known = destination.last_error if down else None

@@ -317,8 +317,7 @@ class ClientSession:
         if accepted and not self.closing:
             yield from self._body(envelope, chunking, data, accepted, results)
             return
-        for index in accepted:
-            results[index] = None
+        self._goodbye((mail_reply, *rcpt_replies), tried, results)
         if data is not None and data.code == 354:
             # Servers may ask for data although no recipient is left: an empty message ends that (RFC 2920 3.1).
             yield Transfer(empty=True)
@@ -339,6 +338,14 @@ class ClientSession:
             if not reply.ok and not too_many:
                 results[index] = RecipientResult(reply, "RCPT")
         return accepted
+
+    @staticmethod
+    def _goodbye(replies: Sequence[Reply], tried: list[int], results: list[RecipientResult | None]) -> None:
+        """421 among the replies speaks for all that have no other word."""
+        for reply in replies:
+            if reply.code == 421:
+                for index in tried:
+                    results[index] = results[index] or RecipientResult(reply, "RCPT")
 
     def _body(
         self,

@@ -60,7 +60,8 @@ class Transactions:
         a try (the destination is down). Gives the outcomes; those that are AGAIN have no record."""
         entry = self._index.entry(mid)
         if entry is None:
-            return []  # an administrator removed it
+            await self._orphans(mid)
+            return []
         outgoing = self._settings.service("smtpOutgoing")
         owed = [recipient for recipient in recipients if recipient.notified & REPORT_OWED]
         given_up = [recipient for recipient in recipients if recipient.notified & GIVE_UP and recipient not in owed]
@@ -74,6 +75,14 @@ class Transactions:
         if owed:
             await self._relayed(entry, [Fate(each, *split_words(each.status)) for each in owed], outgoing)
         return pairs
+
+    async def _orphans(self, mid: int) -> None:
+        """A message that is gone: removed by an administrator with its recipients, else its recipients are damage."""
+        left = self._index.recipients(mid)
+        if left:
+            addresses = [recipient.address for recipient in left]
+            log.error("queued recipients without a message removed", message=mid, recipients=addresses[:100])
+            await self._record(mid, [row_of(recipient, BOUNCED, status="5.3.0 the message is lost") for recipient in left])
 
     async def _attempt(
         self, entry: Entry, tried: list[Recipient], destination: str, known: Outcome | None, outgoing: Any

@@ -127,6 +127,15 @@ class Window:
         destination.size -= len(taken)
         return taken
 
+    def empty(self, destination: Destination) -> list[Recipient]:
+        """Take all that waits for a destination, and forget what else was to be fetched for it."""
+        taken = [recipient for waiting in destination.pending.values() for recipient in waiting]
+        destination.pending.clear()
+        destination.size = 0
+        destination.more = False
+        destination.end_recovery()
+        return taken
+
     def done(self, recipient: Recipient) -> None:
         """Its outcome is recorded."""
         self.keys.discard(recipient.key)
