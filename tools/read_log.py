@@ -80,7 +80,7 @@ def _map(data, at, count):
     return values, at
 
 
-def records(data, path):
+def records(data, path, quiet=False):
     """(kind, seq, id, head, body) of every valid record; damage is told and passed over."""
     at = 0
     while True:
@@ -99,7 +99,7 @@ def records(data, path):
         )
         if not good:
             at = start + 4
-            if version == 1 and kind in (MESSAGE, RELOCATED):
+            if version == 1 and kind in (MESSAGE, RELOCATED) and not quiet:
                 print(f"damaged record at {start} of {path}", file=sys.stderr)
             continue
         at = head_at + head_size + body_size
@@ -112,49 +112,66 @@ def field(head, position, default):
     return head[position] if len(head) > position else default
 
 
+def segments(log, writer):
+    """(path, octets) of the segments of a writer, rising."""
+    folder = os.path.join(log, writer)
+    for name in sorted(name for name in os.listdir(folder) if name.endswith(".mlog")):
+        with open(os.path.join(folder, name), "rb") as file:
+            yield os.path.join(folder, name), file.read()
+
+
+def external_body(log, writers, ident):
+    """The part of a body that lies in a file of its own, in the folder of whoever took it in."""
+    for writer in writers:
+        path = os.path.join(log, writer, "x", f"{ident:016x}.mext")
+        if os.path.exists(path):
+            with open(path, "rb") as file:
+                return file.read()
+    print(f"body {ident:x} is lost", file=sys.stderr)
+    return b""
+
+
 def main():
     arguments = [word for word in sys.argv[1:] if not word.startswith("--")]
     if len(arguments) != 2:
         sys.exit(__doc__)
     log, target = arguments
-    written = 0
-    for writer in sorted(os.listdir(log)):
-        folder = os.path.join(log, writer)
-        names = sorted(name for name in os.listdir(folder) if name.endswith(".mlog"))
-        voided, found = set(), []
-        for name in names:
-            with open(os.path.join(folder, name), "rb") as file:
-                data = file.read()
-            for kind, seq, ident, head, body in records(data, os.path.join(folder, name)):
-                if kind == CANCEL:
-                    voided.add((head[0], head[1]))
-                elif kind in (MESSAGE, RELOCATED):
-                    found.append((kind, seq, ident, head, body))
-        for kind, seq, ident, head, body in found:
-            if kind == MESSAGE and (seq, -1) in voided:
-                continue
-            external = field(head, 4, 0)
-            if external:
-                path = os.path.join(folder, "x", f"{external:016x}.mext")
-                try:
-                    with open(path, "rb") as file:
-                        body = body + file.read()
-                except OSError as error:
-                    print(f"body of {ident:x} is lost: {error}", file=sys.stderr)
-            for number, one in enumerate(head[2]):
-                if kind == MESSAGE and (seq, number) in voided:
-                    continue
-                place = "queue" if one[0] == 2 else str(field(one, 2, 0))
-                if "--list" in sys.argv:
-                    print(f"{ident:016x} {place} {len(body)} from <{head[0]}>")
-                    continue
-                box = os.path.join(target, place)
-                for part in ("cur", "new", "tmp"):
-                    os.makedirs(os.path.join(box, part), exist_ok=True)
-                with open(os.path.join(box, "cur", f"{ident:016x}.{number}.mailstead:2,"), "wb") as file:
-                    file.write(field(one, 7, b"") + body)
-                written += 1
-    print(f"{written} messages written", file=sys.stderr)
+    writers = sorted(os.listdir(log))
+    voided = set()
+    for writer in writers:
+        for path, data in segments(log, writer):
+            voided.update((writer, *head) for kind, _, _, head, _ in records(data, path, quiet=True) if kind == CANCEL)
+    known, written = set(), 0
+    # What compaction moved is also where it was until that file goes: each message is written from the first place.
+    for wanted in (MESSAGE, RELOCATED):
+        for writer in writers:
+            for path, data in segments(log, writer):
+                for kind, seq, ident, head, body in records(data, path, quiet=wanted == RELOCATED):
+                    if kind != wanted or (kind == MESSAGE and (writer, seq, -1) in voided):
+                        continue
+                    targets = [
+                        one for number, one in enumerate(head[2]) if kind == RELOCATED or (writer, seq, number) not in voided
+                    ]
+                    new = set()
+                    for one in targets:
+                        place = "queue" if one[0] == 2 else str(field(one, 2, 0))
+                        mid = field(one, 8, 0) or ident
+                        if (place, mid) not in known:
+                            new.add((place, mid, field(one, 7, b"")))
+                    if new and field(head, 4, 0):
+                        body += external_body(log, writers, head[4])
+                    for place, mid, overlay in sorted(new):
+                        known.add((place, mid))
+                        written += 1
+                        if "--list" in sys.argv:
+                            print(f"{mid:016x} {place} {len(overlay) + len(body)} from <{head[0]}>")
+                            continue
+                        box = os.path.join(target, place)
+                        for part in ("cur", "new", "tmp"):
+                            os.makedirs(os.path.join(box, part), exist_ok=True)
+                        with open(os.path.join(box, "cur", f"{mid:016x}.mailstead:2,"), "wb") as file:
+                            file.write(overlay + body)
+    print(f"{written} messages {'listed' if '--list' in sys.argv else 'written'}", file=sys.stderr)
 
 
 if __name__ == "__main__":

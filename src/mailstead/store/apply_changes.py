@@ -8,6 +8,7 @@ its savepoint back; applying is deterministic in the rows it meets, so replay gi
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -201,6 +202,7 @@ def remove_moved(shard: Shard, op: RemoveMoved) -> Result:
 
 def release(shard: Shard, mids: list[int]) -> None:
     """Take one reference from each; a message nobody holds any more is dead weight of its log file."""
+    dead: dict[int, int] = {}
     for mid in mids:
         row = shard.row("SELECT references_left FROM copies WHERE mid = ?", (mid,))
         if row is not None:
@@ -209,7 +211,18 @@ def release(shard: Shard, mids: list[int]) -> None:
             else:
                 shard.execute("DELETE FROM copies WHERE mid = ?", (mid,))
             continue
-        shard.execute("DELETE FROM wide WHERE mid = ?", (mid,))
+        row = shard.row("DELETE FROM wide WHERE mid = ? RETURNING file, length", (mid,))
+        if row is not None:
+            dead[row[0]] = dead.get(row[0], 0) + int(row[1])
+    count_dead(shard, dead)
+
+
+def count_dead(shard: Shard, dead: dict[int, int]) -> None:
+    """Note octets of log files that this index wants no more: where compaction is worth a look."""
+    shard.executemany(
+        "INSERT INTO dead VALUES(?, ?, ?) ON CONFLICT DO UPDATE SET octets = octets + excluded.octets",
+        [(file, octets, int(time.time())) for file, octets in dead.items()],
+    )
 
 
 def _check_quota(shard: Shard, target: int, count: int, size: int, size_limit: int, messages_limit: int) -> None:
@@ -250,7 +263,7 @@ def copy_messages(shard: Shard, op: CopyMessages) -> Result:
         return result
     if not op.move or _folder_account(shard, op.target) != account:
         _check_quota(shard, op.target, count, size, op.quota_size, op.quota_messages)
-    first, modseq, result.uidvalidity, _ = _allocate(shard, op.target, count, unseen, deleted, size)
+    first, modseq, result.uidvalidity, owner = _allocate(shard, op.target, count, unseen, deleted, size)
     rows = list(shard.execute(f"SELECT uid, mid FROM message WHERE folder = ? AND {where} ORDER BY uid", (op.source, *bindings)))
     result.uids = [uid for uid, _ in rows]
     if len(rows) == 1 or result.uids[-1] - result.uids[0] == len(rows) - 1:
@@ -268,7 +281,7 @@ def copy_messages(shard: Shard, op: CopyMessages) -> Result:
         )
     result.new_uids = list(range(first, first + count))
     source = [op.source, to_ranges(result.uids), op.saved]
-    result.effects.append(["new", op.target, modseq, first, [mid for _, mid in rows], source])
+    result.effects.append(["new", op.target, modseq, first, [mid for _, mid in rows], source, [], owner])
     if op.move:
         result.modseq = _remove_rows(shard, op.source, account, result.uids, keep_until=None)
         result.effects.append(["moved", op.source, result.modseq, to_ranges(result.uids)])
@@ -350,7 +363,7 @@ def insert_copies(shard: Shard, op: InsertCopies) -> Result:
     result.new_uids = list(range(first, first + len(op.rows)))
     result.modseq = modseq
     values = [[bits, row[2], row[3], op.saved] for bits, row in zip(flags, op.rows, strict=True)]
-    result.effects.append(["new", op.target, modseq, first, [row[4][0] for row in op.rows], [], values])
+    result.effects.append(["new", op.target, modseq, first, [row[4][0] for row in op.rows], [], values, account])
     return result
 
 

@@ -7,9 +7,9 @@ live index had; a message whose octets are nowhere keeps its number, so that not
 Effects: ``["account", "create", account, uidvalidity]``, ``["account", "remove", account, at]``, ``["keyword", account,
 bit, name]``, ``["folder", "create", id, account, name, uidvalidity, use, kind, created]``, ``["folder", "rename", id,
 account, old, new]``, ``["folder", "delete", id, account, name, at]``, ``["subscribe", account, name, on]``,
-``["new", folder, modseq, first uid, mids]`` with ``[source, ranges, saved]`` behind it for a copy within the index, or
-``[], [[flags, date, size, saved], ...]`` for one from elsewhere, ``["flags", folder, modseq, ranges, mode, system,
-keywords]``, ``["gone", folder, modseq, ranges, at]``, ``["moved", folder, modseq, ranges]``.
+``["new", folder, modseq, first uid, mids]`` with ``[source, ranges, saved], [], account`` behind it for a copy within the
+index, or ``[], [[flags, date, size, saved], ...], account`` for one from elsewhere, ``["flags", folder, modseq, ranges,
+mode, system, keywords]``, ``["gone", folder, modseq, ranges, at]``, ``["moved", folder, modseq, ranges]``.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from mailstead.store.counters import leave_no_leaks, recount
 from mailstead.store.ids import id_time
 from mailstead.store.operations import DeleteFolder, RemoveAccount, RenameFolder, Subscribe, from_ranges
 from mailstead.store.record import Record, Target
+from mailstead.store.segment import external_file_id
 from mailstead.store.shard import Shard
 
 
@@ -33,6 +34,9 @@ class Bodies(Protocol):
 
     def message(self, mid: int) -> tuple[Record, int, list[Target], bytes] | None:
         """The record that holds ``mid``, its file id, its targets of this index, and its octets without overlays."""
+
+    def exists(self, file: int) -> bool:
+        """Whether a log file is there."""
 
     def copied(self, mid: int) -> list[Any] | None:
         """The wide row that a copy from another index brought."""
@@ -78,12 +82,27 @@ class Fold:
         shard = self._shard
         lost: dict[int, list[tuple[int, int]]] = {}
         shard.execute("DELETE FROM expunged WHERE mid NOT IN (SELECT mid FROM wide)")
+        self._forget_purged()
         for folder, uid, mid in list(shard.execute("SELECT folder, uid, mid FROM message WHERE mid NOT IN (SELECT mid FROM wide)")):
             lost.setdefault(mid, []).append((folder, uid))
             shard.execute("DELETE FROM message WHERE folder = ? AND uid = ?", (folder, uid))
         leave_no_leaks(shard)
         recount(shard)
         return lost
+
+    def _forget_purged(self) -> None:
+        """Deleted messages that were forgotten since, and whose files compaction has removed."""
+        rows = list(
+            self._shard.execute(
+                "SELECT DISTINCT e.mid, w.file, w.external FROM expunged e JOIN wide w ON w.mid = e.mid "
+                "WHERE e.mid NOT IN (SELECT mid FROM message)"
+            )
+        )
+        files = {int(row[1]) for row in rows} | {external_file_id(int(row[2])) for row in rows if row[2]}
+        there = {file for file in files if self._bodies.exists(file)}
+        for mid, file, external in rows:
+            if file not in there or (external and external_file_id(external) not in there):
+                self._shard.execute("DELETE FROM expunged WHERE mid = ?", (mid,))
 
     def _structure(self, effect: list[Any]) -> None:
         shard = self._shard
@@ -132,8 +151,11 @@ class Fold:
         mids: list[int],
         source: list[Any] | None = None,
         values: list[Any] | None = None,
+        account: int = 0,
     ) -> None:
         shard = self._shard
+        if account and not self._account_of(folder):
+            self._home(folder, account, mids[0])
         if values:
             rows = [self._brought(folder, mid, *value) for mid, value in zip(mids, values, strict=True)]
         elif source:

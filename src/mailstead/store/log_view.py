@@ -106,6 +106,10 @@ class LogView:
             return record, place[0], fitting or list(record.head.targets), octets
         return None
 
+    def exists(self, file: int) -> bool:
+        """See fold.Bodies."""
+        return file_path(self.log, file).exists()
+
     def copied(self, mid: int) -> list[Any] | None:
         """See fold.Bodies."""
         place = self.copied_by.get(mid)

@@ -144,12 +144,12 @@ def _build(shard: Shard, view: LogView, base: int, result: Rebuilt, *, unclean: 
     _replay(shard, view, rest, result)
     if late:
         _salvage(shard, view, result)
+    _follow_relocations(shard, view, "wide")
     shard.begin()
     names = {int(row[0]): f"account {row[1]}, {row[2]}" for row in shard.execute("SELECT id, account, name FROM folder")}
     for mid, places in fold.finish().items():
         result.lost += [f"{names.get(folder, f'folder {folder}')}, uid {uid}, id {mid:x}" for folder, uid in places]
     shard.commit()
-    _follow_relocations(shard, view, "wide")
     _close(shard, view, base)
 
 
@@ -196,6 +196,9 @@ def _salvage(shard: Shard, view: LogView, result: Rebuilt) -> None:
             record = view.record(file, offset)
             targets = [one for one in record.head.targets if one.mid == mid and one.shard == shard.number]
             if not targets:
+                continue
+            if any(not one.account for one in targets if one.kind == TargetKind.FOLDER):
+                result.lost.append(f"message {mid:x}: nothing tells whose it is")
                 continue
             step_record = _as_message(record, targets)
             steps = message_steps(Found(record.id, file, step_record, 0), view.reader, {shard.number}, set())

@@ -89,8 +89,7 @@ class MessageHead(msgspec.Struct, array_like=True, omit_defaults=True):
 
 class RelocatedHead(msgspec.Struct, array_like=True, omit_defaults=True):
     """A body that compaction brought to a younger segment. The fields stand where a message's do, so that whoever reads
-    bodies reads both; ``targets`` name the rows (with their ``mid``) that held it then, and ``origins`` are those rows'
-    other numbers (see compaction.py)."""
+    bodies reads both; ``targets`` are those of the rows (with their ``mid``) that held it then."""
 
     sender: str
     received: int
@@ -99,7 +98,6 @@ class RelocatedHead(msgspec.Struct, array_like=True, omit_defaults=True):
     external: int = 0
     external_size: int = 0
     external_hash: bytes = b""
-    origins: list[list[Any]] = []
 
 
 class ChangeHead(msgspec.Struct, array_like=True, omit_defaults=True):

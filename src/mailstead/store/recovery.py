@@ -69,7 +69,7 @@ def writers_of(log: Path, files: Files) -> list[str]:
         return []
 
 
-def _first_durable(files: Files, path: Path) -> int | None:
+def first_durable(files: Files, path: Path) -> int | None:
     """Sequence number of the first durable record of a segment, None where it has none."""
     fd = files.open(path)
     try:
@@ -86,7 +86,7 @@ def _segments_after(log: Path, writer: str, files: Files, seq: int) -> list[int]
     wanted: list[int] = []
     for number in reversed(segment_numbers(files, log / writer)):
         wanted.insert(0, number)
-        first = _first_durable(files, segment_path(log, writer, number))
+        first = first_durable(files, segment_path(log, writer, number))
         if first is not None and first <= seq:
             break
     return wanted

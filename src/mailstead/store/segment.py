@@ -11,6 +11,7 @@ are its writer).
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -180,6 +181,12 @@ class LogReader:
         fd = self._fds.pop(file_id, None)
         if fd is not None:
             self._files.close(fd)
+
+    def drop_removed(self) -> None:
+        """Close files that compaction has removed, so that their space comes back."""
+        for file_id, fd in list(self._fds.items()):
+            if os.fstat(fd).st_nlink == 0:
+                self.forget(file_id)
 
     def close(self) -> None:
         while self._fds:

@@ -39,6 +39,7 @@ from mailstead.store.threads import WorkerThread
 from mailstead.store.wal_sync import WalSync
 
 SWEEP_SECONDS = 0.5
+DROP_ROUNDS = 60
 RESERVE = 64 * 1024 * 1024
 QUEUE = QUEUE_SHARDS
 logger = logging.getLogger("mailstead.store")
@@ -244,6 +245,11 @@ class Store:
         """Numbers of the mail shards."""
         return [number for number in self._readers if number < QUEUE_SHARDS]
 
+    @property
+    def indexes(self) -> list[int]:
+        """Numbers of all indexes, the queue's too."""
+        return list(self._readers)
+
     def durable(self, shard: int, commit: int) -> asyncio.Future[None] | None:
         """None where commit ``commit`` is durable, else a future of the sync that makes it so."""
         return self._syncs[shard].wait(commit)
@@ -324,8 +330,12 @@ class Store:
 
     async def _sweep(self) -> None:
         """Bring lazy changes to disk within a second, and watch the space left."""
+        rounds = 0
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
+            rounds += 1
+            if rounds % DROP_ROUNDS == 0:
+                self._reader.drop_removed()
             self._committer.sweep()
             for shard, commit in list(self._last_commit.items()):
                 if not self._syncs[shard].is_durable(commit):
