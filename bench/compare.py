@@ -101,7 +101,8 @@ def main() -> None:
                     print(
                         f"{name:16} {target:16} {line['ops_s']:9.0f}/s"
                         f"  p50 {line['p50_ms']:7.2f}  p99 {line['p99_ms']:7.2f} ms"
-                        f"  {line['cpu_us']:8.0f} us CPU (generator {line['generator_us']:.0f})  errors {line['errors']:.0f}{ratio}",
+                        f"  {line['cpu_us']:8.0f} us CPU (generator {line['generator_us']:.0f})"
+                        f"  errors {line['errors']:.0f}{ratio}",
                         flush=True,
                     )
             print(f"memory (PSS) at the end: {server_memory(ours.pids) / 1e6:.0f} MB")

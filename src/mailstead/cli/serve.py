@@ -26,7 +26,9 @@ from mailstead.process.bootstrap import FILE_NAME, Bootstrap, read
     help="Better given by the prompt or MAILSTEAD_ADMIN_PASSWORD.",
 )  # fmt: skip
 @click.option("--user", default="", help="User to run as when started by root.")
-@click.option("--shards", default=installation.usual_shards, show_default="by cores", type=click.IntRange(1, 256), help="Index files.")
+@click.option(
+    "--shards", default=installation.usual_shards, show_default="by cores", type=click.IntRange(1, 256), help="Index files.",
+)  # fmt: skip
 def init(directory: Path, hostname: str, domain: str, admin: str, admin_password: str, user: str, shards: int) -> None:
     """Make a data directory with its first domain and administrator."""
     if len(admin_password) < 8:

@@ -93,8 +93,9 @@ class Shard:
         self.execute("PRAGMA wal_autocheckpoint=0")
         self.execute("PRAGMA cache_size=-8192")
         self.execute("PRAGMA temp_store=MEMORY")
-        # Another process's commit empties this one's page cache, so pages must be cheap to read again.
-        self.execute("PRAGMA mmap_size=1073741824")
+        # Another process's commit empties this one's page cache, so pages must be cheap to read again; what is mapped
+        # counts as resident, so it is bounded.
+        self.execute("PRAGMA mmap_size=67108864")
         migrate(self.connection, QUEUE_STEPS if self.is_queue else SHARD_STEPS)
         if created:
             files.sync_directory(index)
