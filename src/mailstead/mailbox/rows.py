@@ -54,5 +54,5 @@ def fetch_rows(
     bindings = (folder, uids[0], uids[-1]) if contiguous else (folder, json.dumps(list(uids)))
     rows = shard.execute(sql, bindings).fetchall()
     if place < 0:
-        return rows  # type: ignore[no-any-return]
+        return rows
     return [(*row[:place], location(*row[place : place + 6]), *row[place + 6 :]) for row in rows]
