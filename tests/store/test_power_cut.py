@@ -10,8 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.store.recording_disk import Disk, RecordingFiles
-from tests.store.workload import Run, check, record
+from mailstead.mailbox.service import Mailbox
+from mailstead.store.compaction import Compactor
+from mailstead.store.service import Store
+from mailstead.store.snapshot import take_snapshot
+from tests.store.recording_disk import Disk, RecordingFiles, RecordingVFS
+from tests.store.workload import SHARDS, Accounts, Run, check, record
 
 CUTS = int(os.environ.get("MAILSTEAD_CUTS", "250"))
 
@@ -38,6 +42,55 @@ def test_every_promise_survives(tmp_path: Path, seed: int) -> None:
     run = asyncio.run(record(tmp_path / "live", seed))
     assert len(run.promises) > 100
     assert first_broken(run, tmp_path, CUTS, seed) is None
+
+
+async def compacted(root: Path, seed: int) -> tuple[Run, int]:
+    """A quiet store that is compacted: nothing else syncs anything. The run, and the event at which compaction began."""
+    run = Run(root, seed)
+    name = f"quiet-{root.parent.name}-{seed}"
+    vfs = RecordingVFS(name, run.disk)
+    files = RecordingFiles(run.disk)
+    store = await Store.open(root, "w0", SHARDS, files=files, vfs=name, segment_size=16 * 1024)
+    await run.deliver(store, 60)
+    await run.transfer(Mailbox(store, Accounts()), 5)
+    await store._committer.drain()
+    for number in store.indexes:
+        take_snapshot(root / "index", number, files, name)
+    begun = run.disk.note("start")
+    compactor = Compactor(store, fill=2.0, grace=0.0, vfs=name, segments=100)
+    await compactor.run_once()
+    assert await compactor.run_once() > 2
+    compactor.close()
+    run.disk.note("end")
+    ended = len(run.disk.events)
+    await store.close()
+    del run.disk.events[ended:]
+    del vfs
+    return run, begun
+
+
+def broken_by_compaction(root: Path, seed: int) -> list[str]:
+    run, begun = asyncio.run(compacted(root / "live", seed))
+    rng = random.Random(seed)
+    events = len(run.disk.events)
+    for number, cut in enumerate([events, *(rng.randrange(begun, events) for _ in range(60))]):
+        image = root / f"image{number}"
+        run.disk.image(cut, random.Random(f"{seed}/{number}"), image)
+        broken = check(run, cut, image)
+        shutil.rmtree(image)
+        if broken:
+            return broken
+    return []
+
+
+def test_compaction_alone_survives(tmp_path: Path) -> None:
+    assert broken_by_compaction(tmp_path, 11) == []
+
+
+def test_compaction_without_syncs_loses_messages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A segment removed before the rows that leave it are durable is noticed."""
+    monkeypatch.setattr(Compactor, "_sync", lambda self: None)
+    assert broken_by_compaction(tmp_path, 12)
 
 
 def test_without_syncs_promises_break(tmp_path: Path) -> None:

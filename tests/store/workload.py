@@ -1,6 +1,7 @@
 """A workload whose every promise is noted, and the check that a recovered store keeps them.
 
-Two writers deliver, append, copy, move between accounts and shards, expunge and flag; each promise (an answer to a
+Two writers deliver, append, copy, move between accounts and shards, expunge and flag, while checkpoints, expiry and
+compaction run; each promise (an answer to a
 client) is an event on the recording disk, so that for a cut at event k it is known what had been promised by then.
 """
 
@@ -14,13 +15,18 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import apsw
+
 from mailstead.mailbox.model import NewMessage
 from mailstead.mailbox.service import Mailbox
 from mailstead.store.checkpoint import Checkpointer
+from mailstead.store.compaction import Compactor
+from mailstead.store.expiry import Expiry
 from mailstead.store.record import MessageHead, Target, TargetKind
 from mailstead.store.segment import LogReader
 from mailstead.store.service import Store, prepare
 from mailstead.store.shard import Shard, shard_path
+from mailstead.store.snapshot import take_snapshot
 from mailstead.store.submission import Unavailable
 from tests.store.recording_disk import Disk, RecordingFiles, RecordingVFS
 
@@ -56,6 +62,7 @@ class Run:
         self.promises: list[tuple] = []
         self.started: list[tuple] = []
         self.count = 0
+        self.compacted = 0
 
     def token(self) -> str:
         self.count += 1
@@ -119,6 +126,29 @@ class Run:
                 self.promise("flag", tuple(tokens), inbox.id, inbox.shard, stored.modseq)
             view.release()
 
+    async def compaction(self, store: Store, vfs: str | None) -> None:
+        """Snapshots, and every segment older than them rewritten, whatever its fill."""
+        compactor = Compactor(store, fill=2.0, grace=0.01, vfs=vfs)
+        expiry = Expiry(store.data_dir / "index", list(store.shards), -1000, store.files, vfs)
+        try:
+            while True:
+                await asyncio.sleep(0.005)
+                try:
+                    await expiry.run_once()
+                    for number in store.indexes:
+                        await asyncio.to_thread(take_snapshot, store.data_dir / "index", number, store.files, vfs)
+                    self.compacted += await compactor.run_once()
+                except (apsw.BusyError, Unavailable):
+                    continue
+        finally:
+            while True:
+                try:
+                    compactor.close()
+                    expiry.close()
+                    break
+                except apsw.ThreadingViolationError:  # the thread of the step that was cancelled
+                    await asyncio.sleep(0.01)
+
     async def checkpoints(self, root: Path, vfs: str | None) -> None:
         keeper = Checkpointer([shard_path(root / "index", n) for n in range(SHARDS)], vfs)
         try:
@@ -136,17 +166,21 @@ async def record(root: Path, seed: int, *, rounds: int = 25, files_class: type[R
     name = f"recording-{root.name}-{seed}"
     vfs = RecordingVFS(name, run.disk)
     files = files_class(run.disk)
-    first = await Store.open(root, "w0", SHARDS, files=files, vfs=name, segment_size=256 * 1024)
-    second = await Store.open(root, "w1", SHARDS, files=files, vfs=name, prepared=True, segment_size=256 * 1024)
+    first = await Store.open(root, "w0", SHARDS, files=files, vfs=name, segment_size=16 * 1024)
+    second = await Store.open(root, "w1", SHARDS, files=files, vfs=name, prepared=True, segment_size=16 * 1024)
     boxes = [Mailbox(first, Accounts()), Mailbox(second, Accounts())]
-    keeper = asyncio.create_task(run.checkpoints(root, name))
+    keepers = [asyncio.create_task(run.checkpoints(root, name)), asyncio.create_task(run.compaction(first, name))]
     await asyncio.gather(
         run.deliver(first, rounds), run.deliver(second, rounds), run.deliver(second, rounds),
         run.append(boxes[0], rounds // 2), run.append(boxes[1], rounds // 2),
         run.transfer(boxes[0], rounds // 2), run.transfer(boxes[1], rounds // 2),
     )  # fmt: skip
-    keeper.cancel()
-    await asyncio.gather(keeper, return_exceptions=True)
+    async with asyncio.timeout(20):
+        while run.compacted < 4:
+            await run.deliver(second, 5)
+    for keeper in keepers:
+        keeper.cancel()
+    await asyncio.gather(*keepers, return_exceptions=True)
     run.disk.note("end")
     await first.close()
     await second.close()

@@ -21,11 +21,15 @@ from mailstead.settings import Settings
 from mailstead.store.checkpoint import Checkpointer
 from mailstead.store.expiry import Expiry
 from mailstead.store.service import Store
+from mailstead.store.submission import Unavailable
+from mailstead.store.upkeep import Upkeep
 
 log = get_logger("SERVER")
 
 #: How often what was deleted long enough ago is forgotten.
 EXPIRY_SECONDS = 3600.0
+#: How often the log is looked at for segments that can go.
+SPACE_SECONDS = 240.0
 DAY = 86_400
 
 
@@ -52,6 +56,21 @@ async def expiry(data_dir: Path, store: Store, settings: Settings) -> None:
             await asyncio.sleep(EXPIRY_SECONDS)
     finally:
         await _close(duty.close)
+
+
+async def space(data_dir: Path, store: Store) -> None:
+    """Snapshots of the indexes, and giving back the space of what nobody wants any more, until cancelled."""
+    upkeep = Upkeep(data_dir, store)
+    try:
+        while True:
+            try:
+                for line in await upkeep.run_once():
+                    log.info(line)
+            except (OSError, apsw.Error, Unavailable) as exc:  # the next round goes on where this one ended
+                log.error("compaction or snapshot put off", reason=str(exc))
+            await asyncio.sleep(SPACE_SECONDS)
+    finally:
+        await _close(upkeep.close)
 
 
 async def _close(close: Callable[[], None]) -> None:

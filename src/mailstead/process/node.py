@@ -224,6 +224,7 @@ class Node:
         self._watch(outbound.run(), "sending")
         self._watch(duties.checkpoints(data_dir), "checkpoints")
         self._watch(duties.expiry(data_dir, self.store, settings), "expiry")
+        self._watch(duties.space(data_dir, self.store), "snapshots and compaction")
         self._watch(duties.removal(self.directory, self.store, self.mailbox), "removal of deleted accounts")
 
 
