@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.generator import run, server_cpu, server_memory
@@ -37,7 +38,9 @@ def peer(text: str) -> Target:
     return Target(name, **places, pids=[int(pid) for pid in values.get("pids", "").split(":") if pid])
 
 
-def start(directory: Path, base: int, workers: int) -> tuple[subprocess.Popen[bytes], Target]:
+def start(
+    directory: Path, base: int, workers: int, settings: Sequence[tuple[str, str, str]] = ()
+) -> tuple[subprocess.Popen[bytes], Target]:
     """A server of our own."""
     command = [
         sys.executable,
@@ -48,6 +51,7 @@ def start(directory: Path, base: int, workers: int) -> tuple[subprocess.Popen[by
         "--workers",
         str(workers),
     ]
+    command += [word for setting in settings for word in ("--set", *setting)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     target = Target("mailstead", ("127.0.0.1", base + 25), ("127.0.0.1", base + 143), ("127.0.0.1", base + 110), [process.pid])
     for _ in range(600):

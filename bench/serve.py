@@ -29,7 +29,7 @@ OPEN = {
 }
 
 
-def make(directory: Path, base: int, shards: int, users: int) -> None:
+def make(directory: Path, base: int, shards: int, users: int, more: list[tuple[str, str, str]]) -> None:
     """A data directory with its users."""
     plain = "plain login scram-sha-1 scram-sha-256"
     plan = installation.Plan(
@@ -47,6 +47,7 @@ def make(directory: Path, base: int, shards: int, users: int) -> None:
             *((service, "plainConnAuthTypes", plain) for service in ("smtpIncoming", "imap", "pop3")),
             *((service, "plainConnAllowLogin", "yes") for service in ("imap", "pop3")),
             ("server", "metricsPort", "0"),
+            *more,
             ("server", "upgradePasswordHashes", "no"),
         ],
     )
@@ -68,9 +69,10 @@ def main() -> None:
     parser.add_argument("--shards", type=int, default=1)
     parser.add_argument("--users", type=int, default=1000)
     parser.add_argument("--log-file", type=Path)
+    parser.add_argument("--set", nargs=3, action="append", default=[], metavar=("CONTEXT", "NAME", "VALUE"))
     args = parser.parse_args()
     if not (args.directory / FILE_NAME).exists():
-        make(args.directory, args.base, args.shards, args.users)
+        make(args.directory, args.base, args.shards, args.users, [tuple(each) for each in args.set])
     os.environ["MAILSTEAD_LOG_LEVEL"] = "information"
     os.environ["MAILSTEAD_LOG_FILE"] = str((args.log_file or args.directory / "server.log").resolve())
     log.configure_from_environment("main")
