@@ -167,8 +167,8 @@ def server_cpu(roots: list[int]) -> float:
     return total
 
 
-def server_memory(roots: list[int]) -> int:
-    """Octets of memory (PSS) of the processes and all below them."""
+def server_memory(roots: list[int], field: str = "Pss:") -> int:
+    """Octets of memory of the processes and all below them; ``Pss_Anon:`` leaves mapped files out."""
     parents: dict[int, list[int]] = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
@@ -183,7 +183,7 @@ def server_memory(roots: list[int]) -> int:
         waiting += parents.get(pid, [])
         try:
             with open(f"/proc/{pid}/smaps_rollup") as file:
-                total += next((int(line.split()[1]) * 1024 for line in file if line.startswith("Pss:")), 0)
+                total += next((int(line.split()[1]) * 1024 for line in file if line.startswith(field)), 0)
         except (FileNotFoundError, ProcessLookupError):
             continue
     return total
