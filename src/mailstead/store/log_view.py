@@ -15,7 +15,7 @@ from typing import Any
 from mailstead.store.epochs import Epoch
 from mailstead.store.files import Files
 from mailstead.store.ids import writer_number
-from mailstead.store.operations import InsertCopies, decode_operation
+from mailstead.store.operations import QUEUE_SHARDS, InsertCopies, decode_operation
 from mailstead.store.record import DamagedRecord, Kind, Record, Stream, Target
 from mailstead.store.recovery import Found, void_broken_groups, writers_of
 from mailstead.store.segment import (
@@ -213,7 +213,8 @@ def _sort(view: LogView, found: list[Uncovered]) -> None:
         key=lambda commit: commit.number,
     )
     covered: dict[int, list[tuple[int, int]]] = {}
-    for commit in view.commits:
+    # A queue gives no numbers, so it is replayed from its records alone.
+    for commit in view.commits if view.shard < QUEUE_SHARDS else ():
         if commit.first:
             covered.setdefault(commit.writer, []).append((commit.first, commit.last))
     for spans in covered.values():
