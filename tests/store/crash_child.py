@@ -19,7 +19,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import apsw
+
 from mailstead.mailbox.service import Mailbox
+from mailstead.store import snapshot
+from mailstead.store.compaction import Compactor
 from mailstead.store.expiry import Expiry
 from mailstead.store.files import Files
 from mailstead.store.operations import QueueOutcome
@@ -97,8 +101,8 @@ async def main(root: Path, seed: int, point: str, when: str, nth: int) -> None:
     arm(point, when, nth)
     run = Telling(root, seed)
     files = Files()
-    store = await Store.open(root, "w0", SHARDS, files=files, segment_size=128 * 1024)
-    other = await Store.open(root, "w1", SHARDS, files=files, prepared=True, segment_size=128 * 1024)
+    store = await Store.open(root, "w0", SHARDS, files=files, segment_size=32 * 1024)
+    other = await Store.open(root, "w1", SHARDS, files=files, prepared=True, segment_size=32 * 1024)
     boxes = [Mailbox(store, Accounts()), Mailbox(other, Accounts())]
     keeper = asyncio.create_task(run.checkpoints(root, None))
     expiry = Expiry(root / "index", list(range(SHARDS)), -1000)
@@ -109,7 +113,19 @@ async def main(root: Path, seed: int, point: str, when: str, nth: int) -> None:
             await asyncio.sleep(0.05)
             await expiry.run_once()
 
-    keepers = [keeper, asyncio.create_task(expire())]
+    compactor = Compactor(store, fill=2.0, grace=0.02)
+
+    async def compact() -> None:
+        while True:
+            await asyncio.sleep(0.02)
+            try:
+                for number in store.indexes:
+                    await asyncio.to_thread(snapshot.take_snapshot, root / "index", number, files)
+                await compactor.run_once()
+            except apsw.BusyError:
+                continue
+
+    keepers = [keeper, asyncio.create_task(expire()), asyncio.create_task(compact())]
     await asyncio.gather(
         run.deliver(store, rounds), run.deliver(other, rounds), run.append(boxes[0], rounds), run.append(boxes[1], rounds),
         run.transfer(boxes[0], rounds), run.transfer(boxes[1], rounds), queue_up(store, rounds),
@@ -118,7 +134,13 @@ async def main(root: Path, seed: int, point: str, when: str, nth: int) -> None:
     for task in keepers:
         task.cancel()
     await asyncio.gather(*keepers, return_exceptions=True)
-    expiry.close()
+    for close in (expiry.close, compactor.close):
+        while True:
+            try:
+                close()
+                break
+            except apsw.ThreadingViolationError:  # the thread of the step that was cancelled
+                await asyncio.sleep(0.01)
     await store.close()
     await other.close()
     os.write(1, b'["end"]\n')

@@ -1,4 +1,5 @@
-"""kill -9 at any point of reception, delivery, append, copy, move, expunge, folders, queue, checkpoints and expiry.
+"""kill -9 at any point of reception, delivery, append, copy, move, expunge, folders, queue, checkpoints, expiry and
+compaction.
 
 Every promise made before the process died holds afterwards; nothing is half there; numbers are not given twice.
 """
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from mailstead.store.files import Files
+from mailstead.store.fsck import fsck
 from mailstead.store.service import QUEUE
 from mailstead.store.shard import Shard
 from tests.store.workload import Run, check
@@ -37,6 +39,10 @@ FUNCTIONS = [
     ),
     *(f"{S}spool:Spool.{name}" for name in ("_write", "_sync")),
     f"{S}checkpoint:Checkpointer.checkpoint",
+    *(f"{S}compaction:Compactor.{name}" for name in ("_examine", "_repoint", "_sync", "_remove")),
+    f"{S}service:Store.relocate",
+    f"{S}snapshot:take_snapshot",
+    f"{S}files:Files.unlink",
     f"{S}wal_sync:WalSync._start",
 ]
 POINTS = [(function, when) for function in FUNCTIONS for when in ("before", "after")]
@@ -46,7 +52,8 @@ SELDOM = {
     "Checkpointer.checkpoint", "Files.create", "Files.sync_directory", "change_flags", "copy_messages", "create_folder",
     "queue_outcome", "apply_queue",
 }  # fmt: skip
-RARE = {"Committer.sweep", "Checkpointer.checkpoint"}
+RARE = {"Committer.sweep", "Checkpointer.checkpoint", "Compactor._remove", "Compactor._sync", "Files.unlink"}
+SELDOM |= {"Compactor._examine", "Compactor._repoint", "Store.relocate", "take_snapshot"}
 SEEDS = int(os.environ.get("MAILSTEAD_CRASHES", "1"))
 
 
@@ -82,6 +89,8 @@ def test_kill(tmp_path: Path, function: str, when: str, seed: int) -> None:
             run.started.append((0, *what))
     assert check(run, 1, root) == []
     assert check_folders_and_queue(run, root) == []
+    said: list[str] = []
+    assert fsck(root, out=said.append) == 0, said
 
 
 def check_folders_and_queue(run: Run, root: Path) -> list[str]:
