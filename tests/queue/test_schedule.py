@@ -159,7 +159,7 @@ async def test_head_of_the_index_costs_the_same_in_a_queue_of_a_hundred_thousand
             "1000 + i, 0, 0, 0, 0, 0, '', x'' FROM n"
         )
         shard.commit()
-        index = QueueIndex(here.store.reader(QUEUE))
+        index = QueueIndex(here.store.queue_index)
         for sql, bindings in (
             ("SELECT 1 FROM recipient INDEXED BY recipient_due WHERE state = 0 AND due <= ? AND (due, mid, number) > (?, ?, ?) "
              "ORDER BY due, mid, number LIMIT 256", (10**9, 50_000, 1, 1)),

@@ -94,9 +94,7 @@ class Planner:
         if not members:
             plan.failed[number] = Result.NO_MEMBERS
 
-    def _add(
-        self, plan: Plan, message: AcceptedMessage, number: int, found: Resolution, recipient: EnvelopeRecipient
-    ) -> None:
+    def _add(self, plan: Plan, message: AcceptedMessage, number: int, found: Resolution, recipient: EnvelopeRecipient) -> None:
         kind = found.kind
         if kind is RecipientKind.LOCAL:
             account = found.account
@@ -121,12 +119,8 @@ class Planner:
                 return
             plan.seen.add(found.address)
             plan.queued += 1
-            detail = QueueDetail(
-                recipient.notify, recipient.orcpt, message.envid, message.ret, message.utf8, message.body_type
-            )
-            target = Target(
-                TargetKind.QUEUE, QUEUE, date=int(time.time()), recipient=found.address, detail=detail.encode()
-            )
+            detail = QueueDetail(recipient.notify, recipient.orcpt, message.envid, message.ret, message.utf8, message.body_type)
+            target = Target(TargetKind.QUEUE, QUEUE, date=int(time.time()), recipient=found.address, detail=detail.encode())
         else:
             reason = _LOST if kind is RecipientKind.UNKNOWN_USER else f"550 5.2.1 {kind.value}"
             plan.lost.append(Lost(number, found.address, reason))
@@ -136,8 +130,4 @@ class Planner:
 
     def detail_folder(self, shard: int, account: int, detail: str) -> int:
         """The id of the account's folder that a subaddress names (in any case), 0 for INBOX or none."""
-        row = self._store.reader(shard).row(
-            "SELECT id FROM folder WHERE account = ? AND kind = 'mail' AND name <> 'INBOX' AND name = ? COLLATE NOCASE LIMIT 1",
-            (account, detail),
-        )
-        return int(row[0]) if row else 0
+        return self._store.mail_index(shard).folder_in_any_case(account, detail)

@@ -36,10 +36,8 @@ from mailstead.mailbox.model import (
     StoreResult,
 )
 from mailstead.mailbox.names import normalize, parents
-from mailstead.mailbox.rows import fetch_rows
 from mailstead.mailbox.view import FolderView
-from mailstead.store.accounts import ensure_account
-from mailstead.store.apply_changes import Refused, copied_rows
+from mailstead.store.apply_changes import Refused
 from mailstead.store.apply_delivery import FOLDER_GONE, OVER_QUOTA
 from mailstead.store.operations import (
     ChangeFlags,
@@ -65,6 +63,7 @@ MAX_FOLDERS = 10_000
 IDLE_VIEWS = 200
 IDLE_MESSAGES = 2_000_000
 STREAM_CHUNK = 256 * 1024
+SLICE = 500
 LAZY_ROWS = 20_000
 _T = TypeVar("_T")
 
@@ -113,8 +112,7 @@ class Mailbox:
     async def _ensure(self, account: int) -> int:
         """The account's shard, its folders made."""
         shard = self._limits(account).shard
-        reader = self._store.reader(shard)
-        if reader.row("SELECT 1 FROM account WHERE id = ?", (account,)) is None:
+        if not self._store.mail_index(shard).has_account(account):
             # Subscribing to INBOX is the smallest durable operation that makes an account's rows.
             await self._done(self._store.change([Subscribe(shard, account, "INBOX", True)]))
         return shard
@@ -122,11 +120,7 @@ class Mailbox:
     async def folders(self, account: int) -> list[Folder]:
         """All folders, by name, INBOX first."""
         shard = await self._ensure(account)
-        rows = self._store.reader(shard).execute(
-            "SELECT f.id, f.name, f.uidvalidity, f.special_use, s.name IS NOT NULL, f.kind FROM folder f "
-            "LEFT JOIN subscription s ON s.account = f.account AND s.name = f.name WHERE f.account = ?",
-            (account,),
-        )
+        rows = self._store.mail_index(shard).folders(account)
         found = [Folder(id, account, shard, name, validity, use, bool(sub), kind) for id, name, validity, use, sub, kind in rows]
         return sorted(found, key=lambda f: (f.name != "INBOX", f.name.split("/")))
 
@@ -137,12 +131,8 @@ class Mailbox:
             name = "INBOX"
         elif name[:6].upper() == "INBOX/":
             name = "INBOX" + name[5:]
-        row = self._store.reader(shard).row(
-            "SELECT f.id, f.uidvalidity, f.special_use, s.name IS NOT NULL, f.kind FROM folder f "
-            "LEFT JOIN subscription s ON s.account = f.account AND s.name = f.name WHERE f.account = ? AND f.name = ?",
-            (account, name),
-        )
-        return Folder(row[0], account, shard, name, row[1], row[2], bool(row[3]), row[4]) if row else None
+        row = self._store.mail_index(shard).folder(account, name)
+        return Folder(row[0], account, shard, name, row[2], row[3], bool(row[4]), row[5]) if row else None
 
     async def create_folder(self, account: int, name: str, special_use: str | None = None) -> Folder:
         """Create a folder and those above it. Raises FolderExists, InvalidFolderName, LimitReached."""
@@ -201,17 +191,11 @@ class Mailbox:
     async def subscriptions(self, account: int) -> list[str]:
         """Subscribed names, also of folders that are gone (RFC 3501 6.3.9)."""
         shard = await self._ensure(account)
-        rows = self._store.reader(shard).execute("SELECT name FROM subscription WHERE account = ? ORDER BY name", (account,))
-        return [str(row[0]) for row in rows]
+        return self._store.mail_index(shard).subscriptions(account)
 
     async def status(self, folder: Folder) -> FolderStatus:
         """Counters, as durable as they are shown. Raises FolderMissing."""
-        reader = self._store.reader(folder.shard)
-        row = reader.row(
-            "SELECT f.messages, f.unseen, f.deleted, f.size, f.uidnext, f.uidvalidity, f.modseq, s.commit_seq "
-            "FROM folder f, state s WHERE f.id = ?",
-            (folder.id,),
-        )
+        row = self._store.mail_index(folder.shard).counters(folder.id)
         if row is None:
             raise FolderMissing("no such folder")
         waiting = self._store.durable(folder.shard, row[7])
@@ -221,14 +205,13 @@ class Mailbox:
 
     async def quota(self, account: int) -> Quota:
         limits = self._limits(account)
-        row = self._store.reader(limits.shard).row("SELECT size, messages FROM account WHERE id = ?", (account,)) or (0, 0)
-        return Quota(int(row[0]), limits.quota_bytes, int(row[1]), limits.quota_messages)
+        size, messages = self._store.mail_index(limits.shard).usage(account)
+        return Quota(size, limits.quota_bytes, messages, limits.quota_messages)
 
     def usage(self, account: int) -> tuple[int, int]:
         """Octets and messages an account holds, at once, for checks before a message is taken."""
         limits = self._limits(account)
-        row = self._store.reader(limits.shard).row("SELECT size, messages FROM account WHERE id = ?", (account,))
-        return (int(row[0]), int(row[1])) if row else (0, 0)
+        return self._store.mail_index(limits.shard).usage(account)
 
     async def remove_account(self, account: int, shard: int) -> None:
         """Remove all of an account's mail; restorable for the retention time."""
@@ -342,13 +325,13 @@ class Mailbox:
             copy = CopyMessages(source.shard, source.id, target.id, ranges, move, now, *quota)
             (result,) = await self._done(self._store.change([copy], origin=origin))
             return CopyResult(result.uidvalidity or target.uidvalidity, result.uids, result.new_uids)
-        reader = self._store.reader(source.shard)
-        rows = (
-            await asyncio.to_thread(copied_rows, reader, source.id, ranges)
-            if len(uids) > 1000
-            else copied_rows(reader, source.id, ranges)
-        )
-        found = [uid for uid, *_ in fetch_rows(reader, source.id, uids, ("size",), self._location)]
+        index = self._store.mail_index(source.shard)
+        rows, found = [], []
+        for start in range(0, len(uids), SLICE):
+            part = uids[start : start + SLICE]
+            rows += index.copied_rows(source.id, to_ranges(part))
+            found += [uid for uid, _, _ in index.flags(source.id, part)]
+            await asyncio.sleep(0)
         operations: list[Operation] = [InsertCopies(target.shard, target.id, rows, now, *quota)]
         if move:
             operations.append(RemoveMoved(source.shard, source.id, ranges))
@@ -405,7 +388,7 @@ class Mailbox:
 
     def rows(self, view: FolderView, uids: Sequence[int], columns: tuple[str, ...]) -> list[tuple]:  # type: ignore[type-arg]
         """Rows of messages by rising UID: uid, then ``columns`` (see rows.py). At once; at most about 500 at a time."""
-        return fetch_rows(self._store.reader(view.folder.shard), view.folder.id, uids, columns, self._location)
+        return self._store.mail_index(view.folder.shard).rows(view.folder.id, uids, columns, self._location)
 
     @staticmethod
     def _location(file: int, offset: int, length: int, overlay: bytes | None, external: int, external_size: int) -> Location:
@@ -465,4 +448,3 @@ _REFUSALS: dict[str, type[MailboxError]] = {
     "keywords": LimitReached,
     "quota": OverQuota,
 }
-__all__ = ["Mailbox", "ensure_account"]

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 from array import array
 from bisect import bisect_left
 from collections import deque
@@ -25,13 +24,12 @@ import msgspec
 
 from mailstead.mailbox.errors import FolderMissing
 from mailstead.mailbox.model import Event, EventKind, Folder
-from mailstead.store.accounts import keyword_names
 from mailstead.store.apply_changes import FLAGS, GONE
 from mailstead.store.operations import from_ranges
 
 if TYPE_CHECKING:
+    from mailstead.store.engine import MailIndex, SmallRow
     from mailstead.store.service import Store
-    from mailstead.store.shard import Shard
 
 MAX_EVENTS = 500
 MAX_EVENT_UIDS = 50_000
@@ -55,7 +53,7 @@ class FolderView:
         self.gone = False
         self.users = 0
         self._store = store
-        self._shard: Shard = store.reader(folder.shard)
+        self._index: MailIndex = store.mail_index(folder.shard)
         self._on_idle = on_idle
         self._events: deque[Event] = deque()
         self._event_uids = 0
@@ -76,18 +74,15 @@ class FolderView:
             return
         self._loaded = asyncio.get_running_loop().create_future()
         try:
-            row = self._shard.row("SELECT uidnext, modseq FROM folder WHERE id = ?", (self.folder.id,))
+            row = self._index.head(self.folder.id)
             if row is None:
                 raise FolderMissing("the folder is gone")
             # Rows below this uidnext are loaded in slices; what changes meanwhile has a higher modseq and comes
             # with the first refresh.
-            uidnext, modseq = int(row[0]), int(row[1])
+            uidnext, modseq = row
             last = 0
             while True:
-                rows = list(self._shard.execute(
-                    "SELECT uid, flags, modseq FROM message WHERE folder = ? AND uid > ? AND uid < ? ORDER BY uid LIMIT ?",
-                    (self.folder.id, last, uidnext, LOAD_SLICE),
-                ))  # fmt: skip
+                rows = self._index.slice(self.folder.id, last, uidnext, LOAD_SLICE)
                 if not rows:
                     break
                 uids, flags, modseqs = zip(*rows, strict=True)
@@ -99,8 +94,8 @@ class FolderView:
                     break
                 await asyncio.sleep(0)
             self.uidnext, self.highest_modseq = uidnext, modseq
-            self.keywords = keyword_names(self._shard, self.folder.account)
-            self._commit = self._shard.commit_seq()
+            self.keywords = self._index.keyword_names(self.folder.account)
+            self._commit = self._index.commit_seq()
             self._refresh_now()
         except BaseException as error:
             self._loaded.set_exception(error)
@@ -134,43 +129,29 @@ class FolderView:
     def _refresh_now(self) -> None:
         if self.gone:
             return
-        shard, folder = self._shard, self.folder.id
+        folder = self.folder.id
         self._stale = False
-        row = shard.row("SELECT modseq FROM folder WHERE id = ?", (folder,))
-        if row is None:
+        head = self._index.head(folder)
+        if head is None:
             self._vanish()
             return
-        if row[0] == self.highest_modseq:
+        if head[1] == self.highest_modseq:
             return
-        shard.execute("BEGIN")
-        try:
-            row = shard.row("SELECT modseq, uidnext FROM folder WHERE id = ?", (folder,))
-            if row is None:
-                self._vanish()
-                return
-            modseq, uidnext = int(row[0]), int(row[1])
-            changes = list(shard.execute(
-                "SELECT modseq, kind, uids FROM change WHERE folder = ? AND modseq > ? ORDER BY modseq, kind",
-                (folder, self.highest_modseq),
-            ))  # fmt: skip
-            new = []
-            if uidnext != self.uidnext:
-                new = list(shard.execute(
-                    "SELECT uid, flags, modseq FROM message WHERE folder = ? AND uid >= ? AND uid < ? ORDER BY uid",
-                    (folder, self.uidnext, uidnext),
-                ))  # fmt: skip
-            self._take(changes, new, modseq)
-            self.uidnext, self.highest_modseq = uidnext, modseq
-            self._commit = shard.commit_seq()
-        finally:
-            shard.execute("COMMIT")
+        news = self._index.changes(folder, self.highest_modseq, self.uidnext)
+        if news is None:
+            self._vanish()
+            return
+        self._take(news.changes, news.new, news.modseq)
+        self.uidnext, self.highest_modseq = news.uidnext, news.modseq
+        # Flags of changed rows were read a moment later than the rest.
+        self._commit = self._index.commit_seq() if news.changes else news.commit
         self._origins.clear()
 
     def _vanish(self) -> None:
         """The folder was deleted: sessions keep what they see until they leave it."""
         self.gone = True
 
-    def _take(self, changes: list[tuple[int, int, bytes]], new: list[tuple[int, int, int]], modseq: int) -> None:
+    def _take(self, changes: Sequence[tuple[int, int, bytes]], new: Sequence[SmallRow], modseq: int) -> None:
         flagged: list[tuple[int, list[int]]] = []
         expunged: list[tuple[int, list[int]]] = []
         for at, kind, packed in changes:
@@ -189,7 +170,7 @@ class FolderView:
             self.modseqs.extend([row[2] for row in new])
             limit = 1 << (5 + len(self.keywords))
             if any(row[1] >= limit for row in new):
-                self.keywords = keyword_names(self._shard, self.folder.account)
+                self.keywords = self._index.keyword_names(self.folder.account)
             self._event(EventKind.EXISTS, [row[0] for row in new], modseq)
 
     def _take_flags(self, flagged: list[tuple[int, list[int]]]) -> None:
@@ -197,18 +178,7 @@ class FolderView:
         keywords = 1 << (5 + len(self.keywords))
         for start in range(0, len(wanted), LOAD_SLICE):
             part = wanted[start : start + LOAD_SLICE]
-            if part[-1] - part[0] == len(part) - 1:
-                rows = self._shard.execute(
-                    "SELECT uid, flags, modseq FROM message WHERE folder = ? AND uid BETWEEN ? AND ? ORDER BY uid",
-                    (self.folder.id, part[0], part[-1]),
-                )
-            else:
-                rows = self._shard.execute(
-                    "SELECT uid, flags, modseq FROM message "
-                    "WHERE folder = ? AND uid IN (SELECT value FROM json_each(?)) ORDER BY uid",
-                    (self.folder.id, json.dumps(part)),
-                )
-            found = list(rows)
+            found = self._index.flags(self.folder.id, part)
             if not found:
                 continue
             first = self.index(found[0][0])
@@ -222,7 +192,7 @@ class FolderView:
                         self.flags[position] = flags
                         self.modseqs[position] = modseq
             if any(row[1] >= keywords for row in found):
-                self.keywords = keyword_names(self._shard, self.folder.account)
+                self.keywords = self._index.keyword_names(self.folder.account)
                 keywords = 1 << (5 + len(self.keywords))
         for at, uids in flagged:
             known = [uid for uid in uids if uid < self.uidnext]

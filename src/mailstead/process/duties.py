@@ -104,7 +104,7 @@ async def removal(directory: Directory, store: Store, mailbox: Mailbox) -> None:
 
 async def _remove_mail(store: Store, mailbox: Mailbox, account: int, shard: object) -> None:
     for number in [shard] if isinstance(shard, int) else store.shards:
-        if store.reader(number).row("SELECT 1 FROM account WHERE id = ?", (account,)) is None:
+        if not store.mail_index(number).has_account(account):
             continue
         try:
             await mailbox.remove_account(account, number)

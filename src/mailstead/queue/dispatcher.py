@@ -30,13 +30,13 @@ from mailstead.observe.log import fault, get_logger
 from mailstead.observe.metrics import faults, queue_entries
 from mailstead.queue.entry import Recipient
 from mailstead.queue.outcome import Kind, Outcome
-from mailstead.queue.queue_index import START, Key, QueueIndex
+from mailstead.queue.queue_index import START, QueueIndex
 from mailstead.queue.routing import Lookups, OwnAddress
 from mailstead.queue.sender import Sender
 from mailstead.queue.transaction import Probe, Submit, Transactions
 from mailstead.queue.window import Destination, Window
-from mailstead.store.service import QUEUE, Store
-from mailstead.store.shard import Shard
+from mailstead.store.engine import Key
+from mailstead.store.service import Store
 
 log = get_logger("SMTP-OUT")
 
@@ -75,7 +75,7 @@ class Dispatcher:
     ) -> None:
         self._store = store
         self._settings = settings
-        self._index = QueueIndex(store.reader(QUEUE))
+        self._index = QueueIndex(store.queue_index)
         self._sender = Sender(store, resolver, hostname, is_own, lambda: str(settings.service("server").caBundlePath))
         self._transactions = Transactions(store, self._index, self._sender, submit, hostname, settings, probe)
         self._window = window or Window()
@@ -382,8 +382,8 @@ class Dispatcher:
     async def _keep_house(self) -> None:
         """Close idle connections; count the queue."""
         counted = 0.0
-        shard = Shard(self._store.data_dir / "index", QUEUE, self._store.files)
-        index = QueueIndex(shard)
+        reads = self._store.queue_index_apart()
+        index = QueueIndex(reads)
         count: asyncio.Future[tuple[int, int, int]] | None = None
         try:
             while True:
@@ -403,4 +403,4 @@ class Dispatcher:
         finally:
             if count is not None:
                 await asyncio.wait((count,))  # the thread must be out of the handle
-            shard.close()
+            reads.close()

@@ -87,7 +87,7 @@ class QueueService:
     def __init__(self, store: Store, dispatcher: Dispatcher) -> None:
         self._store = store
         self._dispatcher = dispatcher
-        self._index = QueueIndex(store.reader(QUEUE))
+        self._index = QueueIndex(store.queue_index)
 
     def list(self, filter: Filter = Filter(), after: tuple[int, int] = (-1, -1), limit: int = 100) -> Page:
         """Recipients behind ``after``, in the order of arrival. A page may be short, or empty, before the end."""

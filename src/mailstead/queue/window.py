@@ -12,7 +12,8 @@ from collections import OrderedDict, deque
 
 from mailstead.queue.entry import Recipient
 from mailstead.queue.outcome import Outcome
-from mailstead.queue.queue_index import START, Key
+from mailstead.queue.queue_index import START
+from mailstead.store.engine import Key
 
 WINDOW = 8192
 ROUTE_WINDOW = 512

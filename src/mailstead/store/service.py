@@ -16,12 +16,15 @@ from mailstead.message.index import MessageIndex
 from mailstead.store.apply_changes import Result
 from mailstead.store.apply_step import Step, touched_folders
 from mailstead.store.committer import Committer
+from mailstead.store.engine import MailIndex, QueueReads
 from mailstead.store.epochs import begin_epoch, end_epoch, latest_epoch
 from mailstead.store.files import Files
 from mailstead.store.hub import Hub
 from mailstead.store.ids import HybridClock, writer_number
 from mailstead.store.log_writer import LogWriter
+from mailstead.store.mail_reads import SqliteMailIndex
 from mailstead.store.operations import QUEUE_SHARDS, Operation
+from mailstead.store.queue_reads import SqliteQueueReads
 from mailstead.store.rebuild import rebuild_shard
 from mailstead.store.record import EffectsHead, MessageHead, RelocatedHead
 from mailstead.store.recovery import Replay, replay, writers_of
@@ -116,6 +119,8 @@ class Store:
             handle.wait_for_lock(2.0)
         state = report.writers.get(writer)
         self.replayed = report
+        self._mail = {n: SqliteMailIndex(reader) for n, reader in self._readers.items() if n < QUEUE_SHARDS}
+        self._queue_reads = SqliteQueueReads(self._readers[QUEUE])
         self._marks = SharedMarks(data_dir / "run" / "shards.map")
         self._wal_thread = WorkerThread("wal-sync", loop)
         self._syncs = {number: WalSync(reader, self._marks, self._wal_thread, loop) for number, reader in self._readers.items()}
@@ -239,6 +244,19 @@ class Store:
     def reader(self, shard: int) -> Shard:
         """The handle for reads in the loop."""
         return self._readers[shard]
+
+    def mail_index(self, shard: int) -> MailIndex:
+        """Reads of a mail shard, at once and short."""
+        return self._mail[shard]
+
+    @property
+    def queue_index(self) -> QueueReads:
+        """Reads of the queue, at once and short."""
+        return self._queue_reads
+
+    def queue_index_apart(self) -> QueueReads:
+        """Reads of the queue through a handle of its own, for a thread; ``close`` it."""
+        return SqliteQueueReads(Shard(self.data_dir / "index", QUEUE, self.files))
 
     @property
     def shards(self) -> list[int]:

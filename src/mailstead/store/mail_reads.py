@@ -1,0 +1,166 @@
+"""``MailIndex`` over SQLite.
+
+Invariants: see engine.py. A contiguous range of UIDs is one range scan, a scattered set one statement; what FETCH sends
+often is stored rendered and comes as it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+from mailstead.store.accounts import keyword_names
+from mailstead.store.apply_changes import copied_rows
+from mailstead.store.engine import FolderChanges, FolderRow, SmallRow
+from mailstead.store.shard import Shard
+
+_SMALL = {
+    "size": "m.size", "date": "m.date", "flags": "m.flags", "modseq": "m.modseq", "saved": "m.saved", "mid": "m.mid",
+    "thread": "m.thread",
+}  # fmt: skip
+_WIDE = {
+    name: f"w.{name}"
+    for name in (
+        "envelope", "body", "bodystructure", "fields", "parts", "preview", "header_size", "message_id", "subject_base", "sent",
+        "sort_from", "sort_to", "sort_cc",
+    )
+}  # fmt: skip
+_LOCATION = "w.file, w.offset, w.length, w.overlay, w.external, w.external_size"
+_FOLDERS = (
+    "SELECT f.id, f.name, f.uidvalidity, f.special_use, s.name IS NOT NULL, f.kind FROM folder f "
+    "LEFT JOIN subscription s ON s.account = f.account AND s.name = f.name WHERE f.account = ?"
+)
+
+
+@lru_cache(maxsize=256)
+def _statement(columns: tuple[str, ...], contiguous: bool) -> tuple[str, int]:
+    """SQL and the position of the location's columns in its result (-1: none). Raises KeyError for an unknown column."""
+    names, wide, place = ["m.uid"], False, -1
+    for column in columns:
+        if column in _SMALL:
+            names.append(_SMALL[column])
+        elif column == "location":
+            place, wide = len(names), True
+            names.append(_LOCATION)
+        else:
+            names.append(_WIDE[column])
+            wide = True
+    join = " JOIN wide w ON w.mid = m.mid" if wide else ""
+    where = "m.uid BETWEEN ? AND ?" if contiguous else "m.uid IN (SELECT value FROM json_each(?))"
+    return f"SELECT {', '.join(names)} FROM message m{join} WHERE m.folder = ? AND {where} ORDER BY m.uid", place
+
+
+def _contiguous(uids: Sequence[int]) -> bool:
+    return uids[-1] - uids[0] == len(uids) - 1
+
+
+class SqliteMailIndex:
+    """Over one process's reading handle of a shard."""
+
+    def __init__(self, shard: Shard) -> None:
+        self._shard = shard
+
+    def has_account(self, account: int) -> bool:
+        """Whether the account has rows here."""
+        return self._shard.row("SELECT 1 FROM account WHERE id = ?", (account,)) is not None
+
+    def folders(self, account: int) -> list[FolderRow]:
+        """All folders of an account."""
+        return self._shard.execute(_FOLDERS, (account,)).fetchall()  # type: ignore[return-value]
+
+    def folder(self, account: int, name: str) -> FolderRow | None:
+        """The folder of exactly that name."""
+        return self._shard.row(f"{_FOLDERS} AND f.name = ?", (account, name))
+
+    def folder_in_any_case(self, account: int, name: str) -> int:
+        """Id of a mail folder of that name in any case, INBOX excepted; 0 for none."""
+        row = self._shard.row(
+            "SELECT id FROM folder WHERE account = ? AND kind = 'mail' AND name <> 'INBOX' AND name = ? COLLATE NOCASE LIMIT 1",
+            (account, name),
+        )
+        return int(row[0]) if row else 0
+
+    def subscriptions(self, account: int) -> list[str]:
+        """Subscribed names by name."""
+        rows = self._shard.execute("SELECT name FROM subscription WHERE account = ? ORDER BY name", (account,))
+        return [str(row[0]) for row in rows]
+
+    def usage(self, account: int) -> tuple[int, int]:
+        """Octets and messages an account holds."""
+        row = self._shard.row("SELECT size, messages FROM account WHERE id = ?", (account,))
+        return (int(row[0]), int(row[1])) if row else (0, 0)
+
+    def keyword_names(self, account: int) -> list[str]:
+        """Names by bit."""
+        return keyword_names(self._shard, account)
+
+    def counters(self, folder: int) -> tuple[int, int, int, int, int, int, int, int] | None:
+        """messages, unseen, deleted, size, uidnext, uidvalidity, modseq, and the commit they were read at."""
+        return self._shard.row(
+            "SELECT f.messages, f.unseen, f.deleted, f.size, f.uidnext, f.uidvalidity, f.modseq, s.commit_seq "
+            "FROM folder f, state s WHERE f.id = ?",
+            (folder,),
+        )
+
+    def head(self, folder: int) -> tuple[int, int] | None:
+        """uidnext and modseq, None where the folder is gone."""
+        return self._shard.row("SELECT uidnext, modseq FROM folder WHERE id = ?", (folder,))
+
+    def slice(self, folder: int, after: int, below: int, limit: int) -> list[SmallRow]:
+        """Rows with ``after`` < uid < ``below``, the first ``limit`` of them."""
+        return self._shard.execute(  # type: ignore[return-value]
+            "SELECT uid, flags, modseq FROM message WHERE folder = ? AND uid > ? AND uid < ? ORDER BY uid LIMIT ?",
+            (folder, after, below, limit),
+        ).fetchall()
+
+    def changes(self, folder: int, modseq: int, uidnext: int) -> FolderChanges | None:
+        """What came after ``modseq`` and from ``uidnext`` on, in one read transaction; None where the folder is gone."""
+        shard = self._shard
+        shard.execute("BEGIN")
+        try:
+            row = shard.row("SELECT modseq, uidnext FROM folder WHERE id = ?", (folder,))
+            if row is None:
+                return None
+            changes: Any = shard.execute(
+                "SELECT modseq, kind, uids FROM change WHERE folder = ? AND modseq > ? ORDER BY modseq, kind", (folder, modseq)
+            ).fetchall()
+            new = self.slice(folder, uidnext - 1, int(row[1]), -1) if row[1] != uidnext else []
+            return FolderChanges(int(row[0]), int(row[1]), changes, new, shard.commit_seq())
+        finally:
+            shard.execute("COMMIT")
+
+    def flags(self, folder: int, uids: Sequence[int]) -> list[SmallRow]:
+        """Rows of those of ``uids`` (rising, not empty) that exist."""
+        if _contiguous(uids):
+            return self._shard.execute(  # type: ignore[return-value]
+                "SELECT uid, flags, modseq FROM message WHERE folder = ? AND uid BETWEEN ? AND ? ORDER BY uid",
+                (folder, uids[0], uids[-1]),
+            ).fetchall()
+        return self._shard.execute(  # type: ignore[return-value]
+            "SELECT uid, flags, modseq FROM message WHERE folder = ? AND uid IN (SELECT value FROM json_each(?)) ORDER BY uid",
+            (folder, json.dumps(list(uids))),
+        ).fetchall()
+
+    def rows(
+        self, folder: int, uids: Sequence[int], columns: tuple[str, ...], location: Callable[..., Any]
+    ) -> list[tuple[Any, ...]]:
+        """``(uid, *columns)`` of those of ``uids`` (rising) that exist; "location" becomes what ``location`` makes of it."""
+        if not uids:
+            return []
+        contiguous = _contiguous(uids)
+        sql, place = _statement(columns, contiguous)
+        bindings = (folder, uids[0], uids[-1]) if contiguous else (folder, json.dumps(list(uids)))
+        rows = self._shard.execute(sql, bindings).fetchall()
+        if place < 0:
+            return rows
+        return [(*row[:place], location(*row[place : place + 6]), *row[place + 6 :]) for row in rows]
+
+    def copied_rows(self, folder: int, ranges: list[int]) -> list[tuple[int, list[str], int, int, list[Any]]]:
+        """Rows for an InsertCopies of another shard."""
+        return copied_rows(self._shard, folder, ranges)
+
+    def commit_seq(self) -> int:
+        """The newest commit."""
+        return self._shard.commit_seq()
