@@ -16,7 +16,7 @@ import zlib
 
 HEADER = struct.Struct("<4sBBBBIIQQQ16sI")
 MAGIC = b"MSR1"
-MESSAGE, CHANGE, CANCEL, SEAL, EFFECTS, RELOCATED = range(1, 7)
+MESSAGE, CHANGE, CANCEL, SEAL, EFFECTS, RELOCATED, BEGIN = range(1, 8)
 
 
 def unpack(data, at=0):
@@ -81,28 +81,30 @@ def _map(data, at, count):
 
 
 def records(data, path, quiet=False):
-    """(kind, seq, id, head, body) of every valid record; damage is told and passed over."""
-    at = 0
+    """(kind, seq, id, head, body) of every valid record; damage is told and passed over.
+
+    All records of a segment bear its salt, which no sender knows: what looks like a record within a message is none.
+    """
+    at, own = 0, None
     while True:
         start = data.find(MAGIC, at)
         if start < 0 or len(data) - start < HEADER.size:
             return
-        _, version, kind, _, _, head_size, _, body_size, seq, ident, digest, crc = HEADER.unpack_from(data, start)
+        _, version, kind, _, _, head_size, salt, body_size, seq, ident, digest, crc = HEADER.unpack_from(data, start)
         head_at = start + HEADER.size
-        head = data[head_at : head_at + head_size]
-        body = data[head_at + head_size : head_at + head_size + body_size]
-        good = (
-            version == 1
-            and len(body) == body_size
-            and zlib.crc32(head, zlib.crc32(data[start : head_at - 4])) == crc
-            and (not body or hashlib.sha256(body).digest()[:16] == digest)
-        )
-        if not good:
-            at = start + 4
-            if version == 1 and kind in (MESSAGE, RELOCATED) and not quiet:
-                print(f"damaged record at {start} of {path}", file=sys.stderr)
+        body_at = head_at + head_size
+        head, body = data[head_at:body_at], data[body_at : body_at + body_size]
+        at = start + 4
+        if version != 1 or zlib.crc32(head, zlib.crc32(data[start : head_at - 4])) != crc or (own is not None and salt != own):
+            if not quiet:
+                print(f"damage at {start} of {path}", file=sys.stderr)
             continue
-        at = head_at + head_size + body_size
+        at, own = body_at + body_size, salt
+        if len(body) < body_size or (body and hashlib.sha256(body).digest()[:16] != digest):
+            if not quiet:
+                print(f"damaged record at {start} of {path}", file=sys.stderr)
+            at = min(at, len(data))
+            continue
         if kind == SEAL:
             return
         yield kind, seq, ident, unpack(head)[0], body

@@ -121,7 +121,8 @@ class Committer:
     def tell(self, head: EffectsHead) -> None:
         """Buffer an effects record; it rides with the next batch."""
         self._seq[1] += 1
-        self._effects.append(frame(Kind.EFFECTS, Stream.EFFECTS, self._seq[1], self._clock.next(), encode_head(head)))
+        data = frame(Kind.EFFECTS, Stream.EFFECTS, self._seq[1], self._clock.next(), encode_head(head), salt=self._log.salt)
+        self._effects.append(data)
 
     def sweep(self) -> None:
         """Bring buffered effects to the log."""
@@ -147,7 +148,7 @@ class Committer:
         if isinstance(submission, RelocationSubmission):
             self._seq[1] += 1
             head = encode_head(submission.head)
-            start = frame(Kind.RELOCATED, Stream.EFFECTS, self._seq[1], self._clock.next(), head, submission.body)
+            start = frame(Kind.RELOCATED, Stream.EFFECTS, self._seq[1], self._clock.next(), head, submission.body, self._log.salt)
             submission.start = len(start)
             submission.size = len(start) + len(submission.body)
             return [start, submission.body]
@@ -156,13 +157,13 @@ class Committer:
         submission.id = self._clock.next()
         if isinstance(submission, MessageSubmission):
             head = encode_head(submission.head)
-            start = frame(Kind.MESSAGE, Stream.DURABLE, submission.seq, submission.id, head, submission.body)
+            start = frame(Kind.MESSAGE, Stream.DURABLE, submission.seq, submission.id, head, submission.body, self._log.salt)
             submission.start = len(start)
             submission.size = len(start) + len(submission.body)
             return [start, submission.body]
         shards = [op.shard for op in submission.operations]
         head = encode_head(ChangeHead([encode_operation(op) for op in submission.operations], shards))
-        data = frame(Kind.CHANGE, Stream.DURABLE, submission.seq, submission.id, head)
+        data = frame(Kind.CHANGE, Stream.DURABLE, submission.seq, submission.id, head, salt=self._log.salt)
         submission.size = len(data)
         return [data]
 
@@ -298,7 +299,8 @@ class Committer:
     def cancel(self, seq: int, index: int, callback: Callable[[], None]) -> None:
         """Say durably that a record (or one of its targets) is void; then call back."""
         self._seq[1] += 1
-        data = frame(Kind.CANCEL, Stream.EFFECTS, self._seq[1], self._clock.next(), encode_head(CancelHead(seq, index)))
+        head = encode_head(CancelHead(seq, index))
+        data = frame(Kind.CANCEL, Stream.EFFECTS, self._seq[1], self._clock.next(), head, salt=self._log.salt)
         self._urgent.append((data, callback))
         if not self._writing:
             # Let further cancels of the same step join this write.

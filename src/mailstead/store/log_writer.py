@@ -10,12 +10,13 @@ Only one thread at a time calls into a writer: the commit pipeline's sync thread
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
 from mailstead.store.files import Files
 from mailstead.store.ids import HybridClock, writer_number
-from mailstead.store.record import Kind, SealHead, Stream, encode_head, frame
+from mailstead.store.record import BeginHead, Kind, SealHead, Stream, encode_head, frame
 from mailstead.store.segment import SEGMENT_SIZE, segment_file_id, segment_numbers, segment_path
 
 
@@ -42,6 +43,7 @@ class LogWriter:
         self._failed = False
         self.segment = 0
         self.position = 0
+        self.salt = secrets.randbits(32)
         files.make_directory(self._folder / "x")
 
     @property
@@ -54,7 +56,9 @@ class LogWriter:
         number = max([*numbers, self.segment]) + 1
         path = segment_path(self._log, self._writer, number)
         fd = self._files.create(path, max(self._size, minimum + 4096))
+        begin = frame(Kind.BEGIN, Stream.EFFECTS, 0, self._clock.next(), encode_head(BeginHead()), salt=self.salt)
         try:
+            self._files.writev(fd, [begin], 0)
             self._files.sync(fd)
             self._files.sync_directory(self._folder)
         except OSError:
@@ -63,11 +67,11 @@ class LogWriter:
             raise
         if self._fd >= 0:
             self._seal()
-        self._fd, self.segment, self.position = fd, number, 0
+        self._fd, self.segment, self.position = fd, number, len(begin)
 
     def _seal(self) -> None:
         """Say where the segment ends and give back what it does not need. A failure here loses nothing."""
-        data = frame(Kind.SEAL, Stream.EFFECTS, 0, self._clock.next(), encode_head(SealHead(self.position)))
+        data = frame(Kind.SEAL, Stream.EFFECTS, 0, self._clock.next(), encode_head(SealHead(self.position)), salt=self.salt)
         try:
             if not self._failed:
                 self._files.writev(self._fd, [data], self.position)

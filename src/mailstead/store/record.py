@@ -1,6 +1,7 @@
 """The frame of a log record and what the kinds carry.
 
-Invariants: a record is valid only where its CRC covers header and head and its hash covers the body; ``seq`` rises
+Invariants: a record is valid only where its CRC covers header and head, its hash covers the body, and its salt is that of
+its segment (a number no sender can know, so that a record forged inside a message is never taken for one); ``seq`` rises
 by one per writer and stream; ``id`` (hybrid time, see ids.py) is unique over the node and rises per writer.
 
 Layout, little endian: 60 octets of header, then ``head`` (MessagePack of one of the structs below), then ``body``
@@ -34,6 +35,7 @@ class Kind(IntEnum):
     SEAL = 4
     EFFECTS = 5
     RELOCATED = 6
+    BEGIN = 7
 
 
 class Stream(IntEnum):
@@ -125,6 +127,10 @@ class EffectsHead(msgspec.Struct, array_like=True, omit_defaults=True):
     last: int = 0
 
 
+class BeginHead(msgspec.Struct, array_like=True):
+    """The first record of a segment; its header tells the salt of all that follow."""
+
+
 class SealHead(msgspec.Struct, array_like=True):
     """End of a segment: nothing after it counts. ``end`` is its offset."""
 
@@ -138,6 +144,7 @@ HEADS: dict[int, type[msgspec.Struct]] = {
     Kind.SEAL: SealHead,
     Kind.EFFECTS: EffectsHead,
     Kind.RELOCATED: RelocatedHead,
+    Kind.BEGIN: BeginHead,
 }
 encode_head = msgspec.msgpack.Encoder().encode
 _DECODERS: dict[int, msgspec.msgpack.Decoder[Any]] = {kind: msgspec.msgpack.Decoder(head) for kind, head in HEADS.items()}
@@ -147,12 +154,22 @@ class DamagedRecord(Exception):
     """The octets at this place are not a valid record."""
 
 
+class DamagedBody(DamagedRecord):
+    """Header and head are valid, the body is not; the next record begins at ``end``."""
+
+    def __init__(self, text: str, end: int) -> None:
+        super().__init__(text)
+        self.end = end
+
+
 class Record:
     """A decoded record: header fields, its decoded head, and where its body lies in its segment."""
 
-    __slots__ = ("body_offset", "body_size", "end", "head", "id", "kind", "offset", "seq", "stream")
+    __slots__ = ("body_offset", "body_size", "end", "head", "id", "kind", "offset", "salt", "seq", "stream")
 
-    def __init__(self, kind: int, stream: int, seq: int, id: int, head: Any, offset: int, body_offset: int, body_size: int) -> None:
+    def __init__(
+        self, kind: int, stream: int, seq: int, id: int, head: Any, offset: int, body_offset: int, body_size: int, salt: int = 0
+    ) -> None:
         self.kind = kind
         self.stream = stream
         self.seq = seq
@@ -161,27 +178,28 @@ class Record:
         self.offset = offset
         self.body_offset = body_offset
         self.body_size = body_size
+        self.salt = salt
         self.end = body_offset + body_size
 
 
-def frame(kind: int, stream: int, seq: int, id: int, head: bytes, body: bytes = b"") -> bytes:
+def frame(kind: int, stream: int, seq: int, id: int, head: bytes, body: bytes = b"", salt: int = 0) -> bytes:
     """Header and head of a record, to be followed by ``body`` itself."""
     digest = hashlib.sha256(body).digest()[:16] if body else bytes(16)
-    start = HEADER.pack(MAGIC, VERSION, kind, 0, stream, len(head), 0, len(body), seq, id, digest, 0)[:-4]
+    start = HEADER.pack(MAGIC, VERSION, kind, 0, stream, len(head), salt, len(body), seq, id, digest, 0)[:-4]
     crc = zlib.crc32(head, zlib.crc32(start))
     return b"%b%b%b" % (start, crc.to_bytes(4, "little"), head)
 
 
-def parse_header(data: bytes) -> tuple[int, int, int, int, int, int, bytes, int]:
-    """``(kind, stream, head size, body size, seq, id, body hash, crc)``; raises DamagedRecord."""
+def parse_header(data: bytes) -> tuple[int, int, int, int, int, int, int, bytes, int]:
+    """``(kind, stream, head size, salt, body size, seq, id, body hash, crc)``; raises DamagedRecord."""
     if len(data) < HEADER_SIZE:
         raise DamagedRecord("short header")
-    magic, version, kind, codec, stream, head_size, _, body_size, seq, id, digest, crc = HEADER.unpack_from(data)
+    magic, version, kind, codec, stream, head_size, salt, body_size, seq, id, digest, crc = HEADER.unpack_from(data)
     if magic != MAGIC:
         raise DamagedRecord("no magic")
     if version != VERSION or kind not in HEADS or codec or head_size > MAX_HEAD or body_size > MAX_BODY:
         raise DamagedRecord("unknown version, kind or codec, or impossible size")
-    return kind, stream, head_size, body_size, seq, id, digest, crc
+    return kind, stream, head_size, salt, body_size, seq, id, digest, crc
 
 
 def check_head(header: bytes, head: bytes, crc: int) -> None:

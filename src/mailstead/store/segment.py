@@ -22,6 +22,7 @@ from mailstead.store.ids import WRITER_MASK, writer_name
 from mailstead.store.record import (
     HEADER_SIZE,
     MAGIC,
+    DamagedBody,
     DamagedRecord,
     Kind,
     Record,
@@ -96,7 +97,7 @@ class Damage:
 def read_record(files: Files, fd: int, offset: int, *, verify_body: bool = True) -> Record:
     """The record at ``offset``; raises DamagedRecord (also at the end)."""
     header = files.read(fd, HEADER_SIZE, offset)
-    kind, stream, head_size, body_size, seq, id, digest, crc = parse_header(header)
+    kind, stream, head_size, salt, body_size, seq, id, digest, crc = parse_header(header)
     head = files.read(fd, head_size, offset + HEADER_SIZE)
     if len(head) < head_size:
         raise DamagedRecord("cut short")
@@ -105,8 +106,24 @@ def read_record(files: Files, fd: int, offset: int, *, verify_body: bool = True)
     if verify_body and body_size:
         body = files.read(fd, body_size, body_offset)
         if len(body) < body_size or not body_matches(body, digest):
-            raise DamagedRecord("body does not match its hash")
-    return Record(kind, stream, seq, id, decode_head(kind, head), offset, body_offset, body_size)
+            raise DamagedBody("body does not match its hash", body_offset + body_size)
+    return Record(kind, stream, seq, id, decode_head(kind, head), offset, body_offset, body_size, salt)
+
+
+def _salt_of(files: Files, fd: int) -> int | None:
+    """The salt of a segment by its first record; None where that is damaged."""
+    try:
+        return read_record(files, fd, 0, verify_body=False).salt
+    except DamagedRecord:
+        return None
+
+
+def _read_own(files: Files, fd: int, offset: int, salt: int | None, *, verify_body: bool) -> Record:
+    """The record at ``offset``, which must be of this segment: octets of a message may look like a record."""
+    record = read_record(files, fd, offset, verify_body=verify_body)
+    if salt is not None and record.salt != salt:
+        raise DamagedRecord("not a record of this segment")
+    return record
 
 
 def _find_magic(files: Files, fd: int, start: int) -> int:
@@ -125,24 +142,30 @@ def _find_magic(files: Files, fd: int, start: int) -> int:
 def scan(files: Files, fd: int, path: Path, start: int = 0, *, verify_body: bool = True) -> Iterator[Record | Damage]:
     """Every record from ``start`` to the end, and the damage between them. A seal ends the scan."""
     offset = start
+    salt = _salt_of(files, fd)
     while True:
         try:
-            record = read_record(files, fd, offset, verify_body=verify_body)
+            record = _read_own(files, fd, offset, salt, verify_body=verify_body)
         except DamagedRecord as error:
             bad, reason = offset, str(error)
+            # Behind a body that is damaged, not inside it: its octets are its sender's.
+            behind = error.end if isinstance(error, DamagedBody) else offset + 1
             while True:
-                offset = _find_magic(files, fd, offset + 1)
+                offset = _find_magic(files, fd, behind)
                 if offset < 0:
                     return
                 try:
-                    record = read_record(files, fd, offset, verify_body=verify_body)
-                except DamagedRecord:
+                    record = _read_own(files, fd, offset, salt, verify_body=verify_body)
+                except DamagedRecord as another:
+                    behind = another.end if isinstance(another, DamagedBody) else offset + 1
                     continue
                 break
             yield Damage(path, bad, offset - bad, reason)
         if record.kind == Kind.SEAL:
             return
-        yield record
+        salt = record.salt
+        if record.kind != Kind.BEGIN:
+            yield record
         offset = record.end
 
 
