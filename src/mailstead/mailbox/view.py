@@ -217,7 +217,7 @@ class FolderView:
 
     def _event(self, kind: EventKind, uids: Sequence[int], modseq: int) -> None:
         self.event_no += 1
-        self._events.append(Event(kind, uids, modseq, self._origins.get(modseq)))
+        self._events.append(Event(kind, _compact(uids), modseq, self._origins.get(modseq)))
         self._event_uids += len(uids)
         while len(self._events) > MAX_EVENTS or (self._event_uids > MAX_EVENT_UIDS and len(self._events) > 1):
             self._event_uids -= len(self._events.popleft().uids)
@@ -263,3 +263,10 @@ class FolderView:
 
     def close(self) -> None:
         self._store.unlisten(self.folder.id, self._changed)
+
+
+def _compact(uids: Sequence[int]) -> Sequence[int]:
+    """The same UIDs in a few octets each: events of many folders stay for a while."""
+    if uids and uids[-1] - uids[0] == len(uids) - 1:
+        return range(uids[0], uids[-1] + 1)
+    return array("I", uids)
