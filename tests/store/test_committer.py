@@ -78,19 +78,20 @@ async def test_refused_stays_refused_when_the_index_is_built_anew(tmp_path: Path
 
 
 async def test_two_failed_syncs_in_a_row_stop_the_store(tmp_path: Path) -> None:
+    """What was being written gets no answer: it may be there after a restart, so a refusal could be a lie."""
     files = RecordingFiles(Disk(tmp_path))
     store = await Store.open(tmp_path, "w0", SHARDS, files=files)
     await deliver(store, "before")
     files.fail_syncs = 1000
-    with pytest.raises(Unavailable):
-        await deliver(store, "refused")
+    unanswered = deliver(store, "unanswered")
     await asyncio.wait_for(store.broken.wait(), 5)
     with pytest.raises(Unavailable):
         await deliver(store, "late")
+    assert not unanswered.done()
     files.fail_syncs = 0
     await store.close()
     again = await Store.open(tmp_path, "w0", SHARDS)
-    assert tokens(again)[0] == "before"
+    assert set(tokens(again)) - {"unanswered"} == {"before"}
     await again.close()
 
 

@@ -6,7 +6,8 @@ Invariants
 2. Records are applied per shard strictly in the order of their sequence numbers, in the same transactions as the
    ``applied`` mark; a record's rows of one shard are never spread over two transactions.
 3. A future is refused only when the log says durably that the record is void (a cancel), or when nothing was written.
-4. A failed sync refuses the batch, after a cancel in a new segment; a second failure stops the process (``on_broken``).
+4. A failed sync refuses the batch, after a cancel in a new segment; a second failure stops the process (``on_broken``)
+   and leaves what was being written without an answer.
 5. The event loop is not held: syncs and transactions of many rows run in threads; a lock held by another process is
    waited for outside the loop.
 
@@ -284,13 +285,15 @@ class Committer:
             self._urgent += urgent
             self._write_next()
             return
-        for submission in batch:
-            _refuse(submission, Unavailable(str(error)))
-        if isinstance(error, Unavailable):
+        if isinstance(error, Unavailable):  # nothing was written
+            for submission in batch:
+                _refuse(submission, error)
             self._urgent += urgent
             if self._queue:
                 self._write_next()
             return
+        # Octets of this batch, or of one whose cancel was under way, may be on the disk and nothing can be written to
+        # say that they are void: those who wait get no answer, as with a power cut, for a refusal could turn out a lie.
         self.broken = True
         while self._queue:
             _refuse(self._queue.popleft(), Unavailable(str(error)))
