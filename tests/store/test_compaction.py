@@ -24,6 +24,7 @@ from mailstead.store.record import MessageHead, Target, TargetKind
 from mailstead.store.service import QUEUE, Store
 from mailstead.store.shard import shard_path
 from mailstead.store.snapshot import snapshot_all, snapshots
+from mailstead.store.upkeep import Upkeep
 from tests.store.index_dump import difference, dump
 from tests.store.workload import SHARDS, Accounts, text
 
@@ -320,3 +321,35 @@ def test_orphans_go_after_two_rounds(root: Path) -> None:
     assert not orphan.exists()
     assert fresh.exists()
     assert fsck(root, out=lambda _: None) == 0
+
+
+async def test_upkeep_does_what_is_due(root: Path) -> None:
+    store = await Store.open(root, "w0", SHARDS, segment_size=SEGMENT)
+    mailbox = Mailbox(store, Accounts())
+    await fill(store, mailbox)
+    await expire(root)
+    await store._committer.drain()
+    upkeep = Upkeep(root, store, Compactor(store, grace=0.0, segments=100))
+    first = await upkeep.run_once()
+    assert [line.partition("-")[0] for line in first[:3]] == ["snapshot shard", "snapshot shard", "snapshot queue"]
+    assert "messages moved" in first[3]
+    second = await upkeep.run_once()
+    assert any("segments removed" in line for line in second)
+    upkeep.close()
+    await store.close()
+    assert fsck(root, out=lambda _: None) == 0
+
+
+async def test_a_snapshot_follows_on_an_end_without_a_seal(root: Path) -> None:
+    store = await Store.open(root, "w0", SHARDS)
+    await Mailbox(store, Accounts()).folder(100, "INBOX")
+    snap(store)
+    await store.close()
+    last = sorted((root / "log" / "w0").glob("*.mlog"))[-1]
+    os.truncate(last, last.stat().st_size - 10)
+    again = await Store.open(root, "w0", SHARDS)
+    upkeep = Upkeep(root, again)
+    assert len(await upkeep.run_once()) >= SHARDS
+    assert await upkeep.run_once() == []
+    upkeep.close()
+    await again.close()

@@ -64,7 +64,12 @@ def fsck(
             repaired = repair_shard(data_dir, number, facts.findings, files)
             if repaired:
                 out(f"{name}: {repaired} of {len(facts.findings)} put right")
-    out(("clean", "findings above" if not repair else "see above for what was put right", "beyond repair: see above")[status])
+    done = repair or rebuild_shard is not None
+    out(
+        ("clean", "not clean: see above for what was put right" if done else "not clean: see above", "beyond repair: see above")[
+            status
+        ]
+    )
     return status
 
 
