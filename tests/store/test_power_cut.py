@@ -44,6 +44,21 @@ def test_every_promise_survives(tmp_path: Path, seed: int) -> None:
     assert first_broken(run, tmp_path, CUTS, seed) is None
 
 
+def test_with_every_index_lost_the_log_keeps_the_promises(tmp_path: Path) -> None:
+    """The indexes are built from the log alone, after a cut at any moment; no uid names anything else."""
+    run = asyncio.run(record(tmp_path / "live", 21, compacting=False))
+    rng = random.Random(21)
+    ready = next(number for number, event in enumerate(run.disk.events) if event[0] == "start")
+    for number in range(40):
+        cut = rng.randrange(ready, len(run.disk.events))
+        image = tmp_path / f"image{number}"
+        run.disk.image(cut, random.Random(f"21/{number}"), image)
+        for path in (image / "index").glob("shard-*"):
+            path.unlink()
+        assert check(run, cut, image) == []
+        shutil.rmtree(image)
+
+
 async def compacted(root: Path, seed: int) -> tuple[Run, int]:
     """A quiet store that is compacted: nothing else syncs anything. The run, and the event at which compaction began."""
     run = Run(root, seed)

@@ -160,7 +160,9 @@ class Run:
             keeper.close()
 
 
-async def record(root: Path, seed: int, *, rounds: int = 25, files_class: type[RecordingFiles] = RecordingFiles) -> Run:
+async def record(
+    root: Path, seed: int, *, rounds: int = 25, files_class: type[RecordingFiles] = RecordingFiles, compacting: bool = True
+) -> Run:
     """Run the workload on a recording disk."""
     run = Run(root, seed)
     name = f"recording-{root.name}-{seed}"
@@ -169,14 +171,16 @@ async def record(root: Path, seed: int, *, rounds: int = 25, files_class: type[R
     first = await Store.open(root, "w0", SHARDS, files=files, vfs=name, segment_size=16 * 1024)
     second = await Store.open(root, "w1", SHARDS, files=files, vfs=name, prepared=True, segment_size=16 * 1024)
     boxes = [Mailbox(first, Accounts()), Mailbox(second, Accounts())]
-    keepers = [asyncio.create_task(run.checkpoints(root, name)), asyncio.create_task(run.compaction(first, name))]
+    keepers = [asyncio.create_task(run.checkpoints(root, name))]
+    if compacting:
+        keepers.append(asyncio.create_task(run.compaction(first, name)))
     await asyncio.gather(
         run.deliver(first, rounds), run.deliver(second, rounds), run.deliver(second, rounds),
         run.append(boxes[0], rounds // 2), run.append(boxes[1], rounds // 2),
         run.transfer(boxes[0], rounds // 2), run.transfer(boxes[1], rounds // 2),
     )  # fmt: skip
     async with asyncio.timeout(20):
-        while run.compacted < 4:
+        while compacting and run.compacted < 4:
             await run.deliver(second, 5)
     for keeper in keepers:
         keeper.cancel()
