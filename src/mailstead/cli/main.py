@@ -6,6 +6,7 @@ import click
 
 from mailstead import __version__
 from mailstead.cli.accounts import user
+from mailstead.cli.configuration import listener, setting
 from mailstead.cli.domains import domain
 from mailstead.cli.maintenance import doctor, export, fsck
 from mailstead.cli.serve import demo, init, run
@@ -22,5 +23,5 @@ def version() -> None:
     click.echo(f"mailstead {__version__}")
 
 
-for command in (init, run, demo, user, domain, export, fsck, doctor):
+for command in (init, run, demo, user, domain, setting, listener, export, fsck, doctor):
     main.add_command(command)

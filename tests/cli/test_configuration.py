@@ -1,0 +1,46 @@
+"""Settings and listeners from the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mailstead.directory.service import Directory
+from tests.cli.conftest import command
+
+
+def test_a_setting_is_changed_shown_and_reset(data: Path) -> None:
+    assert command("setting", "set", "-c", str(data), "smtpOutgoing", "smartHost", "mx.example.test").exit_code == 0
+    changed = command("setting", "list", "-c", str(data), "smtpOutgoing", "--changed").output
+    assert "smtpOutgoing.smartHost = mx.example.test" in changed
+    assert command("setting", "reset", "-c", str(data), "smtpOutgoing", "smartHost").exit_code == 0
+    assert "smartHost =" not in command("setting", "list", "-c", str(data), "smtpOutgoing", "--changed").output
+
+
+def test_a_bad_value_is_refused_with_what_is_allowed(data: Path) -> None:
+    result = command("setting", "set", "-c", str(data), "imap", "maxErrors", "many")
+    assert result.exit_code == 1
+    assert "expected a number" in result.output
+
+
+def test_secrets_are_not_shown(data: Path) -> None:
+    assert command("setting", "set", "-c", str(data), "smtpOutgoing", "smartHostPassword", "hush-hush").exit_code == 0
+    output = command("setting", "list", "-c", str(data), "smtpOutgoing").output
+    assert "hush-hush" not in output
+    assert "smartHostPassword = ********" in output
+
+
+def test_listeners_are_added_changed_and_removed(data: Path) -> None:
+    words = ("-c", str(data), "imap", "[::1]:2444")
+    assert command("listener", "add", *words, "sslEnable=yes").exit_code == 0
+    assert "imap\t[::1]:2444\tTLS" in command("listener", "list", "-c", str(data)).output
+    assert command("listener", "set", *words, "enable=no").exit_code == 0
+    directory = Directory.open(data)
+    try:
+        (found,) = [each for each in directory.settings.listeners("imap") if each.port == 2444]
+        assert not found.enable
+    finally:
+        directory.close()
+    assert command("listener", "remove", *words).exit_code == 0
+    assert "2444" not in command("listener", "list", "-c", str(data)).output
+    assert "not supported" in command("listener", "add", "-c", str(data), "imap", "[fe80::1]:2444").output
+    assert "NAME=VALUE" in command("listener", "add", *words, "sslEnable").output
