@@ -32,6 +32,7 @@ from mailstead.directory.model import Account, RecipientKind, Resolution
 from mailstead.directory.service import Directory
 from mailstead.mailbox.errors import MailboxError
 from mailstead.mailbox.service import Mailbox
+from mailstead.message.dsn import DsnRecipient
 from mailstead.message.headers import header_end
 from mailstead.message.index import MessageIndex
 from mailstead.observe.log import fault, get_logger
@@ -232,9 +233,9 @@ class Delivery:
             await self._release(spool, kept=False)
             done(self._unavailable(message, error))
             return
-        kept = any(outcome.outcome == OK for outcome in outcomes)
         await self._finish(message, plan, outcomes, done)
-        await self._release(spool, kept=kept)
+        # Where the folder was gone, it is a second record that names the file.
+        await self._release(spool, kept=plan.rehoused or any(outcome.outcome == OK for outcome in outcomes))
 
     async def _finish_spool(self, message: AcceptedMessage, plan: Plan, spool: Spool) -> tuple[bytes, MessageIndex | None]:
         prefix = message.trace
@@ -285,11 +286,13 @@ class Delivery:
         rows = failures(message, plan, refused)
         if rows:
             _BOUNCES.inc()
-            await self._notify(message, report(message, rows, host_name(self.settings)))
+            if not await self._notify(message, rows):
+                # Better twice for some than lost for others without a word (RFC 5321 section 6.1).
+                return Outcome(Result.TEMPORARY)
         rows = successes(message, plan, refused)
         if rows:
             _SUCCESSES.inc()
-            await self._notify(message, report(message, rows, host_name(self.settings)))
+            await self._notify(message, rows)
         return Outcome(Result.STORED, tuple(results), folders, plan.queued)
 
     @staticmethod
@@ -327,6 +330,7 @@ class Delivery:
         except (Unavailable, OSError) as error:
             log.error("message not stored", message=message.id, reason=str(error))
             return [(number, Result.TEMPORARY) for number in gone]
+        plan.rehoused = any(outcome.outcome == OK for outcome in found)
         return [
             (number, Result.OVER_QUOTA if outcome.outcome == OVER_QUOTA else Result.TEMPORARY)
             for number, outcome in zip(gone, found, strict=True)
@@ -350,11 +354,17 @@ class Delivery:
         )  # fmt: skip
         return await self.accept(message)
 
-    async def _notify(self, message: AcceptedMessage, octets: bytes) -> None:
-        """Send a report; a report that cannot be stored is logged: the mail itself is safe where it is."""
-        outcome = await self.send_system_mail(message.sender, octets)
-        if outcome is not None and outcome.result is not Result.STORED:
-            log.error("report not stored", message=message.id, sender=message.sender, result=outcome.result.value)
+    async def _notify(self, message: AcceptedMessage, rows: list[DsnRecipient]) -> bool:
+        """Send a report; False where it could not be stored for now. Never raises: the mail itself is safe where it is."""
+        try:
+            outcome = await self.send_system_mail(message.sender, report(message, rows, host_name(self.settings)))
+        except Exception as error:
+            fault(log, "report not sent", error, message=message.id)
+            return False
+        if outcome is None or outcome.result is Result.STORED:
+            return True
+        log.error("report not stored", message=message.id, sender=message.sender, result=outcome.result.value)
+        return outcome.result not in (Result.TEMPORARY, Result.FULL)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = self.store.loop.create_task(work)

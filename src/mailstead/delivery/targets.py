@@ -39,7 +39,7 @@ class Lost:
 
 @dataclass(slots=True)
 class Plan:
-    """Targets, whom each stands for, and what could not become one."""
+    """Targets, whom each stands for, and what could not become one. ``rehoused``: some went to an INBOX after all."""
 
     targets: list[Target] = field(default_factory=list)
     origins: list[int] = field(default_factory=list)
@@ -49,6 +49,7 @@ class Plan:
     failed: dict[int, Result] = field(default_factory=dict)
     seen: set[object] = field(default_factory=set)
     index: MessageIndex | None = None
+    rehoused: bool = False
 
 
 class Planner:
