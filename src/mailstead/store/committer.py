@@ -86,6 +86,7 @@ class Committer:
         self._messages: list[tuple[MessageSubmission, StoredMessage]] = []
         self._changes: list[ChangeSubmission] = []
         self._postponed = False
+        self._scheduled = False
         self.broken = False
 
     def start_at(self, durable: int, effects: int) -> None:
@@ -99,7 +100,14 @@ class Committer:
             submission.future.set_exception(Unavailable("the log is broken"))
             return
         self._queue.append(submission)
-        if not self._writing:
+        if not self._writing and not self._scheduled:
+            # At the end of this turn of the loop, so that what other clients sent in the same moment shares the sync.
+            self._scheduled = True
+            self._loop.call_soon(self._write_scheduled)
+
+    def _write_scheduled(self) -> None:
+        self._scheduled = False
+        if self._queue and not self._writing and not self.broken:
             self._write_next()
 
     def submit_group(self, submissions: list[MessageSubmission]) -> None:
