@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from mailstead.delivery.model import AcceptedMessage, EnvelopeRecipient, Result
 from mailstead.directory.model import RecipientKind, Resolution
 from mailstead.directory.service import Directory
+from mailstead.mailbox.names import canonical
 from mailstead.message.index import MessageIndex
 from mailstead.queue.detail import QueueDetail
 from mailstead.store.record import Target, TargetKind
@@ -131,4 +132,4 @@ class Planner:
 
     def detail_folder(self, shard: int, account: int, detail: str) -> int:
         """The id of the account's folder that a subaddress names (in any case), 0 for INBOX or none."""
-        return self._store.mail_index(shard).folder_in_any_case(account, detail)
+        return self._store.mail_index(shard).folder_in_any_case(account, canonical(detail))

@@ -14,14 +14,19 @@ MAX_LEVELS = 20
 MAX_LEVEL_OCTETS = 255
 
 
+def canonical(name: str) -> str:
+    """The form in which a name is looked up: NFC, INBOX upper-case. Never raises."""
+    name = unicodedata.normalize("NFC", name)
+    top, slash, below = name.partition("/")
+    return f"INBOX{slash}{below}" if top.upper() == "INBOX" else name
+
+
 def normalize(name: str) -> str:
     """The stored form: NFC, INBOX upper-case, no slash at the end. Raises InvalidFolderName."""
-    name = unicodedata.normalize("NFC", name)
+    name = canonical(name)
     if name.endswith("/"):
         name = name[:-1]
     levels = name.split("/")
-    if levels[0].upper() == "INBOX":
-        levels[0] = "INBOX"
     if len(levels) > MAX_LEVELS:
         raise InvalidFolderName(f"more than {MAX_LEVELS} levels")
     for level in levels:

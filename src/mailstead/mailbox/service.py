@@ -18,6 +18,7 @@ from typing import Protocol, TypeVar
 from mailstead.mailbox.errors import (
     FolderExists,
     FolderMissing,
+    InvalidFolderName,
     LimitReached,
     MailboxError,
     NotPermitted,
@@ -35,7 +36,7 @@ from mailstead.mailbox.model import (
     Quota,
     StoreResult,
 )
-from mailstead.mailbox.names import normalize, parents
+from mailstead.mailbox.names import MAX_LEVELS, canonical, normalize, parents
 from mailstead.mailbox.view import FolderView
 from mailstead.store.apply_changes import Refused
 from mailstead.store.apply_delivery import FOLDER_GONE, OVER_QUOTA
@@ -127,10 +128,7 @@ class Mailbox:
     async def folder(self, account: int, name: str) -> Folder | None:
         """The folder of that name; INBOX in any case."""
         shard = await self._ensure(account)
-        if name.upper() == "INBOX":
-            name = "INBOX"
-        elif name[:6].upper() == "INBOX/":
-            name = "INBOX" + name[5:]
+        name = canonical(name)
         row = self._store.mail_index(shard).folder(account, name)
         return Folder(row[0], account, shard, name, row[2], row[3], bool(row[4]), row[5]) if row else None
 
@@ -138,19 +136,27 @@ class Mailbox:
         """Create a folder and those above it. Raises FolderExists, InvalidFolderName, LimitReached."""
         name = normalize(name)
         shard = await self._ensure(account)
-        have = {folder.name for folder in await self.folders(account)}
-        if name in have:
-            raise FolderExists("a folder of that name exists already")
-        if len(have) >= MAX_FOLDERS:
+        while True:
+            have = {folder.name for folder in await self.folders(account)}
+            if name in have:
+                raise FolderExists("a folder of that name exists already")
+            operations = self._create_above(shard, account, name, have, more=1)
+            operations.append(CreateFolder(shard, self._store.new_id(), account, name, special_use, "mail", int(time.time())))
+            try:
+                results = await self._done(self._store.change(operations))
+            except FolderExists:
+                if len(operations) == 1:
+                    raise
+                continue  # somebody made one of those above just now
+            return Folder(results[-1].folder, account, shard, name, results[-1].uidvalidity, special_use, False)
+
+    def _create_above(self, shard: int, account: int, name: str, have: set[str], more: int) -> list[Operation]:
+        """What makes the folders above ``name``; raises LimitReached where they and ``more`` are too many."""
+        missing = [above for above in parents(name) if above not in have]
+        if len(missing) + more and len(have) + len(missing) + more > MAX_FOLDERS:
             raise LimitReached(f"no more than {MAX_FOLDERS} folders")
         now = int(time.time())
-        missing = [above for above in parents(name) if above not in have]
-        operations: list[Operation] = [
-            CreateFolder(shard, self._store.new_id(), account, above, None, "mail", now) for above in missing
-        ]
-        operations.append(CreateFolder(shard, self._store.new_id(), account, name, special_use, "mail", now))
-        results = await self._done(self._store.change(operations))
-        return Folder(results[-1].folder, account, shard, name, results[-1].uidvalidity, special_use, False)
+        return [CreateFolder(shard, self._store.new_id(), account, above, None, "mail", now) for above in missing]
 
     async def delete_folder(self, account: int, name: str) -> None:
         """Delete a folder and its messages (restorable for the retention time). Raises NotPermitted for INBOX and
@@ -172,21 +178,36 @@ class Mailbox:
         if new.startswith(f"{old}/") and old != "INBOX":
             raise NotPermitted("a folder cannot move below itself")
         shard = await self._ensure(account)
-        have = {folder.name for folder in await self.folders(account)}
-        if old not in have:
-            raise FolderMissing("no such folder")
-        now = int(time.time())
-        operations: list[Operation] = [
-            CreateFolder(shard, self._store.new_id(), account, above, None, "mail", now)
-            for above in parents(new)
-            if above not in have
-        ]
-        operations.append(RenameFolder(shard, account, old, new, self._store.new_id(), now))
-        await self._done(self._store.change(operations))
+        while True:
+            have = {folder.name for folder in await self.folders(account)}
+            if old not in have:
+                raise FolderMissing("no such folder")
+            if new in have:
+                raise FolderExists("a folder of that name exists already")
+            below = [] if old == "INBOX" else [name for name in have if name.startswith(f"{old}/")]
+            deepest = max((name.count("/") for name in below), default=old.count("/"))
+            if new.count("/") + deepest - old.count("/") >= MAX_LEVELS:
+                raise InvalidFolderName(f"a folder would have more than {MAX_LEVELS} levels")
+            operations = self._create_above(shard, account, new, have, more=old == "INBOX")
+            above = len(operations)
+            operations.append(RenameFolder(shard, account, old, new, self._store.new_id(), int(time.time())))
+            try:
+                await self._done(self._store.change(operations))
+            except FolderExists:
+                if not above:
+                    raise
+                continue  # somebody made one of those above just now
+            return
 
     async def set_subscribed(self, account: int, name: str, on: bool) -> None:
+        """Subscribe or unsubscribe a name, whether there is such a folder or not. Raises LimitReached."""
+        name = normalize(name)
         shard = await self._ensure(account)
-        await self._done(self._store.change([Subscribe(shard, account, normalize(name), on)], shown=False))
+        if on:
+            have = self._store.mail_index(shard).subscriptions(account)
+            if len(have) >= MAX_FOLDERS and name not in have:
+                raise LimitReached(f"no more than {MAX_FOLDERS} subscriptions")
+        await self._done(self._store.change([Subscribe(shard, account, name, on)], shown=False))
 
     async def subscriptions(self, account: int) -> list[str]:
         """Subscribed names, also of folders that are gone (RFC 3501 6.3.9)."""
@@ -232,7 +253,7 @@ class Mailbox:
             await view.refresh()
             if view.gone:
                 raise FolderMissing("the folder is gone")
-        except MailboxError:
+        except BaseException:
             view.users -= 1
             if not view.users:
                 self._drop(view)
@@ -259,7 +280,9 @@ class Mailbox:
         """Takes a message of unknown or large size while it arrives; hand it over in ``NewMessage.spool``."""
         return self._store.spool()
 
-    async def _submission(self, folder: Folder, message: NewMessage, now: int) -> tuple[MessageHead, bytes, object]:
+    async def _submission(
+        self, folder: Folder, message: NewMessage, now: int, spools: list[Spool]
+    ) -> tuple[MessageHead, bytes, object]:
         limits = self._limits(folder.account)
         system, keywords = split_flags(message.flags)
         target = Target(
@@ -270,20 +293,35 @@ class Mailbox:
         spool = message.spool
         if spool is None and len(message.octets) > INLINE_LIMIT:
             spool = self._store.spool()
+            spools.append(spool)
             await spool.write(message.octets)
         if spool is None:
             return head, message.octets, None
         body, index = await spool.finish(b"")
         if spool.external:
             head.external, head.external_size, head.external_hash = spool.external, spool.size, spool.digest
-            spool.close()
         return head, body, index
 
     async def append(self, folder: Folder, messages: list[NewMessage], origin: object | None = None) -> AppendResult:
         """Append messages, all or none. Raises OverQuota, FolderMissing, StoreUnavailable."""
+        spools = [message.spool for message in messages if message.spool is not None]
+        try:
+            return await self._append(folder, messages, spools, origin)
+        except MailboxError:
+            # Refused is refused for good, so the files of large messages go; where the log broke nobody knows.
+            if not self._store.broken.is_set():
+                await asyncio.to_thread(_abandon, spools)
+            raise
+        finally:
+            for spool in spools:
+                spool.close()
+
+    async def _append(
+        self, folder: Folder, messages: list[NewMessage], spools: list[Spool], origin: object | None
+    ) -> AppendResult:
         now = int(time.time())
         try:
-            prepared = [await self._submission(folder, message, now) for message in messages]
+            prepared = [await self._submission(folder, message, now, spools) for message in messages]
         except OSError as error:
             raise StoreUnavailable("the message could not be stored") from error
         if len(prepared) == 1:
@@ -427,6 +465,14 @@ class Mailbox:
             yield self.read(location, start, size)
             start += size
             await asyncio.sleep(0)
+
+
+def _abandon(spools: list[Spool]) -> None:
+    for spool in spools:
+        try:
+            spool.abandon()
+        except OSError:
+            pass  # the maintenance finds the file later
 
 
 def split_flags(flags: Sequence[str]) -> tuple[int, list[str]]:

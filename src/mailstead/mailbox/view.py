@@ -69,9 +69,11 @@ class FolderView:
 
     async def load(self) -> None:
         """Fill the arrays, a slice of at most a few ms at a time. Raises FolderMissing."""
-        if self._loaded is not None:
-            await asyncio.shield(self._loaded)
-            return
+        while self._loaded is not None:
+            done = self._loaded
+            await asyncio.shield(done)
+            if done is self._loaded:
+                return
         self._loaded = asyncio.get_running_loop().create_future()
         try:
             row = self._index.head(self.folder.id)
@@ -98,9 +100,15 @@ class FolderView:
             self._commit = self._index.commit_seq()
             self._refresh_now()
         except BaseException as error:
-            self._loaded.set_exception(error)
-            self._loaded.exception()
-            self._loaded = None
+            # What was read so far must not be read twice; and a session that goes away takes nobody with it.
+            waiting, self._loaded = self._loaded, None
+            for column in (self.uids, self.flags, self.modseqs):
+                del column[:]
+            if isinstance(error, Exception):
+                waiting.set_exception(error)
+                waiting.exception()
+            else:
+                waiting.set_result(None)
             raise
         self._loaded.set_result(None)
 
@@ -108,7 +116,8 @@ class FolderView:
 
     def _changed(self, _folder: int, modseq: int, origin: object | None) -> None:
         self._stale = True
-        if origin is not None and modseq > self.highest_modseq:
+        # Of use to those who look at the folder only; while nobody does, each would be held for nothing.
+        if origin is not None and self.users and modseq > self.highest_modseq:
             self._origins[modseq] = origin
         if self._callbacks and not self._wake_pending:
             self._wake_pending = True
@@ -200,19 +209,22 @@ class FolderView:
                 self._event(EventKind.FLAGS, known, at)
 
     def _take_expunged(self, expunged: list[tuple[int, list[int]]]) -> None:
+        """All of them in one pass: a view that nobody looked at for long may have thousands to take in."""
+        told: list[tuple[int, list[int]]] = []
+        dropped: set[int] = set()
         for at, uids in expunged:
-            present = [uid for uid in uids if self.index(uid) >= 0]
-            if not present:
-                continue
-            if len(present) == len(self.uids):
-                keep: list[int] = []
-            else:
-                dropped = set(present)
-                keep = [0 if uid in dropped else 1 for uid in self.uids]
-            self.uids = array("I", itertools.compress(self.uids, keep))
-            self.flags = array("Q", itertools.compress(self.flags, keep))
-            self.modseqs = array("Q", itertools.compress(self.modseqs, keep))
-            self.generation += 1
+            present = [uid for uid in uids if uid not in dropped and self.index(uid) >= 0]
+            if present:
+                told.append((at, present))
+                dropped.update(present)
+        if not dropped:
+            return
+        keep = [] if len(dropped) == len(self.uids) else [0 if uid in dropped else 1 for uid in self.uids]
+        self.uids = array("I", itertools.compress(self.uids, keep))
+        self.flags = array("Q", itertools.compress(self.flags, keep))
+        self.modseqs = array("Q", itertools.compress(self.modseqs, keep))
+        self.generation += 1
+        for at, present in told:
             self._event(EventKind.EXPUNGE, present, at)
 
     def _event(self, kind: EventKind, uids: Sequence[int], modseq: int) -> None:
@@ -234,9 +246,9 @@ class FolderView:
     # -- use ---------------------------------------------------------------------------------------------------
 
     async def durable(self) -> None:
-        """Until what the view holds would survive a power cut. Raises OSError when the sync failed."""
-        waiting = self._store.durable(self.folder.shard, self._commit)
-        if waiting is not None:
+        """Until what the view holds would survive a power cut, what it gains meanwhile too. Raises OSError when the
+        sync failed."""
+        while (waiting := self._store.durable(self.folder.shard, self._commit)) is not None:
             await waiting
 
     @property
