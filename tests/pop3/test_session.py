@@ -199,3 +199,10 @@ async def test_bad_numbers_are_refused(face: Face, command: bytes) -> None:
     await face.fill(ONE)
     client = await face.logged_in()
     assert (await client.command(command)).startswith(b"-ERR")
+
+
+async def test_the_greeting_names_the_server(face: Face) -> None:
+    await face.directory.settings.set("server", "serverName", "mail.example.test", "test")
+    reader, writer = await asyncio.open_connection("127.0.0.1", face.port)
+    assert b"mail.example.test" in await reader.readline()
+    writer.close()

@@ -28,7 +28,9 @@ class Pop3Connection(Connection):
         if self.idle_timeout > limit > 0:
             self.idle_timeout = limit
             self.touch()
-        domain = self.endpoint.listener_domain or socket.gethostname()
+        domain = (
+            self.endpoint.listener_domain or self._server.services.settings.service("server").serverName or socket.gethostname()
+        )
         text = str(session.options.greetingsText).replace("%D", domain)
         text = text.replace("%U", "").rstrip()  # the id of APOP, which is not offered
         self.send(b"+OK " + text.replace("\r", " ").replace("\n", " ").encode() + b"\r\n")

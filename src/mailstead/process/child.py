@@ -130,7 +130,9 @@ class Child:
         loop.add_signal_handler(signal.SIGTERM, self._done.set)
         if self._channel is None:
             loop.add_signal_handler(signal.SIGINT, self._done.set)
-            loop.add_signal_handler(signal.SIGHUP, lambda: self._pending.put_nowait(({"op": "reload"}, None)))
+            for number in (signal.SIGHUP, signal.SIGUSR1):  # without a supervisor its signals come here
+                loop.add_signal_handler(number, lambda: self._pending.put_nowait(({"op": "reload"}, None)))
+            loop.add_signal_handler(signal.SIGUSR2, lambda: None)
         else:
             self._channel.setblocking(False)
             loop.add_reader(self._channel.fileno(), self._readable)

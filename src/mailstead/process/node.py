@@ -30,6 +30,7 @@ from mailstead.process.shared_table import SharedTable
 from mailstead.settings import InvalidValueError, SettingsChange, SystemDatabaseError
 from mailstead.smtp.server import SmtpServer
 from mailstead.smtp.services import SmtpServices
+from mailstead.store.schema import SchemaTooNew
 from mailstead.store.service import Store, prepare
 from mailstead.transport.connection import Connection
 from mailstead.transport.endpoint import Endpoint
@@ -241,6 +242,8 @@ async def _or_start_error(work: Awaitable[T]) -> T:
         return await work
     except SystemDatabaseError as exc:
         raise StartError(f"{exc}; `mailstead fsck` says more") from exc
+    except SchemaTooNew as exc:
+        raise StartError(f"the index was written by a newer release of Mailstead: {exc}") from exc
     except apsw.Error as exc:
         raise StartError(f"the index is damaged or cannot be opened: {exc}; `mailstead fsck` says more") from exc
     except InvalidValueError as exc:

@@ -47,6 +47,10 @@ def fsck(
     files = files or Files()
     status = CLEAN
     if rebuild_shard is not None:
+        known = sorted({*index_numbers(data_dir / "index"), *read_whole_log(data_dir / "log", files).shards})
+        if rebuild_shard not in known:
+            out(f"there is no index {rebuild_shard}; there are {', '.join(map(str, known)) or 'none'}")
+            return FINDINGS
         status = _rebuild(data_dir, rebuild_shard, out, files)
     index = data_dir / "index"
     marks = {number: applied_marks(index, number) for number in index_numbers(index)}

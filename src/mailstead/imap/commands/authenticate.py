@@ -44,12 +44,14 @@ def logged_in(session: Session, account: Any) -> bytes:
     session.auth_errors = 0
     session.link.logged_in()
     logins.labels("imap", "ok").inc()
+    session.link.log.info("login", account=getattr(account, "address", account), peer=session.link.peer[0])
     return b"OK [CAPABILITY " + capabilities(session) + b"] Logged in"
 
 
-def login_failed(session: Session, reason: AuthReason) -> None:
+def login_failed(session: Session, reason: AuthReason, login: str = "") -> None:
     """Count a failed login; too many end the session. Raises Refusal."""
     logins.labels("imap", "failed").inc()
+    session.link.log.warning("login failed", login=login[:256], reason=reason.value, peer=session.link.peer[0])
     session.auth_errors += 1
     limit = session.link.endpoint.max_auth_errors
     refusal = Refusal("Authentication failed", _REASONS.get(reason, "AUTHENTICATIONFAILED"))
@@ -93,5 +95,5 @@ async def authenticate(session: Session, arguments: Arguments) -> bytes | None:
         step = await exchange.step(_decode(await session.next_line()))
     if step.kind is sasl.SaslStepKind.SUCCESS and step.account is not None:
         return logged_in(session, step.account)
-    login_failed(session, step.reason)
+    login_failed(session, step.reason, exchange.login)
     return None

@@ -28,6 +28,6 @@ async def login(session: Session, arguments: Arguments) -> bytes | None:
         peer=session.link.peer[0], default_domain=session.link.endpoint.listener_domain,
     )  # fmt: skip
     if not result.ok:
-        login_failed(session, result.reason)
+        login_failed(session, result.reason, name.decode("utf-8", "replace"))
         return None
     return logged_in(session, result.account)

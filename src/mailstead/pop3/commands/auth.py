@@ -44,4 +44,4 @@ async def auth(session: Session, argument: bytes) -> bytes:
         return refused(session, AuthReason.MALFORMED)
     if step.kind is SaslStepKind.SUCCESS and step.account is not None:
         return await enter(session, step.account)
-    return refused(session, step.reason)
+    return refused(session, step.reason, exchange.login)

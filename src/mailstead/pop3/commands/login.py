@@ -48,12 +48,13 @@ async def password(session: Session, argument: bytes) -> bytes:
         default_domain=session.link.endpoint.listener_domain,
     )
     if not result.ok or result.account is None:
-        return refused(session, result.reason)
+        return refused(session, result.reason, name.decode("utf-8", "replace"))
     return await enter(session, result.account)
 
 
-def refused(session: Session, reason: AuthReason) -> bytes:
+def refused(session: Session, reason: AuthReason, login: str = "") -> bytes:
     """Count a failed login; too many end the session."""
+    session.link.log.warning("login failed", login=login[:256], reason=reason.value, peer=session.link.peer[0])
     logins.labels("pop3", "failed").inc()
     session.auth_errors += 1
     limit = session.link.endpoint.max_auth_errors
@@ -84,4 +85,5 @@ async def enter(session: Session, account: Account) -> bytes:
     session.account = account
     session.link.logged_in()
     logins.labels("pop3", "ok").inc()
+    session.link.log.info("login", account=account.address, peer=session.link.peer[0])
     return b"+OK %d messages (%d octets)\r\n" % session.maildrop.totals()
