@@ -106,6 +106,25 @@ def test_import_takes_hashes_and_passwords_and_lists_what_it_refuses(data: Path,
     assert "line 1: expected address" in refusal("user", "import", "--config", str(data), str(broken))
 
 
+def test_import_goes_on_after_a_bad_line_and_holds_passwords_to_the_rules(data: Path, tmp_path: Path) -> None:
+    file = tmp_path / "users.csv"
+    file.write_text("bad line\nweak@example.test,short\ngood@example.test,long enough by far\n")
+    result = command("user", "import", "--config", str(data), str(file))
+    assert result.exit_code == 1
+    assert "line 1: expected address" in result.output
+    assert "line 2: weak@example.test" in result.output
+    assert "Created 1 accounts, refused 2." in result.output
+    listed = command("user", "list", "--config", str(data)).output
+    assert "good@example.test" in listed
+    assert "weak@example.test" not in listed
+
+
+def test_export_before_the_first_run_writes_nothing(data: Path, tmp_path: Path) -> None:
+    result = command("export", "--config", str(data), "--domain", "example.test", str(tmp_path / "out"))
+    assert result.exit_code == 0, result.output
+    assert "0 messages" in result.output
+
+
 def test_a_thousand_ready_hashes_take_seconds(data: Path, tmp_path: Path) -> None:
     file = tmp_path / "users.csv"
     ready = hash_password("x")

@@ -114,13 +114,15 @@ def import_(config: Path | None, file: Iterator[str]) -> None:
 
     A first line that begins with "address" is taken for a heading. What is refused is listed; the rest is created.
     """
-    numbers, accounts = _read(file)
+    numbers, accounts, malformed = _read(file)
+    for line in malformed:
+        click.echo(f"line {line}: expected address, password or hash, full name", err=True)
     step = STEP_CLEAR if any(account.password for account in accounts) else STEP_HASHED
-    created, refused = 0, 0
+    created, refused = 0, len(malformed)
     with opened(config) as directory, click.progressbar(length=len(accounts), label="Importing") as bar:
         for start in range(0, len(accounts), step):
             part = accounts[start : start + step]
-            result = asyncio.run(directory.import_accounts(part, actor=ACTOR))
+            result = asyncio.run(directory.import_accounts(part, actor=ACTOR, enforce=True))
             created += result.created
             for index, reason in result.refused:
                 refused += 1
@@ -131,7 +133,9 @@ def import_(config: Path | None, file: Iterator[str]) -> None:
         raise SystemExit(1)
 
 
-def _read(file: Iterator[str]) -> tuple[list[int], list[NewAccount]]:
+def _read(file: Iterator[str]) -> tuple[list[int], list[NewAccount], list[int]]:
+    """Line numbers and accounts, and the numbers of lines that are neither."""
+    malformed: list[int] = []
     numbers: list[int] = []
     accounts: list[NewAccount] = []
     reader = csv.reader(file)
@@ -140,7 +144,8 @@ def _read(file: Iterator[str]) -> tuple[list[int], list[NewAccount]]:
             if not row or not row[0].strip() or (reader.line_num == 1 and row[0].strip().lower() == "address"):
                 continue
             if len(row) < 2 or len(row) > 3:
-                raise click.ClickException(f"line {reader.line_num}: expected address, password or hash, full name")
+                malformed.append(reader.line_num)
+                continue
             if len(accounts) >= MAX_LINES:
                 raise click.ClickException(f"more than {MAX_LINES} lines; split the file")
             secret = row[1].strip()
@@ -156,4 +161,4 @@ def _read(file: Iterator[str]) -> tuple[list[int], list[NewAccount]]:
             numbers.append(reader.line_num)
     except (csv.Error, UnicodeDecodeError) as exc:
         raise click.ClickException(f"line {reader.line_num}: {exc}") from exc
-    return numbers, accounts
+    return numbers, accounts, malformed

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import socket
 import sys
 from pathlib import Path
@@ -54,6 +56,10 @@ def run(config: Path | None, workers: int | None, log_level: str, log_style: str
     """Serve in the foreground until told to stop (SIGTERM); SIGHUP reloads."""
     bootstrap = find(config)
     _configure_log(log_level, log_style, log_file)
+    if log_file and bootstrap.user and os.geteuid() == 0:
+        # The processes open it by themselves after they have given up root's rights.
+        with explained(), contextlib.suppress(LookupError):  # an unknown user is told of a little later
+            shutil.chown(log_file, bootstrap.user)
     with explained():
         status = launch.run(bootstrap, bootstrap.worker_count() if workers is None else workers)
     sys.exit(status)

@@ -32,6 +32,7 @@ from mailstead.directory.model import (
     LimitReachedError,
     NewAccount,
     NotFoundError,
+    PasswordRefusedError,
 )
 from mailstead.directory.password_policy import StoredPassword, check_history, check_rules, make_stored, ready_hash
 from mailstead.settings.actor import Actor, PermissionDeniedError
@@ -122,19 +123,23 @@ class AccountVerbs(DirectoryBase):
         accounts: Sequence[NewAccount],
         *,
         actor: Actor,
+        enforce: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> ImportResult:
         """Create many accounts; clear passwords are hashed on all cores. `progress(done, total)` after each batch.
 
         What is refused (bad name, unknown domain, taken name, bad hash) is reported by index; the rest is created.
+        With `enforce` clear passwords are held to the rules of their domain.
         """
-        refused: list[tuple[int, str]] = []
+        weak = self._weak_passwords(accounts) if enforce else {}
+        refused: list[tuple[int, str]] = list(weak.items())
         created = 0
         keep: bool = self.settings.service("server").recoverableSecrets
         loop = asyncio.get_running_loop()
         with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="import") as pool:
             for start in range(0, len(accounts), BULK):
-                batch = range(start, min(start + BULK, len(accounts)))
+                end = min(start + BULK, len(accounts))
+                batch = [index for index in range(start, end) if index not in weak]
                 hashed = await asyncio.gather(
                     *(loop.run_in_executor(pool, import_password, accounts[index], keep) for index in batch)
                 )
@@ -144,8 +149,27 @@ class AccountVerbs(DirectoryBase):
                 created += done
                 refused.extend(failed)
                 if progress is not None:
-                    progress(batch.stop, len(accounts))
+                    progress(end, len(accounts))
         return ImportResult(created, tuple(sorted(refused)))
+
+    def _weak_passwords(self, accounts: Sequence[NewAccount]) -> dict[int, str]:
+        """Index and reason of clear passwords that break the rules of their domain."""
+        rules: dict[str, Any] = {}
+        weak: dict[int, str] = {}
+        for index, account in enumerate(accounts):
+            name = account.address.rpartition("@")[2].strip().lower()
+            if not account.password:
+                continue
+            if name not in rules:
+                owner = self.domain_by_name(name)
+                rules[name] = self.settings.account_values([("domain", owner.id)]) if owner is not None else None
+            if rules[name] is None:
+                continue  # refused later for its domain
+            try:
+                check_rules(account.password, rules[name], 0)
+            except PasswordRefusedError as error:
+                weak[index] = str(error)
+        return weak
 
     async def _import_batch(self, lines: list[ImportLine], actor: Actor) -> tuple[int, list[tuple[int, str]]]:
         # The limits are read here, in the thread that owns the look-ups, not in the writer's.

@@ -159,6 +159,9 @@ def export(data_dir: Path, target: Path, form: str, accounts: Iterable[ExportAcc
     """Export accounts as ``form`` (maildir or mbox) below ``target``; returns how many messages were damaged."""
     damaged = 0
     for account in accounts:
+        if not shard_path(data_dir / "index", account.shard).exists():
+            out(f"{account.address}: 0 messages")  # the server has not run yet
+            continue
         source = _Source(data_dir, account.shard)
         total = 0
         try:
