@@ -28,9 +28,16 @@ MAX_KEYWORDS = 58
 SEPARATOR = "/"
 
 
+#: RFC 4314 section 2.1: lookup, read, keep \\Seen, write flags, insert, post, create below, delete the folder, set
+#: \\Deleted, expunge, administer.
+ALL_RIGHTS = "lrswipkxtea"
+
+
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """One folder. ``name`` is the whole path with "/" between levels ("INBOX", "Archive/2024"), in Unicode."""
+    """One folder as a reader sees it. ``name`` is the whole path with "/" between levels ("INBOX", "Archive/2024",
+    "Other Users/bob/Projects"), in Unicode; ``account`` is the owner's, ``rights`` are the reader's (RFC 4314) and
+    ``reader`` is the reader's account, 0 where that is the owner."""
 
     id: int
     account: int
@@ -40,6 +47,8 @@ class Folder:
     special_use: str | None
     subscribed: bool
     kind: str = "mail"
+    rights: str = ALL_RIGHTS
+    reader: int = 0
 
 
 @dataclass(frozen=True, slots=True)

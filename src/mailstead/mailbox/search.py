@@ -75,7 +75,9 @@ class Source(Protocol):
 
 @dataclass(slots=True)
 class Scope:
-    """What is searched: `uids`, `flags` and `modseqs` run parallel and must not change but in place."""
+    """What is searched: `uids`, `flags` and `modseqs` run parallel and must not change but in place.
+
+    Fuzzy keys note in `relevancy` how good a hit a position is, 1 to 100 (RFC 6203 section 4)."""
 
     source: Source
     view: Any
@@ -83,6 +85,7 @@ class Scope:
     flags: Sequence[int]
     modseqs: Sequence[int]
     count: int
+    relevancy: dict[int, int] = field(default_factory=dict)
     _until: float = field(default=0.0, init=False)
 
     async def breathe(self) -> None:

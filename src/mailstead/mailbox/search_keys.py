@@ -33,7 +33,7 @@ class Among:
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """`low` <= column < `high`, where `column` is size, date or saved (unix seconds); None is no bound."""
+    """`low` <= column < `high`, where `column` is size, date or saved (unix seconds), mid or thread; None is no bound."""
 
     column: str
     low: int | None = None
@@ -57,18 +57,21 @@ class Modseq:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A header field called `name` (lower case) contains `text`; an empty text asks whether it exists."""
+    """A header field called `name` (lower case) contains `text`; an empty text asks whether it exists. `fuzzy` finds
+    more (RFC 6203)."""
 
     name: bytes
     text: str
+    fuzzy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """The text parts contain `text`; with `headers` the header fields count, too."""
+    """The text parts contain `text`; with `headers` the header fields count, too. `fuzzy` finds more (RFC 6203)."""
 
     text: str
     headers: bool
+    fuzzy: bool = False
 
 
 @dataclass(frozen=True, slots=True)

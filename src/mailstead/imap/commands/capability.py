@@ -9,16 +9,39 @@ from mailstead.imap.session import Session
 
 _ALWAYS = "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ENABLE ID"
 _AUTHENTICATED = (
-    "IMAP4rev1 IMAP4rev2 LITERAL+ ENABLE ID IDLE NAMESPACE CHILDREN UIDPLUS UNSELECT MOVE SPECIAL-USE "
-    "CREATE-SPECIAL-USE LIST-EXTENDED LIST-STATUS STATUS=SIZE ESEARCH SEARCHRES WITHIN CONDSTORE QRESYNC BINARY "
-    "MULTIAPPEND QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE"
+    "IMAP4rev1",
+    "IMAP4rev2",
+    "LITERAL+",
+    "ENABLE",
+    "ID",
+    "IDLE",
+    "NAMESPACE",
+    "CHILDREN",
+    "UIDPLUS",
+    "UNSELECT",
+    "MOVE",
+    "SPECIAL-USE",
+    "CREATE-SPECIAL-USE",
+    "LIST-EXTENDED",
+    "LIST-STATUS",
+    "STATUS=SIZE",
+    "ESEARCH",
+    "SEARCHRES",
+    "WITHIN",
+    "CONDSTORE",
+    "QRESYNC",
+    "BINARY",
+    "MULTIAPPEND",
+    "QUOTA",
+    "QUOTA=RES-STORAGE",
+    "QUOTA=RES-MESSAGE",
 )
 
 
 def capabilities(session: Session) -> bytes:
     """The list as it is for this session now."""
     if session.account is not None:
-        text = _AUTHENTICATED
+        text = " ".join(_AUTHENTICATED)
         if session.options.allowCompress and not session.compressed:
             text += " COMPRESS=DEFLATE"
         return f"{text} APPENDLIMIT={append_limit(session)}".encode("ascii")
