@@ -7,15 +7,11 @@ its savepoint back; applying is deterministic in the rows it meets, so replay gi
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
 from mailstead.store.accounts import KEYWORD_SHIFT, KeywordLimit, ensure_account, keyword_bits, keyword_names
+from mailstead.store.apply_sharing import change_reader_flags, forget_own, give_to_reader, merged, own_join
 from mailstead.store.operations import (
     ChangeFlags,
     CopyMessages,
@@ -25,51 +21,15 @@ from mailstead.store.operations import (
     from_ranges,
     to_ranges,
 )
+from mailstead.store.results import FLAGS, GONE, NEW, Refused, Result, record_change, uid_condition
 from mailstead.store.shard import Shard
 
+__all__ = [
+    "FLAGS", "GONE", "NEW", "Refused", "Result", "change_flags", "copied_rows", "copy_messages", "count_dead", "expunge",
+    "insert_copies", "record_change", "release", "remove_moved", "uid_condition",
+]  # fmt: skip
+
 SEEN, DELETED = 1, 8
-NEW, FLAGS, GONE = 1, 2, 3
-"""Kinds in the change sequence; new messages are found by their uid and need no row."""
-
-_pack = msgspec.msgpack.Encoder().encode
-_MANY = 8
-
-
-class Refused(Exception):
-    """The operation cannot be done; ``code`` is one of missing, exists, keywords, quota, invalid."""
-
-    def __init__(self, code: str, text: str = "") -> None:
-        super().__init__(text or code)
-        self.code = code
-
-
-@dataclass(slots=True)
-class Result:
-    """What an operation did: ``uids`` touched (sources of a copy), ``new_uids``, ``modified`` (UNCHANGEDSINCE failed)."""
-
-    folder: int = 0
-    modseq: int = 0
-    uids: list[int] = field(default_factory=list)
-    new_uids: list[int] = field(default_factory=list)
-    modified: list[int] = field(default_factory=list)
-    uidvalidity: int = 0
-    target: int = 0
-    id: int = 0
-    effects: list[Any] = field(default_factory=list)
-
-
-def uid_condition(ranges: list[int], column: str = "uid") -> tuple[str, tuple[Any, ...]]:
-    """An SQL condition for a set of UIDs, and its bindings."""
-    if len(ranges) == 2:
-        return f"{column} BETWEEN ? AND ?", (ranges[0], ranges[1])
-    if len(ranges) <= _MANY * 2:
-        parts = " OR ".join([f"{column} BETWEEN ? AND ?"] * (len(ranges) // 2))
-        return f"({parts})", tuple(ranges)
-    return f"{column} IN (SELECT value FROM json_each(?))", (json.dumps(from_ranges(ranges)),)
-
-
-def record_change(shard: Shard, folder: int, modseq: int, kind: int, uids: Iterable[int]) -> None:
-    shard.execute("INSERT OR REPLACE INTO change VALUES(?, ?, ?, ?)", (folder, modseq, kind, _pack(to_ranges(uids))))
 
 
 def _folder_account(shard: Shard, folder: int) -> int:
@@ -82,6 +42,8 @@ def _folder_account(shard: Shard, folder: int) -> int:
 def change_flags(shard: Shard, op: ChangeFlags) -> Result:
     """Set, add or remove flags. Rows that have the value already keep their modseq (RFC 7162 3.1.3)."""
     account = _folder_account(shard, op.folder)
+    if op.reader:
+        return change_reader_flags(shard, op, account)
     try:
         bits = op.system | keyword_bits(shard, account, op.keywords, create=op.mode != "remove")
     except KeywordLimit as limit:
@@ -158,6 +120,7 @@ def _remove_rows(shard: Shard, folder: int, account: int, uids: list[int], *, ke
             (keep_until, account, folder, *bindings),
         )
     shard.execute(f"DELETE FROM message WHERE folder = ? AND {where}", (folder, *bindings))
+    forget_own(shard, folder, where, bindings)
     row = shard.row(
         "UPDATE folder SET modseq = modseq + 1, messages = messages - ?, unseen = unseen - ?, deleted = deleted - ?, "
         "size = size - ? WHERE id = ? RETURNING modseq",
@@ -249,7 +212,7 @@ def _allocate(shard: Shard, target: int, count: int, unseen: int, deleted: int, 
 def copy_messages(shard: Shard, op: CopyMessages) -> Result:
     """COPY or MOVE within a shard: rows in order of uid, bodies shared."""
     account = _folder_account(shard, op.source)
-    if _folder_account(shard, op.target) != account and _has_keywords(shard, op):
+    if op.reader or (_folder_account(shard, op.target) != account and _has_keywords(shard, op)):
         return _copy_translated(shard, op)
     where, bindings = uid_condition(op.ranges)
     counts = shard.row(
@@ -282,6 +245,8 @@ def copy_messages(shard: Shard, op: CopyMessages) -> Result:
     result.new_uids = list(range(first, first + count))
     source = [op.source, to_ranges(result.uids), op.saved]
     result.effects.append(["new", op.target, modseq, first, [mid for _, mid in rows], source, [], owner])
+    if op.target_reader:
+        result.effects += give_to_reader(shard, op.target, result.new_uids, op.target_reader, modseq)
     if op.move:
         result.modseq = _remove_rows(shard, op.source, account, result.uids, keep_until=None)
         result.effects.append(["moved", op.source, result.modseq, to_ranges(result.uids)])
@@ -300,9 +265,10 @@ def _has_keywords(shard: Shard, op: CopyMessages) -> bool:
 
 
 def _copy_translated(shard: Shard, op: CopyMessages) -> Result:
-    """Between accounts, whose keywords have other bits."""
-    rows = copied_rows(shard, op.source, op.ranges)
-    result = insert_copies(shard, InsertCopies(op.shard, op.target, rows, op.saved, op.quota_size, op.quota_messages))
+    """Between accounts, whose keywords have other bits, and by a reader, who has flags of his own."""
+    rows = copied_rows(shard, op.source, op.ranges, op.reader)
+    copies = InsertCopies(op.shard, op.target, rows, op.saved, op.quota_size, op.quota_messages, op.target_reader)
+    result = insert_copies(shard, copies)
     result.folder, result.uids = op.source, from_ranges(op.ranges)
     where, bindings = uid_condition(op.ranges)
     found = [int(row[0]) for row in shard.execute(f"SELECT uid FROM message WHERE folder = ? AND {where}", (op.source, *bindings))]
@@ -314,14 +280,16 @@ def _copy_translated(shard: Shard, op: CopyMessages) -> Result:
     return result
 
 
-def copied_rows(shard: Shard, folder: int, ranges: list[int]) -> list[tuple[int, list[str], int, int, list[Any]]]:
-    """The rows of an InsertCopies for messages of a folder, keyword names in clear."""
+def copied_rows(
+    shard: Shard, folder: int, ranges: list[int], reader: int = 0
+) -> list[tuple[int, list[str], int, int, list[Any]]]:
+    """The rows of an InsertCopies for messages of a folder as a reader (0: the owner) sees them, keyword names in clear."""
     names = keyword_names(shard, _folder_account(shard, folder))
     where, bindings = uid_condition(ranges, "m.uid")
     rows = []
     for flags, date, size, *wide in shard.execute(
-        f"SELECT m.flags, m.date, m.size, w.* FROM message m JOIN wide w ON w.mid = m.mid "
-        f"WHERE m.folder = ? AND {where} ORDER BY m.uid",
+        f"SELECT {merged() if reader else 'm.flags'}, m.date, m.size, w.* FROM message m JOIN wide w ON w.mid = m.mid "
+        f"{own_join(reader) if reader else ''} WHERE m.folder = ? AND {where} ORDER BY m.uid",
         (folder, *bindings),
     ):
         keywords = [name for bit, name in enumerate(names) if flags >> (bit + KEYWORD_SHIFT) & 1]
@@ -364,6 +332,8 @@ def insert_copies(shard: Shard, op: InsertCopies) -> Result:
     result.modseq = modseq
     values = [[bits, row[2], row[3], op.saved] for bits, row in zip(flags, op.rows, strict=True)]
     result.effects.append(["new", op.target, modseq, first, [row[4][0] for row in op.rows], [], values, account])
+    if op.target_reader:
+        result.effects += give_to_reader(shard, op.target, result.new_uids, op.target_reader, modseq)
     return result
 
 

@@ -20,10 +20,12 @@ from mailstead.store.apply_changes import (
     release,
     remove_moved,
 )
+from mailstead.store.apply_sharing import create_owner, forget_folders, set_acl, set_metadata
 from mailstead.store.operations import (
     ChangeFlags,
     CopyMessages,
     CreateFolder,
+    CreateOwner,
     DeleteFolder,
     Expunge,
     InsertCopies,
@@ -32,6 +34,8 @@ from mailstead.store.operations import (
     RemoveAccount,
     RemoveMoved,
     RenameFolder,
+    SetAcl,
+    SetMetadata,
     Subscribe,
 )
 from mailstead.store.shard import Shard
@@ -108,6 +112,7 @@ def delete_folder(shard: Shard, op: DeleteFolder) -> Result:
     )
     shard.execute("DELETE FROM message WHERE folder = ?", (folder,))
     shard.execute("DELETE FROM change WHERE folder = ?", (folder,))
+    forget_folders(shard, "id = ?", (folder,))
     shard.execute("DELETE FROM folder WHERE id = ?", (folder,))
     shard.execute("UPDATE account SET size = size - ?, messages = messages - ? WHERE id = ?", (size, messages, op.account))
     return Result(folder=folder, id=folder, effects=[["folder", "delete", folder, op.account, op.name, op.at]])
@@ -131,7 +136,9 @@ def remove_account(shard: Shard, op: RemoveAccount) -> Result:
     )
     for table in ("message", "change"):
         shard.execute(f"DELETE FROM {table} WHERE folder IN (SELECT id FROM folder WHERE account = ?)", (op.account,))
-    for table in ("folder", "subscription", "keyword", "thread"):
+    forget_folders(shard, "account = ?", (op.account,))
+    shard.execute("DELETE FROM acl WHERE identifier IN (?, ?)", (f"u{op.account}", f"-u{op.account}"))
+    for table in ("acl", "metadata", "folder", "subscription", "keyword", "thread"):
         shard.execute(f"DELETE FROM {table} WHERE account = ?", (op.account,))
     shard.execute("DELETE FROM account WHERE id = ?", (op.account,))
     shard.inboxes.pop(op.account, None)
@@ -189,6 +196,12 @@ def apply_operation(shard: Shard, op: Operation, id: int) -> Result:
             return remove_account(shard, op)
         case QueueOutcome():
             return queue_outcome(shard, op)
+        case SetAcl():
+            return set_acl(shard, op)
+        case SetMetadata():
+            return set_metadata(shard, op, id)
+        case CreateOwner():
+            return create_owner(shard, op)
 
 
 def operations_weight(ops: list[Any]) -> int:

@@ -214,6 +214,6 @@ def touched_folders(step: Step) -> dict[int, int]:
     """Folder id to modseq of every folder a step has changed."""
     touched: dict[int, int] = {}
     for effect in step.effects:
-        if effect[0] in ("new", "flags", "gone", "moved"):
+        if effect[0] in ("new", "flags", "gone", "moved", "own", "base"):
             touched[effect[1]] = effect[2]
     return touched

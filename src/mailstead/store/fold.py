@@ -9,7 +9,10 @@ bit, name]``, ``["folder", "create", id, account, name, uidvalidity, use, kind, 
 account, old, new]``, ``["folder", "delete", id, account, name, at]``, ``["subscribe", account, name, on]``,
 ``["new", folder, modseq, first uid, mids]`` with ``[source, ranges, saved], [], account`` behind it for a copy within the
 index, or ``[], [[flags, date, size, saved], ...], account`` for one from elsewhere, ``["flags", folder, modseq, ranges,
-mode, system, keywords]``, ``["gone", folder, modseq, ranges, at]``, ``["moved", folder, modseq, ranges]``.
+mode, system, keywords]``, ``["gone", folder, modseq, ranges, at]``, ``["moved", folder, modseq, ranges]``; of sharing
+``["owner", account, uidvalidity]``, ``["acl", account, folder, identifier, rights]``, ``["metadata", account, folder,
+reader, rows]``, ``["own", folder, modseq, reader, [[ranges, flags], ...]]``, ``["base", folder, modseq, [[ranges, flags],
+...]]``.
 """
 
 from __future__ import annotations
@@ -21,9 +24,19 @@ from mailstead.store.accounts import KeywordLimit, create_account, default_folde
 from mailstead.store.apply_changes import FLAGS, GONE, Refused, record_change, uid_condition
 from mailstead.store.apply_delivery import Delivery, StoredMessage, thread_of, wide_row
 from mailstead.store.apply_folders import delete_folder, remove_account, rename_folder, subscribe
+from mailstead.store.apply_sharing import create_owner, forget_own, set_acl, set_base, set_metadata, set_own
 from mailstead.store.counters import leave_no_leaks, recount
 from mailstead.store.ids import id_time
-from mailstead.store.operations import DeleteFolder, RemoveAccount, RenameFolder, Subscribe, from_ranges
+from mailstead.store.operations import (
+    CreateOwner,
+    DeleteFolder,
+    RemoveAccount,
+    RenameFolder,
+    SetAcl,
+    SetMetadata,
+    Subscribe,
+    from_ranges,
+)
 from mailstead.store.record import Record, Target
 from mailstead.store.segment import external_file_id
 from mailstead.store.shard import Shard
@@ -72,8 +85,14 @@ class Fold:
                     self._remove(effect[1], effect[2], effect[3], None)
                 case "keyword":
                     self._shard.execute("INSERT OR IGNORE INTO keyword VALUES(?, ?, ?)", tuple(effect[1:4]))
-                case "account" | "folder" | "subscribe":
+                case "account" | "folder" | "subscribe" | "owner" | "acl" | "metadata":
                     self._structure(effect)
+                case "own":
+                    set_own(self._shard, *effect[1:])
+                    self._raise(effect[1], effect[2])
+                case "base":
+                    set_base(self._shard, *effect[1:])
+                    self._raise(effect[1], effect[2])
                 case _:
                     pass  # of the queue, or an epoch: the caller sees to it
 
@@ -125,6 +144,12 @@ class Fold:
                     delete_folder(shard, DeleteFolder(shard.number, account, name, at))
                 case ["subscribe", account, name, on]:
                     subscribe(shard, Subscribe(shard.number, account, name, on), 0)
+                case ["owner", account, validity]:
+                    create_owner(shard, CreateOwner(shard.number, account, validity))
+                case ["acl", account, folder, identifier, rights]:
+                    set_acl(shard, SetAcl(shard.number, account, folder, identifier, rights))
+                case ["metadata", account, folder, reader, rows]:
+                    set_metadata(shard, SetMetadata(shard.number, account, folder, reader, rows), 0)
         except Refused:
             pass  # the effects that made what this one needs are lost with a part of the log
 
@@ -273,5 +298,6 @@ class Fold:
                 (at, self._account_of(folder), folder, *bindings),
             )
         shard.execute(f"DELETE FROM message WHERE folder = ? AND {where}", (folder, *bindings))
+        forget_own(shard, folder, where, bindings)
         record_change(shard, folder, modseq, GONE, from_ranges(ranges))
         self._raise(folder, modseq)

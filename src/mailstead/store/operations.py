@@ -53,7 +53,8 @@ class Subscribe(msgspec.Struct, tag="subscribe", array_like=True):
 
 
 class ChangeFlags(msgspec.Struct, tag="flags", array_like=True):
-    """``mode``: set, add or remove; ``system``: flag bits; ``unchanged_since``: -1 for none (RFC 7162)."""
+    """``mode``: set, add or remove; ``system``: flag bits; ``unchanged_since``: -1 for none (RFC 7162); ``reader``: who
+    changes them, 0 for the owner."""
 
     shard: int
     folder: int
@@ -62,6 +63,7 @@ class ChangeFlags(msgspec.Struct, tag="flags", array_like=True):
     system: int
     keywords: list[str]
     unchanged_since: int
+    reader: int = 0
 
 
 class Expunge(msgspec.Struct, tag="expunge", array_like=True):
@@ -75,7 +77,8 @@ class Expunge(msgspec.Struct, tag="expunge", array_like=True):
 
 
 class CopyMessages(msgspec.Struct, tag="copy", array_like=True):
-    """Within one shard; with ``move`` the source rows go. The quota is the target account's, 0 for none."""
+    """Within one shard; with ``move`` the source rows go. The quota is the target account's, 0 for none; ``reader`` and
+    ``target_reader``: who copies, where he is not the owner of the source or the target."""
 
     shard: int
     source: int
@@ -85,6 +88,8 @@ class CopyMessages(msgspec.Struct, tag="copy", array_like=True):
     saved: int
     quota_size: int = 0
     quota_messages: int = 0
+    reader: int = 0
+    target_reader: int = 0
 
 
 class InsertCopies(msgspec.Struct, tag="insert", array_like=True):
@@ -96,6 +101,7 @@ class InsertCopies(msgspec.Struct, tag="insert", array_like=True):
     saved: int
     quota_size: int = 0
     quota_messages: int = 0
+    target_reader: int = 0
 
 
 class RemoveMoved(msgspec.Struct, tag="moved", array_like=True):
@@ -110,6 +116,34 @@ class RemoveAccount(msgspec.Struct, tag="account", array_like=True):
     shard: int
     account: int
     at: int
+
+
+class CreateOwner(msgspec.Struct, tag="owner", array_like=True):
+    """An account without folders of its own: a domain's public folders."""
+
+    shard: int
+    account: int
+    uidvalidity: int
+
+
+class SetAcl(msgspec.Struct, tag="acl", array_like=True):
+    """``folder`` 0: all of the account's; ``rights`` None takes the entry away."""
+
+    shard: int
+    account: int
+    folder: int
+    identifier: str
+    rights: str | None
+
+
+class SetMetadata(msgspec.Struct, tag="metadata", array_like=True):
+    """``folder`` 0: of the account; ``reader`` 0: shared; rows of (entry, value), None removes (RFC 5464)."""
+
+    shard: int
+    account: int
+    folder: int
+    reader: int
+    rows: list[tuple[str, bytes | None]]
 
 
 class QueueOutcome(msgspec.Struct, tag="outcome", array_like=True):
@@ -133,6 +167,9 @@ Operation = (
     | RemoveMoved
     | RemoveAccount
     | QueueOutcome
+    | CreateOwner
+    | SetAcl
+    | SetMetadata
 )
 encode_operation = msgspec.msgpack.Encoder().encode
 _decoder: msgspec.msgpack.Decoder[Operation] = msgspec.msgpack.Decoder(Operation)

@@ -53,6 +53,17 @@ SHARD_STEPS: tuple[str, ...] = (
     """
     CREATE TABLE epoch(start INTEGER PRIMARY KEY, after INTEGER NOT NULL, id INTEGER NOT NULL);
     """,
+    """
+    CREATE TABLE acl(account INTEGER NOT NULL, folder INTEGER NOT NULL, identifier TEXT NOT NULL, rights TEXT NOT NULL,
+        PRIMARY KEY(account, folder, identifier)) WITHOUT ROWID;
+    CREATE INDEX acl_identifier ON acl(identifier, account);
+    CREATE TABLE metadata(account INTEGER NOT NULL, folder INTEGER NOT NULL, reader INTEGER NOT NULL, entry TEXT NOT NULL,
+        value BLOB NOT NULL, PRIMARY KEY(account, folder, reader, entry)) WITHOUT ROWID;
+    CREATE TABLE reader_flags(folder INTEGER NOT NULL, reader INTEGER NOT NULL, uid INTEGER NOT NULL, flags INTEGER NOT NULL,
+        modseq INTEGER NOT NULL, PRIMARY KEY(folder, reader, uid)) WITHOUT ROWID;
+    CREATE TABLE reader_change(folder INTEGER NOT NULL, modseq INTEGER NOT NULL, reader INTEGER NOT NULL, uids BLOB NOT NULL,
+        PRIMARY KEY(folder, modseq, reader)) WITHOUT ROWID;
+    """,
 )
 
 QUEUE_STEPS: tuple[str, ...] = (

@@ -1,0 +1,64 @@
+"""What operations give back and refuse, and what all of them write: conditions on UIDs, rows of the change sequence.
+
+Invariants: a change of a folder has a row here under its modseq and kind, except new messages, which are found by uid.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from mailstead.store.operations import from_ranges, to_ranges
+from mailstead.store.shard import Shard
+
+NEW, FLAGS, GONE = 1, 2, 3
+"""Kinds in the change sequence; new messages are found by their uid and need no row."""
+
+_pack = msgspec.msgpack.Encoder().encode
+_MANY = 8
+
+
+class Refused(Exception):
+    """The operation cannot be done; ``code`` is one of missing, exists, keywords, quota, invalid."""
+
+    def __init__(self, code: str, text: str = "") -> None:
+        super().__init__(text or code)
+        self.code = code
+
+
+@dataclass(slots=True)
+class Result:
+    """What an operation did: ``uids`` touched (sources of a copy), ``new_uids``, ``modified`` (UNCHANGEDSINCE failed)."""
+
+    folder: int = 0
+    modseq: int = 0
+    uids: list[int] = field(default_factory=list)
+    new_uids: list[int] = field(default_factory=list)
+    modified: list[int] = field(default_factory=list)
+    uidvalidity: int = 0
+    target: int = 0
+    id: int = 0
+    effects: list[Any] = field(default_factory=list)
+
+
+def uid_condition(ranges: list[int], column: str = "uid") -> tuple[str, tuple[Any, ...]]:
+    """An SQL condition for a set of UIDs, and its bindings."""
+    if len(ranges) == 2:
+        return f"{column} BETWEEN ? AND ?", (ranges[0], ranges[1])
+    if len(ranges) <= _MANY * 2:
+        parts = " OR ".join([f"{column} BETWEEN ? AND ?"] * (len(ranges) // 2))
+        return f"({parts})", tuple(ranges)
+    return f"{column} IN (SELECT value FROM json_each(?))", (json.dumps(from_ranges(ranges)),)
+
+
+def pack_uids(uids: Iterable[int]) -> bytes:
+    """Rising UIDs as the change sequence holds them: packed ranges."""
+    return _pack(to_ranges(uids))
+
+
+def record_change(shard: Shard, folder: int, modseq: int, kind: int, uids: Iterable[int]) -> None:
+    shard.execute("INSERT OR REPLACE INTO change VALUES(?, ?, ?, ?)", (folder, modseq, kind, pack_uids(uids)))
