@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 from mailstead.store.accounts import keyword_names
 from mailstead.store.apply_changes import copied_rows
+from mailstead.store.apply_sharing import merged, own_join
 from mailstead.store.engine import FolderChanges, FolderRow, SmallRow
 from mailstead.store.shard import Shard
 
@@ -27,6 +29,8 @@ _WIDE = {
         "sort_from", "sort_to", "sort_cc",
     )
 }  # fmt: skip
+#: A reader who is not the owner sees the younger of two changes: of the message and of his own flags.
+_NEWER = "max(m.modseq, coalesce(r.modseq, 0))"
 _LOCATION = "w.file, w.offset, w.length, w.overlay, w.external, w.external_size"
 _FOLDERS = (
     "SELECT f.id, f.name, f.uidvalidity, f.special_use, s.name IS NOT NULL, f.kind FROM folder f "
@@ -35,12 +39,13 @@ _FOLDERS = (
 
 
 @lru_cache(maxsize=256)
-def _statement(columns: tuple[str, ...], contiguous: bool) -> tuple[str, int]:
+def _statement(columns: tuple[str, ...], contiguous: bool, reader: int) -> tuple[str, int]:
     """SQL and the position of the location's columns in its result (-1: none). Raises KeyError for an unknown column."""
     names, wide, place = ["m.uid"], False, -1
+    own = {"flags": merged(), "modseq": _NEWER} if reader else {}
     for column in columns:
         if column in _SMALL:
-            names.append(_SMALL[column])
+            names.append(own.get(column) or _SMALL[column])
         elif column == "location":
             place, wide = len(names), True
             names.append(_LOCATION)
@@ -48,6 +53,8 @@ def _statement(columns: tuple[str, ...], contiguous: bool) -> tuple[str, int]:
             names.append(_WIDE[column])
             wide = True
     join = " JOIN wide w ON w.mid = m.mid" if wide else ""
+    if own.keys() & set(columns):
+        join += own_join(reader)
     where = "m.uid BETWEEN ? AND ?" if contiguous else "m.uid IN (SELECT value FROM json_each(?))"
     return f"SELECT {', '.join(names)} FROM message m{join} WHERE m.folder = ? AND {where} ORDER BY m.uid", place
 
@@ -57,10 +64,15 @@ def _contiguous(uids: Sequence[int]) -> bool:
 
 
 class SqliteMailIndex:
-    """Over one process's reading handle of a shard."""
+    """Over one process's reading handle of a shard; ``reader`` is who reads, where he is not the owner: his own \\Seen,
+    \\Flagged and keywords stand in for the message's."""
 
-    def __init__(self, shard: Shard) -> None:
+    def __init__(self, shard: Shard, reader: int = 0) -> None:
         self._shard = shard
+        self._reader = reader
+        self._small = f"m.uid, {merged()}, {_NEWER} FROM message m{own_join(reader)}" if reader else (
+            "m.uid, m.flags, m.modseq FROM message m"
+        )  # fmt: skip
 
     def has_account(self, account: int) -> bool:
         """Whether the account has rows here."""
@@ -98,8 +110,12 @@ class SqliteMailIndex:
 
     def counters(self, folder: int) -> tuple[int, int, int, int, int, int, int, int] | None:
         """messages, unseen, deleted, size, uidnext, uidvalidity, modseq, and the commit they were read at."""
+        unseen = "f.unseen"
+        if self._reader:
+            own = f"SELECT count(*) FROM reader_flags WHERE folder = f.id AND reader = {self._reader} AND (flags & 1) <> 0"
+            unseen = f"f.messages - ({own})"
         return self._shard.row(
-            "SELECT f.messages, f.unseen, f.deleted, f.size, f.uidnext, f.uidvalidity, f.modseq, s.commit_seq "
+            f"SELECT f.messages, {unseen}, f.deleted, f.size, f.uidnext, f.uidvalidity, f.modseq, s.commit_seq "
             "FROM folder f, state s WHERE f.id = ?",
             (folder,),
         )
@@ -111,7 +127,7 @@ class SqliteMailIndex:
     def slice(self, folder: int, after: int, below: int, limit: int) -> list[SmallRow]:
         """Rows with ``after`` < uid < ``below``, the first ``limit`` of them."""
         return self._shard.execute(  # type: ignore[return-value]
-            "SELECT uid, flags, modseq FROM message WHERE folder = ? AND uid > ? AND uid < ? ORDER BY uid LIMIT ?",
+            f"SELECT {self._small} WHERE m.folder = ? AND m.uid > ? AND m.uid < ? ORDER BY m.uid LIMIT ?",
             (folder, after, below, limit),
         ).fetchall()
 
@@ -126,6 +142,12 @@ class SqliteMailIndex:
             changes: Any = shard.execute(
                 "SELECT modseq, kind, uids FROM change WHERE folder = ? AND modseq > ? ORDER BY modseq, kind", (folder, modseq)
             ).fetchall()
+            if self._reader:
+                changes += shard.execute(
+                    "SELECT modseq, 2, uids FROM reader_change WHERE folder = ? AND modseq > ? AND reader = ?",
+                    (folder, modseq, self._reader),
+                ).fetchall()
+                changes.sort(key=itemgetter(0, 1))
             new = self.slice(folder, uidnext - 1, int(row[1]), -1) if row[1] != uidnext else []
             return FolderChanges(int(row[0]), int(row[1]), changes, new, shard.commit_seq())
         finally:
@@ -135,11 +157,11 @@ class SqliteMailIndex:
         """Rows of those of ``uids`` (rising, not empty) that exist."""
         if _contiguous(uids):
             return self._shard.execute(  # type: ignore[return-value]
-                "SELECT uid, flags, modseq FROM message WHERE folder = ? AND uid BETWEEN ? AND ? ORDER BY uid",
+                f"SELECT {self._small} WHERE m.folder = ? AND m.uid BETWEEN ? AND ? ORDER BY m.uid",
                 (folder, uids[0], uids[-1]),
             ).fetchall()
         return self._shard.execute(  # type: ignore[return-value]
-            "SELECT uid, flags, modseq FROM message WHERE folder = ? AND uid IN (SELECT value FROM json_each(?)) ORDER BY uid",
+            f"SELECT {self._small} WHERE m.folder = ? AND m.uid IN (SELECT value FROM json_each(?)) ORDER BY m.uid",
             (folder, json.dumps(list(uids))),
         ).fetchall()
 
@@ -150,7 +172,7 @@ class SqliteMailIndex:
         if not uids:
             return []
         contiguous = _contiguous(uids)
-        sql, place = _statement(columns, contiguous)
+        sql, place = _statement(columns, contiguous, self._reader)
         bindings = (folder, uids[0], uids[-1]) if contiguous else (folder, json.dumps(list(uids)))
         rows = self._shard.execute(sql, bindings).fetchall()
         if place < 0:
@@ -159,7 +181,7 @@ class SqliteMailIndex:
 
     def copied_rows(self, folder: int, ranges: list[int]) -> list[tuple[int, list[str], int, int, list[Any]]]:
         """Rows for an InsertCopies of another shard."""
-        return copied_rows(self._shard, folder, ranges)
+        return copied_rows(self._shard, folder, ranges, self._reader)
 
     def commit_seq(self) -> int:
         """The newest commit."""

@@ -16,7 +16,7 @@ from mailstead.message.index import MessageIndex
 from mailstead.store.apply_changes import Result
 from mailstead.store.apply_step import Step, touched_folders
 from mailstead.store.committer import Committer
-from mailstead.store.engine import MailIndex, QueueReads
+from mailstead.store.engine import MailIndex, QueueReads, SharingReads
 from mailstead.store.epochs import begin_epoch, end_epoch, latest_epoch
 from mailstead.store.files import Files
 from mailstead.store.hub import Hub
@@ -30,6 +30,7 @@ from mailstead.store.record import EffectsHead, MessageHead, RelocatedHead
 from mailstead.store.recovery import Replay, replay, writers_of
 from mailstead.store.segment import SEGMENT_SIZE, LogReader, external_file_id
 from mailstead.store.shard import Shard, SharedMarks, shard_path
+from mailstead.store.sharing_reads import SqliteSharingReads
 from mailstead.store.spool import Spool
 from mailstead.store.submission import (
     ChangeSubmission,
@@ -248,6 +249,14 @@ class Store:
     def mail_index(self, shard: int) -> MailIndex:
         """Reads of a mail shard, at once and short."""
         return self._mail[shard]
+
+    def reader_index(self, shard: int, reader: int) -> MailIndex:
+        """The same as ``reader`` sees it, who is not the owner."""
+        return SqliteMailIndex(self._readers[shard], reader)
+
+    def sharing(self, shard: int) -> SharingReads:
+        """Reads of rights and notes of folders."""
+        return SqliteSharingReads(self._readers[shard])
 
     @property
     def queue_index(self) -> QueueReads:
