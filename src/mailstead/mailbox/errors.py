@@ -23,6 +23,10 @@ class NotPermitted(MailboxError):
     """The verb is not allowed on this folder, e.g. deleting INBOX (IMAP CANNOT / NOPERM)."""
 
 
+class RightMissing(NotPermitted):
+    """The reader has not the right to do this in another's folder (IMAP NOPERM)."""
+
+
 class OverQuota(MailboxError):
     """The account's size or count quota does not allow it (IMAP OVERQUOTA, SMTP 5.2.2)."""
 

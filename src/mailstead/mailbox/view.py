@@ -53,7 +53,9 @@ class FolderView:
         self.gone = False
         self.users = 0
         self._store = store
-        self._index: MailIndex = store.mail_index(folder.shard)
+        self._index: MailIndex = (
+            store.reader_index(folder.shard, folder.reader) if folder.reader else store.mail_index(folder.shard)
+        )
         self._on_idle = on_idle
         self._events: deque[Event] = deque()
         self._event_uids = 0

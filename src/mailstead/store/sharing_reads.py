@@ -24,6 +24,11 @@ class SqliteSharingReads:
             (account,),
         ).fetchall()
 
+    def folder_name(self, folder: int) -> str | None:
+        """The owner's name of a folder."""
+        row = self._shard.row("SELECT name FROM folder WHERE id = ?", (folder,))
+        return str(row[0]) if row else None
+
     def owners(self, identifiers: Sequence[str]) -> list[int]:
         """Accounts that have given one of the identifiers anything."""
         marks = ", ".join("?" * len(identifiers))
