@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from mailstead.mailbox import service
+from mailstead.mailbox import folders
 from mailstead.mailbox.errors import FolderExists, InvalidFolderName, LimitReached
 from mailstead.mailbox.service import Mailbox
 from tests.mailbox.conftest import ACCOUNT
@@ -48,7 +48,7 @@ async def test_a_tree_does_not_grow_deeper_by_renaming(mailbox: Mailbox) -> None
 
 
 async def test_renaming_does_not_pass_the_limit_of_folders(mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "MAX_FOLDERS", len(await _names(mailbox)) + 2)
+    monkeypatch.setattr(folders, "MAX_FOLDERS", len(await _names(mailbox)) + 2)
     with pytest.raises(LimitReached):
         await mailbox.create_folder(ACCOUNT, "1/2/3")
     await mailbox.create_folder(ACCOUNT, "1/2")
@@ -64,7 +64,7 @@ async def test_renaming_does_not_pass_the_limit_of_folders(mailbox: Mailbox, mon
 async def test_subscriptions_have_a_limit(mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch) -> None:
     await mailbox.folders(ACCOUNT)
     known = await mailbox.subscriptions(ACCOUNT)
-    monkeypatch.setattr(service, "MAX_FOLDERS", len(known))
+    monkeypatch.setattr(folders, "MAX_FOLDERS", len(known))
     with pytest.raises(LimitReached):
         await mailbox.set_subscribed(ACCOUNT, "one more", True)
     await mailbox.set_subscribed(ACCOUNT, known[0], True)
