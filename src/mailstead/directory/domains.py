@@ -38,7 +38,8 @@ class DomainVerbs(DirectoryBase):
         def operation(transaction: Transaction) -> Domain:
             _take_domain_name(transaction, key, display, domain_id, main=True)
             transaction.execute(
-                "INSERT INTO domain (id, name, enabled, version, created) VALUES (?, ?, 1, 0, ?)",
+                "INSERT INTO domain (id, name, enabled, version, created, shard) VALUES (?, ?, 1, 0, ?, "
+                "(SELECT number FROM shard ORDER BY accounts, number LIMIT 1))",
                 (domain_id, display, transaction.now),
             )
             transaction.record(actor.name, "domain", domain_id, "create", None, {"name": display})

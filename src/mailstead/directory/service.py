@@ -22,6 +22,7 @@ from mailstead.directory.domains import DomainVerbs
 from mailstead.directory.ids import IdSource
 from mailstead.directory.model import DirectoryError
 from mailstead.directory.recipients import RecipientVerbs
+from mailstead.directory.sharing import SharingLookups
 from mailstead.settings.database import SystemDatabase, Transaction
 from mailstead.settings.service import Settings
 
@@ -29,7 +30,7 @@ LOGIN_INTERVAL_S = 60
 MAX_SHARDS = 4096
 
 
-class Directory(DomainVerbs, AccountVerbs, RecipientVerbs, AdminVerbs):
+class Directory(DomainVerbs, AccountVerbs, RecipientVerbs, AdminVerbs, SharingLookups):
     """All look-ups and verbs over one system database; `settings` are the settings over the same one."""
 
     def __init__(self, database: SystemDatabase, settings: Settings, ids: IdSource) -> None:

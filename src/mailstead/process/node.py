@@ -106,7 +106,7 @@ class Node:
         self._closers.append(self.authenticator.close)
         self.store = await Store.open(data_dir, self.context.name, self.directory.shard_count(), prepared=True)
         self._closers.append(self.store.close)
-        self.mailbox = Mailbox(self.store, self.directory)
+        self.mailbox = Mailbox(self.store, self.directory, self.directory)
         self.delivery = Delivery(self.store, self.directory, self.mailbox)
         self._closers.append(self.delivery.close)
         self._endpoints = Endpoints(data_dir, settings, self.table, SERVICES)

@@ -92,4 +92,8 @@ _BASE = (
         PRIMARY KEY (holder_id, domain_id, permission))""",
 )
 
-MIGRATIONS: tuple[Migration, ...] = (Migration(1, "settings and directory", _BASE),)
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration(1, "settings and directory", _BASE),
+    # Public folders lie in a shard as accounts do.
+    Migration(2, "shards of domains", ("ALTER TABLE domain ADD COLUMN shard INTEGER NOT NULL DEFAULT 0",)),
+)

@@ -1,0 +1,181 @@
+"""Who is who where folders are shared (features SHR-01, PUB-01): identifiers, owners, membership in groups.
+
+Invariants: sharing ends at the border of a domain; a disabled owner, one without ``enableSharing`` or a domain without
+``groupwareSupport`` shares nothing; what is cached here is forgotten at any change of accounts, groups or settings.
+
+Identifiers: ``u<account id>``, ``g<group id>``, ``d<domain id>`` for everybody in a domain; in words an account's address,
+``group=<name>``, ``anyone``; ``-`` in front of either takes rights away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mailstead.directory.address import local_key
+from mailstead.directory.base import DirectoryBase
+from mailstead.directory.cache import BoundedCache
+from mailstead.directory.ids import IdSource
+from mailstead.directory.model import RecipientKind
+from mailstead.settings.database import Change, SystemDatabase
+from mailstead.settings.service import Settings
+
+ANYONE = "anyone"
+GROUP = "group="
+#: Groups within groups are followed so far.
+MAX_NESTING = 10
+
+
+@dataclass(frozen=True, slots=True)
+class FolderOwner:
+    """Who has folders that others may see; ``id`` is an account's, or the domain's for its public folders. ``name`` is the
+    level that readers see below "Other Users"."""
+
+    id: int
+    name: str
+    domain_id: int
+    shard: int
+    quota_bytes: int
+    quota_messages: int
+    public: bool
+    shares: bool
+
+
+class SharingLookups(DirectoryBase):
+    """Look-ups; see `mailbox.base.People`."""
+
+    def __init__(self, database: SystemDatabase, settings: Settings, ids: IdSource) -> None:
+        super().__init__(database, settings, ids)
+        self._identifiers: BoundedCache[int, tuple[str, ...]] = BoundedCache(50_000)
+        self._owners: BoundedCache[int, FolderOwner] = BoundedCache(50_000)
+        database.subscribe(self._sharing_changed)
+
+    def identifiers(self, account: int) -> tuple[str, ...]:
+        """All that stands for an account in lists of rights; () for one that does not exist."""
+        self.database.poll()
+        found = self._identifiers.get(account)
+        if found is None:
+            found = self._find_identifiers(account)
+            self._identifiers.put(account, found)
+        return found
+
+    def _find_identifiers(self, account: int) -> tuple[str, ...]:
+        row = self.database.query_row("SELECT domain_id FROM account WHERE id = ?", (account,))
+        if row is None:
+            return ()
+        domain_id = int(row[0])
+        locals_ = [r[0] for r in self.database.query("SELECT local FROM address WHERE object_id = ?", (account,))]
+        groups: set[int] = set()
+        level = self._groups_with(domain_id, locals_)
+        for _ in range(MAX_NESTING):
+            level -= groups
+            if not level:
+                break
+            groups |= level
+            marks = ", ".join("?" * len(level))
+            names = self.database.query(f"SELECT local FROM address WHERE object_id IN ({marks})", tuple(level))
+            level = self._groups_with(domain_id, [name[0] for name in names])
+        return (f"u{account}", f"d{domain_id}", *(f"g{group}" for group in sorted(groups)))
+
+    def _groups_with(self, domain_id: int, locals_: Sequence[str]) -> set[int]:
+        """Enabled groups of the domain that have one of these names of it as a member."""
+        keys = [row[0] for row in self.database.query("SELECT key FROM domain_name WHERE domain_id = ?", (domain_id,))]
+        addresses = [f"{local}@{key}" for local in locals_ for key in keys]
+        found: set[int] = set()
+        for start in range(0, len(addresses), 500):
+            part = addresses[start : start + 500]
+            marks = ", ".join("?" * len(part))
+            rows = self.database.query(
+                f"SELECT r.id FROM member m JOIN recipient r ON r.id = m.recipient_id WHERE lower(m.address) IN ({marks}) "
+                "AND r.kind = 'group' AND r.enabled = 1 AND r.domain_id = ?",
+                (*part, domain_id),
+            )
+            found.update(int(row[0]) for row in rows)
+        return found
+
+    def owner(self, owner: int) -> FolderOwner | None:
+        """Whoever has folders under that id."""
+        self.database.poll()
+        found = self._owners.get(owner)
+        if found is None:
+            found = self._find_owner(owner)
+            if found is not None:
+                self._owners.put(owner, found)
+        return found
+
+    def _find_owner(self, owner: int) -> FolderOwner | None:
+        account = self.account(owner)
+        if account is not None:
+            config = self.domain_settings(account.domain_id)
+            shares = account.enabled and bool(config.groupwareSupport) and bool(self.account_setting(owner, "enableSharing"))
+            # "/" would be read as a level of its own.
+            name = account.name.replace("/", "\uff0f")
+            return FolderOwner(
+                owner, name, account.domain_id, account.shard, account.quota_bytes, account.quota_messages, False, shares
+            )
+        row = self.database.query_row("SELECT shard, enabled FROM domain WHERE id = ?", (owner,))
+        if row is None:
+            return None
+        shares = bool(row[1]) and bool(self.domain_settings(owner).groupwareSupport)
+        return FolderOwner(owner, "", owner, int(row[0]), 0, 0, True, shares)
+
+    def owner_by_name(self, reader: int, name: str) -> FolderOwner | None:
+        """The owner whom a reader knows by that name: an account of the reader's domain."""
+        account = self.account(reader)
+        if account is None:
+            return None
+        found = self._name(account.domain_id, local_key(name.replace("\uff0f", "/")))
+        return self.owner(found.object_id) if found is not None and found.kind == "account" else None
+
+    def public_owner(self, reader: int) -> FolderOwner | None:
+        """The owner of the public folders of a reader's domain; None where there are none."""
+        account = self.account(reader)
+        owner = self.owner(account.domain_id) if account is not None else None
+        return owner if owner is not None and owner.shares else None
+
+    def is_postmaster(self, account: int) -> bool:
+        """Whether the account gets its domain's postmaster mail, and so manages its public folders (PUB-01)."""
+        found = self.account(account)
+        if found is None:
+            return False
+        name = str(self.domain_settings(found.domain_id).postmasterAccount) or "postmaster"
+        entry = self._name(found.domain_id, local_key(name))
+        return entry is not None and entry.kind == "account" and entry.object_id == account
+
+    def identifier(self, owner: int, text: str) -> str | None:
+        """The identifier that words mean in an owner's lists; None for nobody in his domain."""
+        found = self.owner(owner)
+        if found is None:
+            return None
+        sign = "-" if text.startswith("-") else ""
+        text = text.removeprefix("-")
+        if text.lower() == ANYONE:
+            return f"{sign}d{found.domain_id}"
+        kind, letter = ("group", "g") if text.lower().startswith(GROUP) else ("account", "u")
+        local, at, domain = (text[len(GROUP) :] if kind == "group" else text).rpartition("@")
+        if not at:
+            local, domain = domain, ""
+        if domain:
+            other = self.domain_by_name(domain)
+            if other is None or other.id != found.domain_id:
+                return None
+        entry = self._name(found.domain_id, local_key(local.replace("\uff0f", "/")))
+        if entry is None or entry.kind != kind:
+            return None
+        return f"{sign}{letter}{entry.object_id}"
+
+    def identifier_text(self, owner: int, identifier: str) -> str | None:
+        """The words for an identifier; None for one who is gone."""
+        sign = "-" if identifier.startswith("-") else ""
+        letter, number = identifier.removeprefix("-")[:1], identifier.removeprefix("-")[1:]
+        if letter == "d":
+            return sign + ANYONE
+        if letter == "u":
+            account = self.account(int(number))
+            return sign + account.address if account is not None else None
+        group = self.recipient(int(number))
+        return f"{sign}{GROUP}{group.name}" if group is not None and group.kind is RecipientKind.GROUP else None
+
+    def _sharing_changed(self, _changes: Sequence[Change] | None) -> None:
+        self._identifiers.clear()
+        self._owners.clear()
