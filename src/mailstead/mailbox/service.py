@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from mailstead.mailbox.base import AccountLimits, Accounts, People
 from mailstead.mailbox.errors import FolderMissing, MailboxError, OverQuota, RightMissing, StoreUnavailable
-from mailstead.mailbox.folders import FolderVerbs
+from mailstead.mailbox.metadata import MetadataVerbs
 from mailstead.mailbox.model import (
     DELETED,
     SEEN,
@@ -54,7 +54,7 @@ SLICE = 500
 LAZY_ROWS = 20_000
 
 
-class Mailbox(FolderVerbs):
+class Mailbox(MetadataVerbs):
     """One per process, over its store. ``accounts`` gives shard and limits of an account, ``people`` who shares with whom
     (the directory is both)."""
 

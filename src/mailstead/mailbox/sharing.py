@@ -1,0 +1,133 @@
+"""The verbs on rights (RFC 4314; features SHR-01, SHR-04, PUB-01).
+
+Invariants: only who administers a folder (right a) sees or changes who else has rights in it; the owner has all rights
+and cannot lose them; a right that is taken away is gone before the verb returns.
+
+Entries come down the tree (see ``rights``): taking away what stands further up makes an empty entry here.
+"""
+
+from __future__ import annotations
+
+from mailstead.mailbox import rights
+from mailstead.mailbox.base import Place
+from mailstead.mailbox.errors import FolderMissing, LimitReached, MailboxError, NotPermitted, RightMissing
+from mailstead.mailbox.folders import FolderVerbs
+from mailstead.mailbox.model import ALL_RIGHTS
+from mailstead.mailbox.names import canonical
+from mailstead.store.operations import SetAcl
+
+MAX_ENTRIES = 1_000
+
+
+class UnknownIdentifier(MailboxError):
+    """Nobody is called that in the owner's domain."""
+
+
+class SharingVerbs(FolderVerbs):
+    """Names are the reader's. A name of "" or of a namespace's owner level ("Other Users/bob", "Public Folders") stands
+    for all folders of an account where ``whole`` is allowed."""
+
+    async def _administered(self, account: int, name: str, *, whole: bool = False) -> tuple[Place, int, int]:
+        """Place, shard and folder id (0 for the whole account) of what the reader administers."""
+        name = canonical(name)
+        place = Place(account, "") if whole and not name else self.place(account, name)
+        if place is None or (not place.name and not whole):
+            raise FolderMissing("no such folder")
+        shard = await self._ensure(place.account)
+        folder = 0
+        if place.name:
+            row = self._store.mail_index(shard).folder(place.account, place.name)
+            if row is None:
+                raise FolderMissing("no such folder")
+            folder = row[0]
+        if place.reader:
+            given = self._rights(place.reader, place.account, place.name)
+            if not given:
+                raise FolderMissing("no such folder")
+            if "a" not in given:
+                raise RightMissing("you do not administer this folder")
+        return place, shard, folder
+
+    def _identifier(self, owner: int, text: str) -> str:
+        identifier = self._people.identifier(owner, text) if self._people is not None else None
+        if identifier is None:
+            raise UnknownIdentifier("there is nobody of that name in this domain")
+        return identifier
+
+    def _is_owner(self, place: Place, identifier: str) -> bool:
+        return identifier == f"u{place.account}"
+
+    async def acl(self, account: int, name: str, *, whole: bool = False) -> list[tuple[str, str]]:
+        """(identifier in words, rights) of all who have rights in a folder, the owner first. Raises FolderMissing,
+        RightMissing."""
+        place, shard, _ = await self._administered(account, name, whole=whole)
+        assert self._people is not None or not place.reader
+        found: list[tuple[str, str]] = []
+        if not place.public:
+            owner = self._people.identifier_text(place.account, f"u{place.account}") if self._people is not None else None
+            found.append((owner or "owner", ALL_RIGHTS))
+        if self._people is None:
+            return found
+        limits = self._limits(place.account)
+        assert limits.shard == shard
+        for identifier, given in sorted(rights.entries_at(self._entries(limits, place.account), place.name).items()):
+            text = self._people.identifier_text(place.account, identifier)
+            if text is not None and not self._is_owner(place, identifier):
+                found.append((text, given))
+        return found
+
+    async def set_acl(self, account: int, name: str, who: str, mode: str, letters: str, *, whole: bool = False) -> None:
+        """``mode``: set, add or remove rights of an identifier. Raises UnknownIdentifier, UnknownRight, NotPermitted,
+        FolderMissing, RightMissing, LimitReached."""
+        place, shard, folder = await self._administered(account, name, whole=whole)
+        identifier = self._identifier(place.account, who)
+        wanted = set(rights.normalize(letters))
+        if self._is_owner(place, identifier):
+            if mode == "remove" or (mode == "set" and wanted != set(ALL_RIGHTS)):
+                raise NotPermitted("the owner keeps all rights")
+            return
+        entries = self._entries(self._limits(place.account), place.account)
+        have = set(rights.entries_at(entries, place.name).get(identifier, ""))
+        value = wanted if mode == "set" else have | wanted if mode == "add" else have - wanted
+        await self._write_entry(place, shard, folder, identifier, rights.ordered(value), entries)
+
+    async def delete_acl(self, account: int, name: str, who: str, *, whole: bool = False) -> None:
+        """Take all rights of an identifier; one who has none is no error (RFC 4314 section 3.2)."""
+        place, shard, folder = await self._administered(account, name, whole=whole)
+        identifier = self._identifier(place.account, who)
+        if self._is_owner(place, identifier):
+            raise NotPermitted("the owner keeps all rights")
+        await self._write_entry(place, shard, folder, identifier, "", self._entries(self._limits(place.account), place.account))
+
+    async def _write_entry(
+        self, place: Place, shard: int, folder: int, identifier: str, given: str, entries: rights.Entries
+    ) -> None:
+        own = entries.get(place.name, {})
+        if identifier not in own and given and len(own) >= MAX_ENTRIES:
+            raise LimitReached(f"no more than {MAX_ENTRIES} entries for a folder")
+        above: str | None = None
+        for level in rights.levels(place.name)[1:]:
+            if identifier in entries.get(level, {}):
+                above = entries[level][identifier]
+                break
+        operations = []
+        if place.public and not folder and not self._store.sharing(shard).acl(place.account):
+            # What stood for everybody as long as nothing was said must not vanish with the first word.
+            operations += [SetAcl(shard, place.account, 0, one, text) for one, text in own.items() if one != identifier]
+        value = None if given == "" and not above and not (place.public and not folder) else given
+        operations.append(SetAcl(shard, place.account, folder, identifier, value))
+        await self._done(self._store.change(operations))
+
+    async def my_rights(self, account: int, name: str) -> str:
+        """What the reader may do with a folder. Raises FolderMissing, also where he has no right at all."""
+        folder = await self.folder(account, name)
+        if folder is None:
+            raise FolderMissing("no such folder")
+        return folder.rights
+
+    async def possible_rights(self, account: int, name: str, who: str) -> tuple[str, list[str]]:
+        """RFC 4314 section 3.4: what an identifier has in any case, and what can be given."""
+        place, _, _ = await self._administered(account, name)
+        if self._is_owner(place, self._identifier(place.account, who)):
+            return ALL_RIGHTS, []
+        return "", list(ALL_RIGHTS)
