@@ -29,6 +29,8 @@ _part_number = re.compile(rb"[1-9][0-9]{0,5}(?:\.[1-9][0-9]{0,5})*").match
 _partial = re.compile(rb"<([0-9]{1,10})\.([0-9]{1,10})>").match
 _section_text = re.compile(rb"HEADER\.FIELDS\.NOT|HEADER\.FIELDS|HEADER|TEXT|MIME", re.I).match
 
+_lazy = re.compile(rb" \(LAZY\)", re.I).match
+
 _MACROS = {
     b"ALL": (b"FLAGS", b"INTERNALDATE", b"RFC822.SIZE", b"ENVELOPE"),
     b"FAST": (b"FLAGS", b"INTERNALDATE", b"RFC822.SIZE"),
@@ -92,6 +94,10 @@ def _preview(value: str | None) -> bytes:
     return b"NIL" if value is None else quote(value.encode("utf-8", "replace"))
 
 
+def _saved(seconds: int) -> bytes:
+    return internal_date(seconds) if seconds else b"NIL"
+
+
 _ATTRIBUTES = {
     b"UID": Attribute(b"UID", b"UID %d", "uid"),
     b"FLAGS": Attribute(b"FLAGS", b"FLAGS %b", "flags"),
@@ -101,6 +107,10 @@ _ATTRIBUTES = {
     b"ENVELOPE": Attribute(b"ENVELOPE", b"ENVELOPE %b", "envelope", None),
     b"BODY": Attribute(b"BODY", b"BODY %b", "body", None),
     b"BODYSTRUCTURE": Attribute(b"BODYSTRUCTURE", b"BODYSTRUCTURE %b", "bodystructure", None),
+    b"EMAILID": Attribute(b"EMAILID", b"EMAILID (M%d)", "mid"),
+    b"THREADID": Attribute(b"THREADID", b"THREADID (T%d)", "thread"),
+    b"SAVEDATE": Attribute(b"SAVEDATE", b"SAVEDATE %b", "saved", _saved),
+    b"PREVIEW": Attribute(b"PREVIEW", b"PREVIEW %b", "preview", _preview),
 }
 UID, FLAGS, MODSEQ = (_ATTRIBUTES[name] for name in (b"UID", b"FLAGS", b"MODSEQ"))
 ARRAY_COLUMNS = frozenset(("uid", "flags", "modseq"))
@@ -252,6 +262,9 @@ def _item(arguments: Arguments) -> Attribute | Body:
             return _body_item(arguments, name, peek=True)
     attribute = _ATTRIBUTES.get(name)
     if attribute is not None:
+        if name == b"PREVIEW" and (lazy := _lazy(arguments.text, arguments.pos)):
+            # RFC 8970 section 3.1: previews are made at delivery, so that LAZY asks for what is there anyway.
+            arguments.pos = lazy.end()
         return attribute
     if name == b"RFC822":
         return Body(b"RFC822", peek=False)

@@ -1,4 +1,4 @@
-"""CREATE, with CREATE-SPECIAL-USE (RFC 9051 section 6.3.4, RFC 6154 section 3)."""
+"""CREATE, with CREATE-SPECIAL-USE (RFC 9051 section 6.3.4, RFC 6154 section 3, MAILBOXID of RFC 8474)."""
 
 from __future__ import annotations
 
@@ -39,5 +39,6 @@ async def create(session: Session, arguments: Arguments) -> bytes:
     use = _use(arguments)
     arguments.end()
     # RFC 3501 section 6.3.3: a separator at the end declares that children will follow, no more.
-    await session.services.mailbox.create_folder(session.account_id, name.removesuffix(SEPARATOR), special_use=use)
-    return b"OK CREATE completed"
+    mailbox = session.services.mailbox
+    folder = await mailbox.create_folder(session.account_id, name.removesuffix(SEPARATOR), special_use=use)
+    return b"OK [MAILBOXID (F%d)] CREATE completed" % folder.id

@@ -1,4 +1,4 @@
-"""FETCH and UID FETCH (RFC 9051 section 6.4.5, modifiers of RFC 7162).
+"""FETCH and UID FETCH (RFC 9051 section 6.4.5, modifiers of RFC 7162 and 9394).
 
 Invariants: attributes are rendered block by block and never block the loop for more than some milliseconds; octets
 of a large message pass through piece by piece, at the pace at which the client takes them; \\Seen is set before the
@@ -11,11 +11,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from mailstead.imap import body, fetch_items, sequence_set, vanished
+from mailstead.imap import body, fetch_items, partial, sequence_set, vanished
 from mailstead.imap.body import SMALL, Stored
 from mailstead.imap.commands.select import MAX_MODSEQ
 from mailstead.imap.fetch_items import FetchList, IncompleteFields
 from mailstead.imap.grammar import Arguments, BadSyntax
+from mailstead.imap.partial import Partial
 from mailstead.imap.render import BLOCK, cut
 from mailstead.imap.selected import Selected
 from mailstead.imap.session import FLUSH_AT, Session
@@ -32,13 +33,14 @@ _INLINE = 32 * 1024
 
 
 class Modifiers:
-    """CHANGEDSINCE and VANISHED of RFC 7162."""
+    """CHANGEDSINCE and VANISHED of RFC 7162, PARTIAL of RFC 9394."""
 
-    __slots__ = ("since", "vanished")
+    __slots__ = ("partial", "since", "vanished")
 
     def __init__(self) -> None:
         self.since = -1
         self.vanished = False
+        self.partial: Partial | None = None
 
 
 def _modifiers(session: Session, arguments: Arguments, by_uid: bool) -> Modifiers:
@@ -54,6 +56,9 @@ def _modifiers(session: Session, arguments: Arguments, by_uid: bool) -> Modifier
             found.since = arguments.number(MAX_MODSEQ)
         elif name == b"VANISHED":
             found.vanished = True
+        elif name == b"PARTIAL":
+            arguments.space()
+            found.partial = partial.parse(arguments)
         else:
             raise BadSyntax("Unknown FETCH modifier")
         if arguments.skip(b")"):
@@ -87,6 +92,9 @@ async def _fetch(session: Session, arguments: Arguments, by_uid: bool) -> bytes:
             )  # fmt: skip
             if gone:
                 session.untagged(b"VANISHED (EARLIER) " + gone)
+    if modifiers.partial is not None:
+        # RFC 9394 section 3.4: of what the other modifiers leave.
+        ranges = modifiers.partial.of_ranges(ranges)
     if session.condstore and items.volatile:
         items = items.with_attributes(fetch_items.MODSEQ)
     work = Fetching(session, selected, items)

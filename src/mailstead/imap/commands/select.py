@@ -149,7 +149,8 @@ def _describe(session: Session, selected: Selected) -> None:
         session.untagged(list_line(session, selected.folder))
     session.emit(
         b"* OK [UIDVALIDITY %d] UIDs valid\r\n* OK [UIDNEXT %d] Predicted next UID\r\n"
-        b"* OK [HIGHESTMODSEQ %d] Highest\r\n" % (selected.folder.uidvalidity, view.uidnext, view.highest_modseq)
+        b"* OK [HIGHESTMODSEQ %d] Highest\r\n* OK [MAILBOXID (F%d)] Id of the mailbox\r\n"
+        % (selected.folder.uidvalidity, view.uidnext, view.highest_modseq, selected.folder.id)
     )
 
 
