@@ -52,6 +52,12 @@ class FolderVerbs(MailboxBase):
         shown = place.prefix + place.name
         return Folder(row[0], place.account, shard, shown, row[2], None, False, row[5], given, place.reader)
 
+    def namespaces(self, account: int) -> tuple[bool, bool]:
+        """Whether there may be folders of others, and public ones."""
+        if self._people is None:
+            return False, False
+        return True, self._people.public_owner(account) is not None
+
     async def visible(self, account: int) -> list[Folder]:
         """All folders that the account may see (RFC 4314 right l): its own, those of others, the public ones."""
         found = await self.folders(account)

@@ -37,6 +37,7 @@ class Entry:
 def table() -> dict[bytes, Entry]:
     """All commands by name; those with UID in front under `UID NAME`."""
     from mailstead.imap.commands import (
+        acl,
         append,
         authenticate,
         capability,
@@ -53,6 +54,7 @@ def table() -> dict[bytes, Entry]:
         listing,
         login,
         logout,
+        metadata,
         namespace,
         noop,
         quota,
@@ -83,6 +85,13 @@ def table() -> dict[bytes, Entry]:
         ("UNSUBSCRIBE", subscribe.unsubscribe, "authenticated", True),
         ("LIST", listing.list_mailboxes, "authenticated", True),
         ("LSUB", listing.lsub, "authenticated", True),
+        ("GETACL", acl.getacl, "authenticated", True),
+        ("SETACL", acl.setacl, "authenticated", True),
+        ("DELETEACL", acl.deleteacl, "authenticated", True),
+        ("LISTRIGHTS", acl.listrights, "authenticated", True),
+        ("MYRIGHTS", acl.myrights, "authenticated", True),
+        ("GETMETADATA", metadata.getmetadata, "authenticated", True),
+        ("SETMETADATA", metadata.setmetadata, "authenticated", True),
         ("NAMESPACE", namespace.namespace, "authenticated", True),
         ("STATUS", status.status, "authenticated", True),
         ("APPEND", append.append, "authenticated", True),

@@ -1,4 +1,5 @@
-"""LIST with its extended forms and LSUB (RFC 9051 section 6.3.9, RFC 5258, RFC 5819, RFC 6154, RFC 3501 6.3.9).
+"""LIST with its extended forms and LSUB (RFC 9051 section 6.3.9, RFC 5258, RFC 5819, RFC 6154, RFC 8440, RFC 9590,
+RFC 3501 6.3.9).
 
 Invariants: a pattern is matched without back-tracking, whatever its number of wildcards; a parent that has only
 children (it was never made, or only subscribed) is \\NonExistent.
@@ -10,15 +11,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from mailstead.imap.commands import status
+from mailstead.imap.commands.metadata import entry_names, found_for, response
 from mailstead.imap.grammar import Arguments, BadSyntax
 from mailstead.imap.session import Session
+from mailstead.mailbox.errors import RightMissing
 from mailstead.mailbox.model import SEPARATOR, Folder
 
 MAX_PATTERNS = 50
 MAX_PATTERN = 1000
 
 _SELECTIONS = (b"SUBSCRIBED", b"REMOTE", b"RECURSIVEMATCH", b"SPECIAL-USE")
-_RETURNS = (b"SUBSCRIBED", b"CHILDREN", b"SPECIAL-USE")
+_RETURNS = (b"SUBSCRIBED", b"CHILDREN", b"SPECIAL-USE", b"MYRIGHTS")
 
 
 def matches(name: str, pattern: str) -> bool:
@@ -74,6 +77,7 @@ class Query:
     selections: set[bytes] = field(default_factory=set)
     returns: set[bytes] = field(default_factory=set)
     status: tuple[bytes, ...] = ()
+    metadata: list[str] = field(default_factory=list)
     extended: bool = False
     empty: bool = False
 
@@ -107,6 +111,11 @@ def _returns(arguments: Arguments, query: Query) -> None:
         if name == b"STATUS":
             arguments.space()
             query.status = status.parse_items(arguments)
+        elif name == b"METADATA":
+            arguments.space()
+            if arguments.peek() != b"(":
+                raise BadSyntax("Expected entry names in parentheses")
+            query.metadata = entry_names(arguments)
         elif name in _RETURNS:
             query.returns.add(name)
         else:
@@ -166,7 +175,7 @@ async def list_mailboxes(session: Session, arguments: Arguments) -> bytes:
         return b"OK LIST completed"
     mailbox = session.services.mailbox
     every = session.options.imapShowAllFolders  # feature IMP-05
-    folders = {f.name: f for f in await mailbox.folders(session.account_id) if every or f.kind == "mail"}
+    folders = {f.name: f for f in await mailbox.visible(session.account_id) if every or f.kind == "mail"}
     subscribed = set(await mailbox.subscriptions(session.account_id))
     parents = {parent for name in folders for parent in _ancestors(name)}
     only_subscribed = b"SUBSCRIBED" in query.selections
@@ -179,7 +188,6 @@ async def list_mailboxes(session: Session, arguments: Arguments) -> bytes:
     by_children: set[str] = set()
     if b"RECURSIVEMATCH" in query.selections:
         by_children = {p for n in names for p in _ancestors(n) if fits(p, query.patterns)}
-    told: list[Folder] = []
     for name in sorted(selected | by_children, key=lambda n: (n != "INBOX", n)):
         folder = folders.get(name)
         words = [] if folder else ["\\NonExistent"] if query.extended or session.utf8 else ["\\Noselect"]
@@ -193,10 +201,24 @@ async def list_mailboxes(session: Session, arguments: Arguments) -> bytes:
             kind = b"SUBSCRIBED" if only_subscribed else b"SPECIAL-USE"
             line += b' ("CHILDINFO" ("%b"))' % kind
         session.untagged(line)
-        if folder and query.status:
-            told.append(folder)
-            await status.respond(session, folder, query.status)
+        if folder is not None:
+            await _returned(session, folder, query)
     return b"OK LIST completed"
+
+
+async def _returned(session: Session, folder: Folder, query: Query) -> None:
+    """What was asked for beside the LIST response of a folder; what the user has no right to is left out."""
+    if b"MYRIGHTS" in query.returns:  # RFC 8440
+        session.untagged(b"MYRIGHTS %b %b" % (session.mailbox_text(folder.name), folder.rights.encode("ascii")))
+    if query.status and "r" in folder.rights:
+        await status.respond(session, folder, query.status)
+    if query.metadata and "l" in folder.rights:  # RFC 9590
+        try:
+            entries = await session.services.mailbox.metadata(session.account_id, folder)
+        except RightMissing:
+            return
+        found = found_for(entries, query.metadata, 0)
+        session.untagged(response(session, session.mailbox_text(folder.name), found))
 
 
 async def lsub(session: Session, arguments: Arguments) -> bytes:

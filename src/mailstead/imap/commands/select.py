@@ -118,6 +118,8 @@ async def _open(session: Session, arguments: Arguments, read_only: bool) -> byte
     if folder is None:
         raise Refusal("No such mailbox", "NONEXISTENT")
     view = await mailbox.open(folder)
+    # RFC 4314 section 5.2: without any right to change something the mailbox is read-only.
+    read_only = read_only or not set("steiwp") & set(folder.rights)
     try:
         await view.refresh()
         while not view.is_durable:
