@@ -41,6 +41,7 @@ from mailstead.store.operations import (
     to_ranges,
 )
 from mailstead.store.record import MessageHead, Target, TargetKind
+from mailstead.store.search_reader import SearchReader
 from mailstead.store.segment import external_file_id
 from mailstead.store.service import Store
 from mailstead.store.spool import INLINE_LIMIT, Spool
@@ -60,6 +61,7 @@ class Mailbox(MetadataVerbs):
 
     def __init__(self, store: Store, accounts: Accounts, people: People | None = None) -> None:
         super().__init__(store, accounts, people)
+        self.search_reader = SearchReader(store.data_dir / "index")
         self._views: dict[tuple[int, int], FolderView] = {}
         self._idle: OrderedDict[tuple[int, int], FolderView] = OrderedDict()
 
@@ -151,9 +153,7 @@ class Mailbox(MetadataVerbs):
             for spool in spools:
                 spool.close()
 
-    async def _own_flags(
-        self, folder: Folder, messages: Sequence[NewMessage], uids: Sequence[int], origin: object | None
-    ) -> None:
+    async def _own_flags(self, folder: Folder, messages: Sequence[NewMessage], uids: Sequence[int], origin: object | None) -> None:
         """What a reader marks in another's folder is marked for himself."""
         operations: list[Operation] = []
         for message, uid in zip(messages, uids, strict=True):
@@ -164,9 +164,7 @@ class Mailbox(MetadataVerbs):
         if operations:
             await self._done(self._store.change(operations, origin=origin))
 
-    async def _append(
-        self, folder: Folder, messages: list[NewMessage], spools: list[Spool], origin: object | None
-    ) -> AppendResult:
+    async def _append(self, folder: Folder, messages: list[NewMessage], spools: list[Spool], origin: object | None) -> AppendResult:
         now = int(time.time())
         try:
             prepared = [await self._submission(folder, message, now, spools) for message in messages]

@@ -22,6 +22,7 @@ from mailstead.store.operations import (
     to_ranges,
 )
 from mailstead.store.results import FLAGS, GONE, NEW, Refused, Result, record_change, uid_condition
+from mailstead.store.search_jobs import note_new
 from mailstead.store.shard import Shard
 
 __all__ = [
@@ -243,6 +244,8 @@ def copy_messages(shard: Shard, op: CopyMessages) -> Result:
             (op.target, first - 1, modseq, op.saved, op.source, *bindings),
         )
     result.new_uids = list(range(first, first + count))
+    if owner != account:
+        note_new(shard, [(owner, mid) for _, mid in rows])
     source = [op.source, to_ranges(result.uids), op.saved]
     result.effects.append(["new", op.target, modseq, first, [mid for _, mid in rows], source, [], owner])
     if op.target_reader:
@@ -280,9 +283,7 @@ def _copy_translated(shard: Shard, op: CopyMessages) -> Result:
     return result
 
 
-def copied_rows(
-    shard: Shard, folder: int, ranges: list[int], reader: int = 0
-) -> list[tuple[int, list[str], int, int, list[Any]]]:
+def copied_rows(shard: Shard, folder: int, ranges: list[int], reader: int = 0) -> list[tuple[int, list[str], int, int, list[Any]]]:
     """The rows of an InsertCopies for messages of a folder as a reader (0: the owner) sees them, keyword names in clear."""
     names = keyword_names(shard, _folder_account(shard, folder))
     where, bindings = uid_condition(ranges, "m.uid")
@@ -330,6 +331,7 @@ def insert_copies(shard: Shard, op: InsertCopies) -> Result:
             )
     result.new_uids = list(range(first, first + len(op.rows)))
     result.modseq = modseq
+    note_new(shard, [(account, row[4][0]) for row in op.rows])
     values = [[bits, row[2], row[3], op.saved] for bits, row in zip(flags, op.rows, strict=True)]
     result.effects.append(["new", op.target, modseq, first, [row[4][0] for row in op.rows], [], values, account])
     if op.target_reader:

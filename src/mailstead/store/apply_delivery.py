@@ -15,6 +15,7 @@ from typing import Any
 from mailstead.message.index import MessageIndex
 from mailstead.store.accounts import KeywordLimit, ensure_account, keyword_bits
 from mailstead.store.record import Target, TargetKind
+from mailstead.store.search_jobs import note_new
 from mailstead.store.shard import Shard
 
 OK, OVER_QUOTA, FOLDER_GONE, KEYWORDS = 0, 1, 2, 3
@@ -252,6 +253,7 @@ def apply_deliveries(shard: Shard, deliveries: list[Delivery]) -> list[Any]:
                 wide.append(wide_row(delivery))
     shard.executemany(_INSERT_MESSAGE, small)
     shard.executemany(_INSERT_WIDE, wide)
+    note_new(shard, {(delivery.target.account, delivery.mid): None for group in folders.values() for delivery in group})
     shared = [(mid, count) for mid, count in references.items() if count > 1]
     if shared:
         shard.executemany(
