@@ -12,7 +12,8 @@ from mailstead.store.shard import shard_path
 ORDER = {
     "account": "id", "folder": "id", "subscription": "account, name", "keyword": "account, bit", "message": "folder, uid",
     "wide": "mid", "copies": "mid", "thread": "account, hash", "change": "folder, modseq, kind",
-    "expunged": "at, folder, uid",
+    "expunged": "at, folder, uid", "acl": "account, folder, identifier", "metadata": "account, folder, reader, entry",
+    "reader_flags": "folder, reader, uid", "reader_change": "folder, modseq, reader",
 }  # fmt: skip
 QUEUE_ORDER = {"entry": "mid", "recipient": "mid, number"}
 

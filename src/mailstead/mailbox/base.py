@@ -181,14 +181,16 @@ class MailboxBase:
             return self._store.reader_index(folder.shard, folder.reader)
         return self._store.mail_index(folder.shard)
 
+    def _now(self, folder: Folder) -> str:
+        """The rights of a folder's reader as they are now."""
+        if not folder.reader:
+            return ALL_RIGHTS
+        name = self._store.sharing(folder.shard).folder_name(folder.id)
+        return self._rights(folder.reader, folder.account, name) if name is not None else ""
+
     def _need(self, folder: Folder, wanted: Iterable[str]) -> None:
         """Raises RightMissing where the reader lacks one of the rights as they are now."""
-        if not folder.reader:
-            return
-        limits = self._limits(folder.account)
-        name = self._store.sharing(limits.shard).folder_name(folder.id)
-        have = self._rights(folder.reader, folder.account, name) if name is not None else ""
-        if set(wanted) - set(have):
+        if folder.reader and set(wanted) - set(self._now(folder)):
             raise RightMissing("you have no right to do this in this folder")
 
 

@@ -241,11 +241,10 @@ class Mailbox(MetadataVerbs):
         if not uids:
             return StoreResult([], [], 0)
         system, keywords = split_flags(flags)
-        if view.folder.reader:
-            system, keywords = self._allowed(view.folder, mode, system, keywords)
+        mask = self._allowed(view.folder, system, keywords) if view.folder.reader else -1
         op = ChangeFlags(
             view.folder.shard, view.folder.id, to_ranges(uids), mode, system, keywords,
-            -1 if unchanged_since is None else unchanged_since, view.folder.reader,
+            -1 if unchanged_since is None else unchanged_since, view.folder.reader, mask,
         )  # fmt: skip
         lazy = not durable and len(uids) <= LAZY_ROWS
         change = self._store.change_lazily if lazy else self._store.change
@@ -255,24 +254,13 @@ class Mailbox(MetadataVerbs):
         changed = [uid for uid in uids if uid not in failed] if failed else uids
         return StoreResult(changed, result.modified, result.modseq)
 
-    def _allowed(self, folder: Folder, mode: str, system: int, keywords: list[str]) -> tuple[int, list[str]]:
-        """The flags that a reader may change (RFC 4314 section 4). Raises RightMissing where it is none."""
-        if mode == "set":
-            # What would be left as it is cannot be told from what is to go: all of these rights, then.
-            self._need(folder, "swt")
-            return system, keywords
-        have = ""
-        for right in "swt":
-            try:
-                self._need(folder, right)
-                have += right
-            except RightMissing:
-                pass  # that kind of flag stays as it is
-        mask = (SEEN if "s" in have else 0) | (DELETED if "t" in have else 0) | (~(SEEN | DELETED) if "w" in have else 0)
-        kept = system & mask, keywords if "w" in have else []
-        if not kept[0] and not kept[1] and (system or keywords or not have):
+    def _allowed(self, folder: Folder, system: int, keywords: list[str]) -> int:
+        """A mask of the flags that a reader may change (RFC 4314 section 4). Raises RightMissing where none is wanted."""
+        given = self._now(folder)
+        mask = sum(bits for right, bits in (("s", SEEN), ("t", DELETED), ("w", ~(SEEN | DELETED))) if right in given)
+        if not mask or ((system or keywords) and not system & mask and not (keywords and "w" in given)):
             raise RightMissing("you have no right to change these flags")
-        return kept
+        return mask
 
     async def expunge(self, view: FolderView, uids: Sequence[int] | None, origin: object | None = None) -> list[int]:
         """Remove the \\Deleted ones (of ``uids``, where given); returns their UIDs."""

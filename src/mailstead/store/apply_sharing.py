@@ -94,6 +94,7 @@ def change_reader_flags(shard: Shard, op: ChangeFlags, account: int) -> Result:
             result.modified.append(uid)
             continue
         wanted = seen | bits if op.mode == "add" else seen & ~bits if op.mode == "remove" else bits
+        wanted = seen & ~op.mask | wanted & op.mask
         if wanted == seen:
             continue
         result.uids.append(uid)

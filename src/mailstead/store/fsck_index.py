@@ -128,7 +128,7 @@ def _check_counters(connection: apsw.Connection, facts: ShardFacts) -> None:
         if (size, messages) != (real_size, real_messages):
             text = f"account {account}: use is {size} octets in {messages} messages, rows say {real_size} in {real_messages}"
             facts.add(COUNTERS, text, 0, account)
-    for (account,) in connection.execute("SELECT id FROM account WHERE inbox NOT IN (SELECT id FROM folder)"):
+    for (account,) in connection.execute("SELECT id FROM account WHERE inbox <> 0 AND inbox NOT IN (SELECT id FROM folder)"):
         facts.add(HOMELESS, f"account {account} has no INBOX", "inbox", account)
     for folder, count in connection.execute(
         "SELECT folder, count(*) FROM message WHERE folder NOT IN (SELECT id FROM folder) GROUP BY folder"

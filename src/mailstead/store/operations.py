@@ -54,7 +54,7 @@ class Subscribe(msgspec.Struct, tag="subscribe", array_like=True):
 
 class ChangeFlags(msgspec.Struct, tag="flags", array_like=True):
     """``mode``: set, add or remove; ``system``: flag bits; ``unchanged_since``: -1 for none (RFC 7162); ``reader``: who
-    changes them, 0 for the owner."""
+    changes them, 0 for the owner; ``mask``: the bits that he may change."""
 
     shard: int
     folder: int
@@ -64,6 +64,7 @@ class ChangeFlags(msgspec.Struct, tag="flags", array_like=True):
     keywords: list[str]
     unchanged_since: int
     reader: int = 0
+    mask: int = -1
 
 
 class Expunge(msgspec.Struct, tag="expunge", array_like=True):

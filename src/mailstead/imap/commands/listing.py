@@ -190,7 +190,7 @@ async def list_mailboxes(session: Session, arguments: Arguments) -> bytes:
         by_children = {p for n in names for p in _ancestors(n) if fits(p, query.patterns)}
     for name in sorted(selected | by_children, key=lambda n: (n != "INBOX", n)):
         folder = folders.get(name)
-        words = [] if folder else ["\\NonExistent"] if query.extended or session.utf8 else ["\\Noselect"]
+        words = [] if folder else ["\\NonExistent"] if query.extended or session.rev2 else ["\\Noselect"]
         words.append("\\HasChildren" if name in parents else "\\HasNoChildren")
         if name in subscribed and (only_subscribed or b"SUBSCRIBED" in query.returns):
             words.append("\\Subscribed")

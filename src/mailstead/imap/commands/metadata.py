@@ -21,7 +21,7 @@ def entry_name(octets: bytes) -> str:
     """A checked entry name in lower case. Raises BadSyntax."""
     name = octets.decode("ascii", "replace").lower()
     wrong = not octets.isascii() or len(name) > MAX_NAME or any(c in "*%" or ord(c) < 33 or ord(c) == 127 for c in name)
-    if wrong or not name.startswith(("/private/", "/shared/")) or name.endswith("/") or "//" in name:
+    if wrong or not f"{name}/".startswith(("/private/", "/shared/")) or name.endswith("/") or "//" in name:
         raise BadSyntax("Invalid entry name")
     return name
 
@@ -53,7 +53,8 @@ def found_for(entries: Mapping[str, bytes], names: Iterable[str], depth: float) 
     """What is there for names, and with a depth what lies below them."""
     found: dict[str, bytes | None] = {}
     for name in names:
-        found[name] = entries.get(name)
+        if name in entries or not depth:
+            found[name] = entries.get(name)
         if depth:
             below = name + "/"
             for other, value in entries.items():
@@ -143,6 +144,8 @@ async def setmetadata(session: Session, arguments: Arguments) -> bytes:
     entries: dict[str, bytes | None] = {}
     while True:
         name = entry_name(arguments.astring())
+        if name in ("/private", "/shared"):
+            raise BadSyntax("Invalid entry name")
         arguments.space()
         entries[name] = arguments.nstring() if arguments.peek() != b"~" else arguments.literal()[0]
         if len(entries) > MAX_ENTRIES_NAMED:
