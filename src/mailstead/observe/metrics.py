@@ -68,6 +68,8 @@ queue_delivery_seconds = _histogram("queue_delivery_seconds", "Time from accepta
 queue_attempts = _counter("queue_attempts", "Outbound attempts", "result")
 bounces = _counter("bounces", "Bounces and delay notices written", "kind")
 
+search_jobs = _gauge("search_jobs", "Messages and accounts that the search index has yet to take in")
+
 store_commits = _counter("store_commits", "Log syncs")
 store_commit_seconds = _histogram("store_commit_seconds", "Duration of a log sync", _SECONDS)
 store_batch_records = _histogram("store_batch_records", "Records per log sync", (1, 2, 4, 8, 16, 32, 64, 128, 256))

@@ -35,9 +35,11 @@ DAY = 86_400
 
 async def checkpoints(data_dir: Path) -> None:
     """Keep the write-ahead logs of the index files small, until cancelled."""
-    # system.db is small and written rarely: SQLite's own checkpoints are enough for it.
+    # system.db is small and written rarely, search files by a process of their own, which may replace them: SQLite's own
+    # checkpoints are enough for those.
     index = data_dir / "index"
-    checkpointer = Checkpointer([path for path in sorted(index.glob("*.db")) if path.name != "system.db"])
+    paths = [path for path in sorted(index.glob("*.db")) if path.name != "system.db" and not path.name.startswith("search-")]
+    checkpointer = Checkpointer(paths)
     try:
         await checkpointer.run()
     finally:

@@ -24,6 +24,7 @@ from mailstead.pop3.services import Pop3Services
 from mailstead.process import duties, metrics_server
 from mailstead.process.application import ListenerSpec, ProcessContext, StartError
 from mailstead.process.endpoints import Endpoints
+from mailstead.process.indexing import Indexing
 from mailstead.process.outbound import Outbound
 from mailstead.process.shared_guard import SharedGuard, SharedLocks
 from mailstead.process.shared_table import SharedTable
@@ -226,6 +227,7 @@ class Node:
         self._watch(duties.checkpoints(data_dir), "checkpoints")
         self._watch(duties.expiry(data_dir, self.store, settings), "expiry")
         self._watch(duties.space(data_dir, self.store), "snapshots and compaction")
+        self._watch(Indexing(data_dir, self.store, settings).run(), "search index")
         self._watch(duties.removal(self.directory, self.store, self.mailbox), "removal of deleted accounts")
 
 

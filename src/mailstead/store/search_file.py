@@ -5,7 +5,8 @@ byte order is replaced by an empty one, and filled again; one process writes it 
 transaction leaves every document in some segment that was in one before, unless its message is gone.
 
 ``segment`` rows are immutable; ids are never given twice within a file, and ``mark`` tells one file from another.
-``todo`` holds accounts all of whose messages are to be looked through; ``attachment`` the text of attachments.
+``todo`` holds accounts all of whose messages are to be looked through, ``suspect`` messages that the indexer died of,
+``attachment`` the text of attachments.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ _SCHEMA = """
         attachments BLOB NOT NULL);
     CREATE INDEX IF NOT EXISTS segment_account ON segment(account, id, documents);
     CREATE TABLE IF NOT EXISTS todo(account INTEGER PRIMARY KEY, fresh INTEGER NOT NULL);
+    CREATE TABLE IF NOT EXISTS suspect(mid INTEGER PRIMARY KEY);
     CREATE TABLE IF NOT EXISTS attachment(mid INTEGER PRIMARY KEY, text BLOB NOT NULL);
 """
 

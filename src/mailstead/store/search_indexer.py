@@ -5,6 +5,7 @@ Invariants
   again.  So an end at any moment costs work done twice, nothing else.
 - The shard's write lock is held only to delete a few hundred job rows (under 1 ms).
 - Whatever happens here, answers stay right: a query reads every message that no segment holds.
+- A message in whose middle the process died twice is not looked into any more: it is opaque, that is, read by queries.
 
 How: segments of an account are merged when four or more of them are not much larger than what they would be merged
 with, so a message is copied a few times in its life, and an account of 10 000 messages has a handful.  Messages that
@@ -16,6 +17,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import struct
+import time
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -50,6 +53,8 @@ MAX_ATTACHMENT_TEXT = 1_000_000
 
 _ADD_TODO = "INSERT INTO todo VALUES(?, ?) ON CONFLICT DO UPDATE SET fresh = max(fresh, excluded.fresh)"
 
+_SUSPECT = struct.Struct("<QQ")
+
 Extract = Callable[[str, bytes], str]
 """The text of a document, by kind ("pdf", "docx", ...) and octets; empty where there is none."""
 
@@ -82,6 +87,7 @@ class Indexer:
         self._log = LogReader(data_dir / "log", self._files)
         self._file, self._fresh = open_for_writing(search_path(self._index, number))
         self.indexed = 0
+        self._suspects = _Suspects(data_dir / "run" / f"indexing-{number}", self._file)
         self._note_epoch()
 
     # ---- what there is to do ---------------------------------------------------------------------------------------
@@ -127,6 +133,7 @@ class Indexer:
             if os.path.exists(f"{path}{suffix}"):
                 os.unlink(f"{path}{suffix}")
         self._file, self._fresh = open_for_writing(path)
+        self._suspects.file = self._file
         self._note_epoch()
 
     # ---- jobs ------------------------------------------------------------------------------------------------------
@@ -200,6 +207,13 @@ class Indexer:
         sql = "SELECT DISTINCT m.mid FROM folder f JOIN message m ON m.folder = f.id WHERE f.account = ? ORDER BY m.mid"
         return [int(row[0]) for row in self._shard.execute(sql, (account,))]
 
+    def sweep_if_due(self, seconds: float) -> None:
+        """Sweep where the last time is that long ago."""
+        if time.time() - float(meta(self._file, "swept") or 0) > seconds:
+            self.sweep()
+            with self._file:
+                self._file.execute("INSERT OR REPLACE INTO meta VALUES('swept', ?)", (time.time(),))
+
     def sweep(self) -> None:
         """Let go of accounts that are gone and of messages that make up more than half of an account's documents."""
         sql = "SELECT account, sum(documents) FROM segment GROUP BY account"
@@ -249,8 +263,9 @@ class Indexer:
             if row is None:
                 return None
             file, offset, length, overlay, external, external_size, header_size, parts = row
-            if len(overlay or b"") + length + external_size > MAX_OCTETS:
+            if len(overlay or b"") + length + external_size > MAX_OCTETS or mid in self._suspects.known:
                 return DocumentTerms(odd_header=True, opaque=True)
+            self._suspects.begin(mid)
             try:
                 octets = (overlay or b"") + (self._log.read(file, offset, length) if length else b"")
                 if external:
@@ -259,9 +274,13 @@ class Indexer:
                 self._log.drop_removed()
                 problem = error
                 continue
-            document = document_terms(octets, parts, header_size)
-            if self._extract is not None:
-                self._attachments(mid, octets, parts, document)
+            try:
+                document = document_terms(octets, parts, header_size)
+                if self._extract is not None:
+                    self._attachments(mid, octets, parts, document)
+            except MemoryError:
+                document = DocumentTerms(odd_header=True, opaque=True)
+            self._suspects.end()
             return document
         log.warning("a message cannot be read to index it", message=f"{mid:x}", reason=str(problem))
         return None
@@ -332,9 +351,40 @@ class Indexer:
 
     def close(self) -> None:
         """Let go of the files."""
+        self._suspects.close()
         self._log.close()
         self._shard.close()
         self._file.close()
+
+
+class _Suspects:
+    """Remembers outside the process which message it looks into, to know what it died of."""
+
+    def __init__(self, path: Path, file: apsw.Connection) -> None:
+        self.file = file
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            mid, self._times = _SUSPECT.unpack(os.pread(self._fd, _SUSPECT.size, 0))
+        except struct.error:
+            mid, self._times = 0, 0
+        self._died_in = mid
+        self.known = {int(row[0]) for row in file.execute("SELECT mid FROM suspect")}
+        if mid and self._times >= 2:
+            log.warning("a message that cannot be indexed is left to be read", message=f"{mid:x}")
+            with file:
+                file.execute("INSERT OR IGNORE INTO suspect VALUES(?)", (mid,))
+            self.known.add(mid)
+            self.end()
+
+    def begin(self, mid: int) -> None:
+        times = self._times + 1 if mid == self._died_in else 1
+        os.pwrite(self._fd, _SUSPECT.pack(mid, times), 0)
+
+    def end(self) -> None:
+        os.pwrite(self._fd, bytes(_SUSPECT.size), 0)
+
+    def close(self) -> None:
+        os.close(self._fd)
 
 
 def choose(segments: list[tuple[int, int]], everything: bool = False) -> list[int]:
