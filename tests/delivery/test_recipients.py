@@ -138,3 +138,29 @@ async def test_a_large_group_is_one_record(face: Face) -> None:
     row = face.store.reader(face.account("u0@example.test").shard).row("SELECT count(*) FROM wide")
     assert row is not None
     assert row[0] == 1
+
+
+async def test_mail_to_a_public_folder(face: Face) -> None:
+    domain = face.directory.domain_by_name("example.test")
+    assert domain is not None
+    await face.directory.create_folder_recipient("example.test", "news", "News", actor=ADMIN)
+    client = await face.ready()
+    await client.ok("MAIL FROM:<bob@remote.test>")
+    assert (await client.command("RCPT TO:<news@example.test>")).startswith("550 5.3.3")
+    await client.ok("RSET")
+    folder = await face.mailbox.create_folder(domain.id, "News")
+    assert (await client.send(MESSAGE, "news@example.test", "alice@example.test")).startswith("250")
+    view = await face.mailbox.open(folder)
+    assert len(view.uids) == 1
+    assert len(await face.messages()) == 1
+    await face.directory.set_domain_setting("example.test", "catchAllType", "folder", actor=ADMIN)
+    await face.directory.set_domain_setting("example.test", "catchAllFolderName", "News", actor=ADMIN)
+    assert (await client.send(MESSAGE, "anything@example.test", "news@example.test")).startswith("250")
+    await view.refresh()
+    assert len(view.uids) == 2
+    view.release()
+    planner = face.delivery._planner
+    planner.public_folder = lambda found, folder=folder: folder  # type: ignore[method-assign,misc]
+    await face.mailbox.delete_folder(domain.id, "News")
+    assert (await client.send(MESSAGE, "news@example.test")).startswith("4")
+    assert (await client.send(MESSAGE, "alice@example.test")).startswith("250")

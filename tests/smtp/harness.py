@@ -182,7 +182,7 @@ async def running(data_dir: Path, certificate: Path | None = None, **endpoint: A
     if fresh:
         await fill(directory)
     store = await Store.open(data_dir, segment_size=8 << 20)
-    mailbox = Mailbox(store, directory)
+    mailbox = Mailbox(store, directory, directory)
     delivery = Delivery(store, directory, mailbox)
     authenticator = Authenticator(directory, directory.settings, LocalGuard(), threads=1)
     server = SmtpServer(SmtpServices(delivery, directory, authenticator, directory.settings))

@@ -63,7 +63,6 @@ _VERDICTS = {
     RecipientKind.UNKNOWN_USER: Verdict.UNKNOWN,
     RecipientKind.DISABLED: Verdict.DISABLED,
     RecipientKind.NOT_PERMITTED: Verdict.NOT_PERMITTED,
-    RecipientKind.FOLDER: Verdict.NOT_POSSIBLE,
 }
 Done = Callable[[Outcome], None]
 
@@ -76,7 +75,7 @@ class Delivery:
         self.directory = directory
         self.mailbox = mailbox
         self.settings = settings if settings is not None else directory.settings
-        self._planner = Planner(store, directory)
+        self._planner = Planner(store, directory, mailbox)
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -120,6 +119,8 @@ class Delivery:
                 if account.quota_bytes or account.quota_messages:
                     return self._check_quota(account, size), found
                 return Verdict.ACCEPTED, found
+            if kind is RecipientKind.FOLDER and self._planner.public_folder(found) is None:
+                return Verdict.NOT_POSSIBLE, found
         except (SystemDatabaseError, MailboxError) as error:
             log.error("recipient not resolved", reason=str(error))
             return Verdict.TEMPORARY, None
@@ -308,7 +309,11 @@ class Delivery:
         return [Result.STORED if number in good else worst.get(number, Result.STORED) for number in range(len(message.recipients))]
 
     async def _into_inbox(self, message: AcceptedMessage, plan: Plan, gone: list[int]) -> list[tuple[int, Result]]:
-        """The folder of a subaddress was deleted meanwhile: INBOX it is."""
+        """The folder of a subaddress was deleted meanwhile: INBOX it is. A public folder has none."""
+        lost = [number for number in gone if self.directory.account(plan.targets[number].account) is None]
+        gone = [number for number in gone if number not in lost]
+        if lost:
+            return [(number, Result.TEMPORARY) for number in lost] + await self._into_inbox(message, plan, gone)
         if not gone:
             return []
         again = Plan(targets=[], origins=[plan.origins[number] for number in gone], folders=len(gone))

@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from mailstead.delivery.model import AcceptedMessage, EnvelopeRecipient, Result
 from mailstead.directory.model import RecipientKind, Resolution
 from mailstead.directory.service import Directory
+from mailstead.mailbox.model import Folder
 from mailstead.mailbox.names import canonical
+from mailstead.mailbox.service import Mailbox
 from mailstead.message.index import MessageIndex
 from mailstead.queue.detail import QueueDetail
 from mailstead.store.record import Target, TargetKind
@@ -26,6 +28,7 @@ MAX_TARGETS = 200_000
 YIELD_EVERY = 100
 
 _EXPANDED = (RecipientKind.GROUP, RecipientKind.LIST)
+_NO_FOLDER = "550 5.3.3 there is no such folder"
 _LOST = "550 5.1.1 no such user"
 
 
@@ -56,9 +59,10 @@ class Plan:
 class Planner:
     """Makes plans for the messages of one process."""
 
-    def __init__(self, store: Store, directory: Directory) -> None:
+    def __init__(self, store: Store, directory: Directory, mailbox: Mailbox) -> None:
         self._store = store
         self._directory = directory
+        self._mailbox = mailbox
 
     def is_simple(self, message: AcceptedMessage) -> bool:
         """Whether `plan` needs no expansion."""
@@ -116,6 +120,16 @@ class Planner:
                 quota_size=account.quota_bytes,
                 quota_messages=account.quota_messages,
             )
+        elif kind is RecipientKind.FOLDER:
+            public = self.public_folder(found)
+            if public is None:
+                plan.lost.append(Lost(number, found.address, _NO_FOLDER))
+                return
+            if (public.account, public.id) in plan.seen:
+                return
+            plan.seen.add((public.account, public.id))
+            plan.folders += 1
+            target = Target(TargetKind.FOLDER, public.shard, public.account, public.id, recipient=recipient.address)
         elif kind is RecipientKind.REMOTE:
             if found.address in plan.seen:
                 return
@@ -129,6 +143,12 @@ class Planner:
             return
         plan.targets.append(target)
         plan.origins.append(number)
+
+    def public_folder(self, found: Resolution) -> Folder | None:
+        """The public folder that a resolution of kind FOLDER means (PUB-02, DOM-06)."""
+        recipient = self._directory.recipient(found.object_id)
+        domain_id = recipient.domain_id if recipient is not None else found.object_id
+        return self._mailbox.public_folder(domain_id, found.folder)
 
     def detail_folder(self, shard: int, account: int, detail: str) -> int:
         """The id of the account's folder that a subaddress names (in any case), 0 for INBOX or none."""

@@ -85,6 +85,14 @@ class FolderVerbs(MailboxBase):
                     found.append(Folder(row[0], id, owner.shard, name, row[2], None, name in subscribed, row[5], given, account))
         return sorted(found, key=lambda f: (f.name != "INBOX", f.name.split("/")))
 
+    def public_folder(self, domain_id: int, name: str) -> Folder | None:
+        """A public folder of a domain as its owner has it, for mail that is addressed to it (PUB-02); at once."""
+        owner = self._people.owner(domain_id) if self._people is not None else None
+        if owner is None or not owner.public or not name:
+            return None
+        row = self._store.mail_index(owner.shard).folder(domain_id, canonical(name))
+        return Folder(row[0], domain_id, owner.shard, row[1], row[2], None, False, row[5]) if row else None
+
     def _place_for(self, account: int, name: str) -> Place:
         """Whose the folder ``name`` (normalized) is or would be. Raises FolderMissing, NotPermitted."""
         place = self.place(account, name)

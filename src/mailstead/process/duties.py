@@ -96,7 +96,8 @@ async def removal(directory: Directory, store: Store, mailbox: Mailbox) -> None:
         await changed.wait()
         changed.clear()
         rows = directory.database.query(
-            "SELECT seq, object_id, old FROM history WHERE kind = 'account' AND verb = 'delete' AND seq > ? ORDER BY seq",
+            "SELECT seq, object_id, old FROM history WHERE kind IN ('account', 'domain') AND verb = 'delete' AND seq > ? "
+            "ORDER BY seq",  # a domain is the owner of its public folders
             (seen,),
         )
         for seq, account, old in rows:

@@ -154,6 +154,9 @@ def _admit(shard: Shard, delivery: Delivery, use: dict[int, list[int]]) -> bool:
             delivery.outcome = FOLDER_GONE
             return False
         delivery.folder = target.folder
+    elif not inbox:  # public folders have none
+        delivery.outcome = FOLDER_GONE
+        return False
     else:
         delivery.folder = inbox
     have = use.get(account)
