@@ -1,7 +1,8 @@
 """Octets of messages and their parts for FETCH (RFC 9051 section 6.4.5: BODY[], BINARY[], BINARY.SIZE[]).
 
 Invariants: only the octets that are asked for are read; nothing larger than `SMALL` is read or decoded in the event
-loop; a section that does not exist is NIL.
+loop; a section that does not exist is NIL; NUL leaves only in a literal8 of BINARY (RFC 9051 section 4.3.1), elsewhere
+0x80 stands for it.
 """
 
 from __future__ import annotations
@@ -76,6 +77,11 @@ def extent(stored: Stored, body: Body) -> tuple[int, int] | None:
     return 0, stored.location.size
 
 
+def without_nul(octets: bytes) -> bytes:
+    """`octets` fit for a literal that is no literal8."""
+    return octets.replace(b"\0", b"\x80") if b"\0" in octets else octets
+
+
 async def _octets(source: OctetSource, location: Location, start: int, end: int) -> bytes:
     if end - start <= SMALL:
         return source.read(location, start, end - start) if end > start else b""
@@ -109,22 +115,31 @@ def plain_extent(stored: Stored, body: Body) -> tuple[int, int] | None:
     return start, end
 
 
-async def value(source: OctetSource, stored: Stored, body: Body) -> bytes:
-    """The item's value with its literal head: what stands after the label. Raises Refusal UNKNOWN-CTE."""
+async def octets_of(source: OctetSource, stored: Stored, body: Body) -> bytes | None:
+    """The item's octets, None where there is no such section. Raises Refusal UNKNOWN-CTE."""
     found = extent(stored, body)
     if found is None:
-        return b"0" if body.size_only else b"NIL"
-    start, end = found
+        return None
     if body.binary:
-        octets = await _decoded(source, stored, body, start, end)
-        if body.size_only:
-            return b"%d" % len(octets)
+        octets = await _decoded(source, stored, body, *found)
     else:
-        octets = await _octets(source, stored.location, start, end)
+        octets = await _octets(source, stored.location, *found)
         if body.text in ("FIELDS", "FIELDS.NOT"):
             octets = filter_header_fields(octets, body.fields, body.text == "FIELDS.NOT")
     if body.length >= 0:
         octets = octets[body.start : body.start + body.length]
-    if body.binary and b"\0" in octets:
-        return b"~{%d}\r\n%b" % (len(octets), octets)
+    return octets
+
+
+async def value(source: OctetSource, stored: Stored, body: Body) -> bytes:
+    """The item's value with its literal head: what stands after the label. Raises Refusal UNKNOWN-CTE."""
+    octets = await octets_of(source, stored, body)
+    if body.size_only:
+        return b"%d" % len(octets or b"")
+    if octets is None:
+        return b"NIL"
+    if b"\0" in octets:
+        if body.binary:
+            return b"~{%d}\r\n%b" % (len(octets), octets)
+        octets = without_nul(octets)
     return b"{%d}\r\n%b" % (len(octets), octets)

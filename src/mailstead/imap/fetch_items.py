@@ -247,6 +247,13 @@ def _body_item(arguments: Arguments, name: bytes, peek: bool) -> Attribute | Bod
     return Body(label, part, text, fields, start, length, peek or size_only, base == b"BINARY", size_only)
 
 
+def body_item(arguments: Arguments, start: int, length: int, binary: bool = False) -> Body:
+    """The body item of the [section] at the cursor, which must end there, for `start` and `length`. Raises BadSyntax."""
+    part, text, fields, section = _section(arguments, b"BINARY" if binary else b"BODY")
+    arguments.end()
+    return Body(section, part, text, fields, start, length, binary=binary)
+
+
 def _item(arguments: Arguments) -> Attribute | Body:
     found = _item_name(arguments.text, arguments.pos)
     if found is None:
@@ -307,9 +314,7 @@ def parse(arguments: Arguments) -> FetchList:
 def with_read_fields(items: FetchList) -> FetchList:
     """`items` with header fields read from the messages instead of the index."""
     plain = tuple(a for a in items.attributes if a.column != "fields")
-    read = tuple(
-        Body(a.name, text="FIELDS", fields=_named(a.name)) for a in items.attributes if a.column == "fields"
-    )
+    read = tuple(Body(a.name, text="FIELDS", fields=_named(a.name)) for a in items.attributes if a.column == "fields")
     return FetchList(plain, read + items.bodies)
 
 

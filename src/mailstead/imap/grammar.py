@@ -58,13 +58,14 @@ class Line:
 @dataclass(slots=True)
 class LiteralRequest:
     """A literal of `size` octets is announced; `text` is the command so far, `received` the octets of its
-    earlier literals. `synchronising`: the client waits for "+"."""
+    earlier literals. `synchronising`: the client waits for "+"; `binary`: it is a literal8."""
 
     size: int
     synchronising: bool
     text: bytes
     count: int
     received: int
+    binary: bool = False
 
 
 class Collector:
@@ -217,7 +218,7 @@ class Collector:
         size = int(digits)
         text = self._text + line[: found.start()]
         self._text = text + b"\0%b%d\0" % (tilde, len(self._literals))
-        request = LiteralRequest(size, not plus, text, len(self._literals), self._received)
+        request = LiteralRequest(size, not plus, text, len(self._literals), self._received, bool(tilde))
         self._received += size
         self._request = request
         return request
@@ -327,6 +328,14 @@ class Arguments:
             raise BadSyntax("Expected an atom")
         self.pos = found.end()
         return found[0]
+
+    def word(self) -> bytes:
+        """An atom in upper case, empty where there is none."""
+        found = _atom(self.text, self.pos)
+        if found is None:
+            return b""
+        self.pos = found.end()
+        return found[0].upper()
 
     def keyword(self) -> bytes:
         """An atom in upper case."""

@@ -7,6 +7,7 @@ comes once `MAX_HELD` octets of one command are in memory, goes to disk while it
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from mailstead.imap.grammar import (
@@ -20,6 +21,11 @@ from mailstead.imap.spooled import SpooledLiteral
 
 if TYPE_CHECKING:
     from mailstead.imap.session import Session
+
+#: Commands whose literals are messages.
+MESSAGE_COMMANDS = frozenset((b"APPEND", b"REPLACE", b"UID REPLACE"))
+_message_command = re.compile(rb"[^ ]+ (?:APPEND|(?:UID )?REPLACE [^ ]+) (.*)", re.I | re.S).match
+_in_utf8 = re.compile(rb"UTF8 \(\Z", re.I).search
 
 SPOOL_AT = 256 * 1024
 MAX_HELD = 1 << 20
@@ -50,14 +56,13 @@ def append_limit(session: Session) -> int:
 
 def refusal(session: Session, request: LiteralRequest) -> bytes | None:
     """The reply that refuses an announced literal, None if it is welcome."""
-    words = request.text.split(b" ", 2)
-    if session.idle is not None or len(words) < 2:
+    if session.idle is not None or b" " not in request.text:
         return b"BAD A literal makes no sense here"
-    if words[1].upper() == b"APPEND" and (request.count > 0 or len(words) > 2):
+    if found := _message_command(request.text):
         if session.account is None:
             return b"BAD Log in first"
         limit = append_limit(session)
-        if request.count == 0 and not words[2].strip():
+        if request.count == 0 and not found[1].strip():
             limit = MAX_LITERAL  # the mailbox name
         if request.size > limit or request.received + request.size > max(limit, MAX_LITERAL):
             return b"NO [TOOBIG] Message too large"
@@ -72,10 +77,25 @@ def refusal(session: Session, request: LiteralRequest) -> bytes | None:
 def accept(session: Session, request: LiteralRequest) -> None:
     """Take the literal: into memory, or to disk."""
     if request.size > SPOOL_AT or request.received > MAX_HELD:
-        sink = session.spools[request.count] = SpooledLiteral(session.services.mailbox.spool())
+        verbatim = request.binary and not _in_utf8(request.text)
+        sink = session.spools[request.count] = SpooledLiteral(session.services.mailbox.spool(), verbatim)
         session.collector.accept(sink.feed)
     else:
         session.collector.accept()
     if request.synchronising:
         session.emit(b"+ OK\r\n")
         session.flush()
+
+
+def announced(session: Session, request: LiteralRequest) -> bytes | None:
+    """Accept or refuse an announced literal; the refusal without its tag, empty where nothing is to be said."""
+    reply = refusal(session, request)
+    if reply is None:
+        accept(session, request)
+        return None
+    session.collector.refuse()
+    session.spools.drop()
+    if not request.synchronising and request.size > MAX_SKIPPED:
+        session.bye("Literal too large")
+        return b""
+    return reply

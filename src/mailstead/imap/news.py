@@ -37,7 +37,7 @@ def write(session: Session, selected: Selected, news: News) -> None:
 
 def _flags(session: Session, selected: Selected, positions: list[int]) -> bytes:
     """FETCH responses with flags, and what the session wants beside them."""
-    items = _FLAGS_UID_MODSEQ if session.condstore else _FLAGS_UID if session.utf8 else _FLAGS
+    items = _FLAGS_UID_MODSEQ if session.condstore else _FLAGS_UID if session.rev2 else _FLAGS
     renderer = session.services.renderer
     if selected.current:
         return renderer.positions(selected.view, items, positions)

@@ -32,9 +32,7 @@ class ImapConnection(Connection):
         """Greet."""
         server = self._server
         self.session = session = Session(self, server.services, server.entries)
-        # Without an idle timeout a client that never logs in would stay for ever.
-        self.idle_timeout = min(self.idle_timeout or session.options.loginTimeout, session.options.loginTimeout)
-        self.touch()
+        self.logged_out()
         greeting = str(session.options.greetingsText or DEFAULT_GREETING)
         text = one_line(greeting.replace("%D", self.endpoint.listener_domain or self.local[0]).replace("%U", self.session_id))
         session.emit(b"* OK [CAPABILITY " + capabilities(session) + b"] " + text + b"\r\n")
@@ -49,6 +47,13 @@ class ImapConnection(Connection):
         """From here on the listener's idle timeout holds."""
         self.idle_timeout = self.endpoint.idle_timeout
         self.touch()
+
+    def logged_out(self) -> None:
+        """Until a login (again): without an idle timeout a client that never logs in would stay for ever."""
+        if self.session is not None:
+            limit = self.session.options.loginTimeout
+            self.idle_timeout = min(self.endpoint.idle_timeout or limit, limit)
+            self.touch()
 
     def ended(self, exc: Exception | None) -> None:
         """The connection is gone."""

@@ -54,7 +54,7 @@ class Session:
     __slots__ = (
         "_busy", "_deflate", "_line_waiter", "_out", "_stopping", "_task", "account", "account_name", "auth_errors",
         "collector", "condstore", "enabled", "entries", "errors", "idle", "link", "logged_out", "options", "qresync", "queued",
-        "selected", "services", "spools", "tag", "utf8",
+        "rev2", "selected", "services", "spools", "tag", "utf8",
     )  # fmt: skip
 
     def __init__(self, link: Link, services: ImapServices, entries: dict[bytes, Entry]) -> None:
@@ -67,8 +67,8 @@ class Session:
         self.account_name = ""
         self.selected: Selected | None = None
         self.condstore = self.qresync = False
-        #: The client enabled IMAP4rev2 or UTF8=ACCEPT: names are UTF-8.
-        self.utf8 = False
+        #: The client enabled IMAP4rev2 or UTF8=ACCEPT: names are UTF-8. `rev2`: it speaks IMAP4rev2.
+        self.utf8 = self.rev2 = False
         self.enabled: frozenset[bytes] = frozenset()
         self.tag = b""
         self.errors = self.auth_errors = 0
@@ -260,28 +260,18 @@ class Session:
             return self.idle.done(line.text)
         try:
             tag, name, arguments = split_command(line)
-            if self.spools and name != b"APPEND":
-                self.spools.drop()
-        except TaggedBadSyntax as error:
-            self._bad(error.tag, str(error))
-            return None
         except BadSyntax as error:
-            self._bad(b"*", str(error))
+            self.spools.drop()
+            self._bad(error.tag if isinstance(error, TaggedBadSyntax) else b"*", str(error))
             return None
+        if name == b"UID" and arguments.skip(b" "):
+            name = b"UID " + arguments.word()
         entry = self.entries.get(name)
-        if name == b"UID":
-            try:
-                arguments.space()
-                name = b"UID " + arguments.keyword()
-            except BadSyntax as error:
-                self._bad(tag, str(error))
-                return None
-            entry = self.entries.get(name)
-        if entry is None:
-            self._bad(tag, "Unknown command")
-            return None
-        if (wrong := self._wrong_state(entry)) is not None:
-            self._bad(tag, wrong)
+        wrong = self._wrong_state(entry) if entry is not None else "Unknown command"
+        if self.spools and (wrong or name not in literals.MESSAGE_COMMANDS):
+            self.spools.drop()
+        if entry is None or wrong is not None:
+            self._bad(tag, wrong or "")
             return None
         self.tag = tag
         try:
@@ -306,9 +296,7 @@ class Session:
             return "No mailbox selected"
         return None
 
-    async def _finish(
-        self, tag: bytes, entry: Entry, work: Coroutine[Any, Any, Reply] | None, result: Reply = None
-    ) -> None:
+    async def _finish(self, tag: bytes, entry: Entry, work: Coroutine[Any, Any, Reply] | None, result: Reply = None) -> None:
         if work is not None:
             try:
                 result = await work
@@ -354,17 +342,11 @@ class Session:
     # ---- literals and continuation lines -----------------------------------------------------------------------
 
     def _literal(self, request: LiteralRequest) -> None:
-        """Accept or refuse an announced literal."""
-        reply = literals.refusal(self, request)
-        if reply is None:
-            literals.accept(self, request)
+        reply = literals.announced(self, request)
+        if not reply:
             return
-        self.collector.refuse()
-        self.spools.drop()
         tag, blank, _ = request.text.partition(b" ")
-        if not request.synchronising and request.size > literals.MAX_SKIPPED:
-            self.bye("Literal too large")
-        elif reply.startswith(b"BAD"):
+        if reply.startswith(b"BAD"):
             self._bad(tag[:255] if blank else b"*", reply[4:].decode("ascii"))
         else:
             self.emit(b"%b %b\r\n" % (tag[:255], reply))
@@ -430,7 +412,7 @@ class Session:
     def writable(self) -> Selected:
         """The selected mailbox, if it may be changed. Raises Refusal."""
         if self.mailbox.read_only:
-            raise Refusal("Mailbox is read-only", "READ-ONLY" if self.utf8 else "")
+            raise Refusal("Mailbox is read-only", "READ-ONLY" if self.rev2 else "")
         return self.mailbox
 
     def folder_name(self, octets: bytes) -> str:
@@ -465,6 +447,13 @@ class Session:
             self.selected.release()
             self.selected = None
 
+    def log_out(self) -> None:
+        """Back to the state before the login."""
+        self.deselect()
+        self.account, self.account_name = None, ""
+        self.condstore = self.qresync = self.utf8 = self.rev2 = False
+        self.enabled = frozenset()
+
     async def tell_news(self, allow_expunge: bool) -> None:
         """Bring in what others did to the selected mailbox and write it, as far as it may be told now."""
         selected = self.mailbox
@@ -493,4 +482,8 @@ class Session:
         names = " ".join(["\\Answered \\Flagged \\Deleted \\Seen \\Draft", *selected.view.keywords]).encode()
         self.untagged(b"FLAGS (%b)" % names)
         permanent = b"" if selected.read_only else names + b" \\*"
+        rights = selected.folder.rights
+        if permanent and not {"s", "t", "w"} <= set(rights):  # RFC 4314 section 5.1.1
+            may = (("s", b"\\Seen"), ("t", b"\\Deleted"), ("w", names.replace(b" \\Deleted \\Seen", b"") + b" \\*"))
+            permanent = b" ".join(words for right, words in may if right in rights)
         self.untagged(b"OK [PERMANENTFLAGS (%b)] Flags permitted" % permanent)

@@ -1,7 +1,7 @@
 """A large literal on its way to disk: line ends are put right while it passes through.
 
-Invariants: what comes out has CRLF at every line end, however the octets were cut into pieces; no more than the
-spool's own buffer is held; NUL is noticed.
+Invariants: what comes out has CRLF at every line end, however the octets were cut into pieces, but a literal8 of
+binary content (RFC 3516 section 4.4) comes out as it is; no more than the spool's own buffer is held; NUL is noticed.
 """
 
 from __future__ import annotations
@@ -37,12 +37,13 @@ def canonical(octets: bytes) -> bytes:
 
 
 class SpooledLiteral:
-    """One literal. `full`: await `flush` before more is fed; `has_nul`: there was a NUL in it."""
+    """One literal. `full`: await `flush` before more is fed; `has_nul`: there was a NUL in it; `verbatim`: line ends stay."""
 
-    __slots__ = ("_kept", "full", "has_nul", "size", "spool")
+    __slots__ = ("_kept", "full", "has_nul", "size", "spool", "verbatim")
 
-    def __init__(self, spool: Spool) -> None:
+    def __init__(self, spool: Spool, verbatim: bool = False) -> None:
         self.spool = spool
+        self.verbatim = verbatim
         self.full = self.has_nul = False
         self.size = 0
         self._kept = b""
@@ -52,6 +53,9 @@ class SpooledLiteral:
         self.size += len(octets)
         if b"\0" in octets:
             self.has_nul = True
+        if self.verbatim:
+            self.full |= self.spool.feed(octets)
+            return
         if self._kept:
             octets = self._kept + octets
             self._kept = b""

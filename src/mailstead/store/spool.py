@@ -90,6 +90,10 @@ class Spool:
         files = self._store.files
         return files.read(self._fd, self._written, 0) + b"".join(self._pieces)
 
+    def read(self, start: int, length: int) -> bytes:
+        """Octets of the file, after ``flush``. Blocking."""
+        return self._store.files.read(self._fd, length, start)
+
     def head(self, length: int) -> bytes:
         """The first octets."""
         if self._fd < 0:

@@ -65,6 +65,7 @@ def table() -> dict[bytes, Entry]:
         status,
         store,
         subscribe,
+        unauthenticate,
     )
 
     rows: tuple[tuple[str, Function, str, bool], ...] = (
@@ -75,6 +76,7 @@ def table() -> dict[bytes, Entry]:
         ("STARTTLS", starttls.starttls, "fresh", True),
         ("AUTHENTICATE", authenticate.authenticate, "fresh", True),
         ("LOGIN", login.login, "fresh", True),
+        ("UNAUTHENTICATE", unauthenticate.unauthenticate, "authenticated", True),
         ("ENABLE", enable.enable, "authenticated", True),
         ("SELECT", select.select, "authenticated", True),
         ("EXAMINE", select.examine, "authenticated", True),

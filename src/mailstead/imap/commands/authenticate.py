@@ -31,16 +31,15 @@ def channel_binding(session: Session) -> bytes | None:
 def mechanisms(session: Session) -> list[str]:
     """SASL mechanisms offered on this connection (feature IMP-02)."""
     recoverable = bool(session.services.settings.service("server").recoverableSecrets)
-    return sasl.mechanisms(
-        session.options, session.link.tls is not None, channel_binding(session), recoverable=recoverable
-    )
+    return sasl.mechanisms(session.options, session.link.tls is not None, channel_binding(session), recoverable=recoverable)
 
 
-def logged_in(session: Session, account: Any) -> bytes:
-    """Enter the authenticated state; the reply."""
+def logged_in(session: Session, account: Any, login: str) -> bytes:
+    """Enter the authenticated state; the reply. `login` is the name the client gave."""
     from mailstead.imap.commands.capability import capabilities
 
     session.account = account if isinstance(account, int) else account.id
+    session.account_name = str(getattr(account, "address", "") or login)
     session.auth_errors = 0
     session.link.logged_in()
     logins.labels("imap", "ok").inc()
@@ -94,6 +93,6 @@ async def authenticate(session: Session, arguments: Arguments) -> bytes | None:
         session.emit(b"+ %b\r\n" % base64.b64encode(step.data))
         step = await exchange.step(_decode(await session.next_line()))
     if step.kind is sasl.SaslStepKind.SUCCESS and step.account is not None:
-        return logged_in(session, step.account)
+        return logged_in(session, step.account, exchange.login)
     login_failed(session, step.reason, exchange.login)
     return None

@@ -207,7 +207,7 @@ class Fetching:
         items, session = self.items, self.session
         columns = body.columns_for(items.bodies)
         extra = tuple(name for name in items.columns if name not in columns)
-        mark = items.sets_seen and not self.selected.read_only
+        mark = items.sets_seen and not self.selected.read_only and "s" in self.selected.folder.rights
         for positions in _chunks(ranges, BODY_ROWS):
             await self._turn()
             selected, view = self.selected, self.selected.view
@@ -252,7 +252,7 @@ class Fetching:
     def _whole(self, at: int, uid: int, location: Location) -> bool:
         """The whole of a small message as one piece, which is what clients fetch most; False where that fails."""
         try:
-            octets = self._mailbox.read(location)
+            octets = body.without_nul(self._mailbox.read(location))
         except (OSError, DamagedRecord):
             return False
         head = self._plain_head
@@ -279,7 +279,7 @@ class Fetching:
                 if end - start > SMALL:
                     pieces.append(span)
                 elif end > start:
-                    pieces.append(self._mailbox.read(stored.location, start, end - start))
+                    pieces.append(body.without_nul(self._mailbox.read(stored.location, start, end - start)))
         except (OSError, DamagedRecord, ValueError) as error:
             self.damaged += 1
             session.link.log.error("message cannot be read", number=number, reason=str(error))
@@ -298,7 +298,7 @@ class Fetching:
         left = end - start
         try:
             async for piece in self._mailbox.stream(stored.location, start, left):
-                session.emit(piece)
+                session.emit(body.without_nul(piece))
                 left -= len(piece)
                 await session.pace()
         finally:

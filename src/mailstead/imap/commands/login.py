@@ -30,4 +30,4 @@ async def login(session: Session, arguments: Arguments) -> bytes | None:
     if not result.ok:
         login_failed(session, result.reason, name.decode("utf-8", "replace"))
         return None
-    return logged_in(session, result.account)
+    return logged_in(session, result.account, name.decode("utf-8", "replace"))
