@@ -16,7 +16,6 @@ from collections.abc import AsyncIterator, Sequence
 
 from mailstead.mailbox.base import AccountLimits, Accounts, People
 from mailstead.mailbox.errors import FolderMissing, MailboxError, OverQuota, RightMissing, StoreUnavailable
-from mailstead.mailbox.metadata import MetadataVerbs
 from mailstead.mailbox.model import (
     DELETED,
     SEEN,
@@ -28,6 +27,8 @@ from mailstead.mailbox.model import (
     NewMessage,
     StoreResult,
 )
+from mailstead.mailbox.unique_ids import UniqueIdVerbs
+from mailstead.mailbox.url_keys import UrlKeyVerbs
 from mailstead.mailbox.view import FolderView
 from mailstead.store.apply_delivery import FOLDER_GONE, OVER_QUOTA
 from mailstead.store.apply_sharing import SHARED_FLAGS
@@ -55,7 +56,7 @@ SLICE = 500
 LAZY_ROWS = 20_000
 
 
-class Mailbox(MetadataVerbs):
+class Mailbox(UniqueIdVerbs):
     """One per process, over its store. ``accounts`` gives shard and limits of an account, ``people`` who shares with whom
     (the directory is both)."""
 

@@ -20,7 +20,7 @@ from mailstead.store.apply_changes import (
     release,
     remove_moved,
 )
-from mailstead.store.apply_sharing import create_owner, forget_folders, set_acl, set_metadata
+from mailstead.store.apply_sharing import create_owner, forget_folders, set_acl, set_metadata, set_unique_ids
 from mailstead.store.operations import (
     ChangeFlags,
     CopyMessages,
@@ -36,6 +36,7 @@ from mailstead.store.operations import (
     RenameFolder,
     SetAcl,
     SetMetadata,
+    SetUniqueIds,
     Subscribe,
 )
 from mailstead.store.shard import Shard
@@ -200,6 +201,8 @@ def apply_operation(shard: Shard, op: Operation, id: int) -> Result:
             return set_acl(shard, op)
         case SetMetadata():
             return set_metadata(shard, op, id)
+        case SetUniqueIds():
+            return set_unique_ids(shard, op)
         case CreateOwner():
             return create_owner(shard, op)
 

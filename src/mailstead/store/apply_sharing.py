@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from mailstead.store.accounts import KeywordLimit, ensure_account, keyword_bits
-from mailstead.store.operations import ChangeFlags, CreateOwner, SetAcl, SetMetadata, from_ranges, to_ranges
+from mailstead.store.operations import ChangeFlags, CreateOwner, SetAcl, SetMetadata, SetUniqueIds, from_ranges, to_ranges
 from mailstead.store.results import FLAGS, Refused, Result, pack_uids, record_change, uid_condition
 from mailstead.store.shard import Shard
 
@@ -167,14 +167,23 @@ def give_to_reader(shard: Shard, folder: int, uids: list[int], reader: int, mods
     return [["own", folder, modseq, reader, mine], ["base", folder, modseq, theirs]]
 
 
+def set_unique_ids(shard: Shard, op: SetUniqueIds) -> Result:
+    """POP3 unique ids of messages that are there (RFC 1939 section 7, UIDL)."""
+    there = {int(row[0]) for row in shard.execute("SELECT uid FROM message WHERE folder = ?", (op.folder,))}
+    rows = [(uid, name) for uid, name in op.rows if uid in there]
+    shard.executemany("INSERT OR REPLACE INTO uidl VALUES(?, ?, ?)", [(op.folder, uid, name) for uid, name in rows])
+    return Result(folder=op.folder, uids=[uid for uid, _ in rows], effects=[["uidl", op.folder, rows]])
+
+
 def forget_own(shard: Shard, folder: int, where: str, bindings: tuple[Any, ...]) -> None:
-    """Readers' own flags of messages that go; ``where`` is on uid."""
-    if shard.row("SELECT 1 FROM reader_flags WHERE folder = ? LIMIT 1", (folder,)) is not None:
-        shard.execute(f"DELETE FROM reader_flags WHERE folder = ? AND {where}", (folder, *bindings))
+    """Readers' own flags and unique ids of messages that go; ``where`` is on uid."""
+    for table in ("reader_flags", "uidl"):
+        if shard.row(f"SELECT 1 FROM {table} WHERE folder = ? LIMIT 1", (folder,)) is not None:
+            shard.execute(f"DELETE FROM {table} WHERE folder = ? AND {where}", (folder, *bindings))
 
 
 def forget_folders(shard: Shard, where: str, bindings: tuple[Any, ...]) -> None:
     """All that is kept here about folders that go; ``where`` is on the table folder."""
-    for table in ("acl", "metadata", "reader_flags", "reader_change"):
+    for table in ("acl", "metadata", "reader_flags", "reader_change", "uidl"):
         shard.execute(f"DELETE FROM {table} WHERE folder IN (SELECT id FROM folder WHERE {where})", bindings)
 

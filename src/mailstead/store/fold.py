@@ -12,7 +12,7 @@ index, or ``[], [[flags, date, size, saved], ...], account`` for one from elsewh
 mode, system, keywords]``, ``["gone", folder, modseq, ranges, at]``, ``["moved", folder, modseq, ranges]``; of sharing
 ``["owner", account, uidvalidity]``, ``["acl", account, folder, identifier, rights]``, ``["metadata", account, folder,
 reader, rows]``, ``["own", folder, modseq, reader, [[ranges, flags], ...]]``, ``["base", folder, modseq, [[ranges, flags],
-...]]``.
+...]]``, ``["uidl", folder, [[uid, name], ...]]``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mailstead.store.accounts import KeywordLimit, create_account, default_folde
 from mailstead.store.apply_changes import FLAGS, GONE, Refused, record_change, uid_condition
 from mailstead.store.apply_delivery import Delivery, StoredMessage, thread_of, wide_row
 from mailstead.store.apply_folders import delete_folder, remove_account, rename_folder, subscribe
-from mailstead.store.apply_sharing import create_owner, forget_own, set_acl, set_base, set_metadata, set_own
+from mailstead.store.apply_sharing import create_owner, forget_own, set_acl, set_base, set_metadata, set_own, set_unique_ids
 from mailstead.store.counters import leave_no_leaks, recount
 from mailstead.store.ids import id_time
 from mailstead.store.operations import (
@@ -34,6 +34,7 @@ from mailstead.store.operations import (
     RenameFolder,
     SetAcl,
     SetMetadata,
+    SetUniqueIds,
     Subscribe,
     from_ranges,
 )
@@ -87,6 +88,8 @@ class Fold:
                     self._shard.execute("INSERT OR IGNORE INTO keyword VALUES(?, ?, ?)", tuple(effect[1:4]))
                 case "account" | "folder" | "subscribe" | "owner" | "acl" | "metadata":
                     self._structure(effect)
+                case "uidl":
+                    set_unique_ids(self._shard, SetUniqueIds(self._shard.number, effect[1], effect[2]))
                 case "own":
                     set_own(self._shard, *effect[1:])
                     self._raise(effect[1], effect[2])

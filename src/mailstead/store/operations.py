@@ -147,6 +147,14 @@ class SetMetadata(msgspec.Struct, tag="metadata", array_like=True):
     rows: list[tuple[str, bytes | None]]
 
 
+class SetUniqueIds(msgspec.Struct, tag="uidl", array_like=True):
+    """POP3 unique ids that messages brought along from another server."""
+
+    shard: int
+    folder: int
+    rows: list[tuple[int, str]]
+
+
 class QueueOutcome(msgspec.Struct, tag="outcome", array_like=True):
     """Result of an attempt for recipients of one queue entry: rows of (number, state, due, attempts, notified, status,
     detail)."""
@@ -171,6 +179,7 @@ Operation = (
     | CreateOwner
     | SetAcl
     | SetMetadata
+    | SetUniqueIds
 )
 encode_operation = msgspec.msgpack.Encoder().encode
 _decoder: msgspec.msgpack.Decoder[Operation] = msgspec.msgpack.Decoder(Operation)

@@ -64,6 +64,9 @@ SHARD_STEPS: tuple[str, ...] = (
     CREATE TABLE reader_change(folder INTEGER NOT NULL, modseq INTEGER NOT NULL, reader INTEGER NOT NULL, uids BLOB NOT NULL,
         PRIMARY KEY(folder, modseq, reader)) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE uidl(folder INTEGER NOT NULL, uid INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY(folder, uid)) WITHOUT ROWID;
+    """,
 )
 
 QUEUE_STEPS: tuple[str, ...] = (

@@ -142,7 +142,7 @@ def _describe(session: Session, selected: Selected) -> None:
     view = selected.view
     session.write_flags(selected)
     session.untagged(b"%d EXISTS" % selected.count)
-    if not session.utf8:
+    if not session.rev2:
         session.untagged(b"0 RECENT")
         unseen = session.services.renderer.first_unseen(view)
         if unseen:

@@ -88,7 +88,7 @@ async def _store(session: Session, arguments: Arguments, by_uid: bool) -> bytes:
 
 async def _respond(session: Session, selected: Selected, changed: list[int], by_uid: bool, silent: bool) -> None:
     items = _NOTHING if silent else _FLAGS
-    if by_uid or session.utf8:
+    if by_uid or session.rev2:
         items = items.with_attributes(fetch_items.UID)
     if session.condstore:
         items = items.with_attributes(fetch_items.MODSEQ)
