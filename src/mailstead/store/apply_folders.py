@@ -20,7 +20,7 @@ from mailstead.store.apply_changes import (
     release,
     remove_moved,
 )
-from mailstead.store.apply_sharing import create_owner, forget_folders, set_acl, set_metadata, set_unique_ids
+from mailstead.store.apply_sharing import create_owner, forget_folders, set_acl, set_metadata, set_unique_ids, set_url_key
 from mailstead.store.operations import (
     ChangeFlags,
     CopyMessages,
@@ -37,6 +37,7 @@ from mailstead.store.operations import (
     SetAcl,
     SetMetadata,
     SetUniqueIds,
+    SetUrlKey,
     Subscribe,
 )
 from mailstead.store.shard import Shard
@@ -139,6 +140,7 @@ def remove_account(shard: Shard, op: RemoveAccount) -> Result:
         shard.execute(f"DELETE FROM {table} WHERE folder IN (SELECT id FROM folder WHERE account = ?)", (op.account,))
     forget_folders(shard, "account = ?", (op.account,))
     shard.execute("DELETE FROM acl WHERE identifier IN (?, ?)", (f"u{op.account}", f"-u{op.account}"))
+    shard.execute("DELETE FROM url_key WHERE reader = ?", (op.account,))
     for table in ("acl", "metadata", "folder", "subscription", "keyword", "thread"):
         shard.execute(f"DELETE FROM {table} WHERE account = ?", (op.account,))
     shard.execute("DELETE FROM account WHERE id = ?", (op.account,))
@@ -203,6 +205,8 @@ def apply_operation(shard: Shard, op: Operation, id: int) -> Result:
             return set_metadata(shard, op, id)
         case SetUniqueIds():
             return set_unique_ids(shard, op)
+        case SetUrlKey():
+            return set_url_key(shard, op)
         case CreateOwner():
             return create_owner(shard, op)
 

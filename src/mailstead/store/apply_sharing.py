@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from mailstead.store.accounts import KeywordLimit, ensure_account, keyword_bits
-from mailstead.store.operations import ChangeFlags, CreateOwner, SetAcl, SetMetadata, SetUniqueIds, from_ranges, to_ranges
+from mailstead.store.operations import ChangeFlags, CreateOwner, SetAcl, SetMetadata, SetUniqueIds, SetUrlKey, from_ranges, to_ranges
 from mailstead.store.results import FLAGS, Refused, Result, pack_uids, record_change, uid_condition
 from mailstead.store.shard import Shard
 
@@ -71,6 +71,17 @@ def set_metadata(shard: Shard, op: SetMetadata, id: int) -> Result:
                 "INSERT OR REPLACE INTO metadata VALUES(?, ?, ?, ?, ?)", (op.account, op.folder, op.reader, entry, value)
             )
     return Result(folder=op.folder, effects=[["metadata", op.account, op.folder, op.reader, op.rows]])
+
+
+def set_url_key(shard: Shard, op: SetUrlKey) -> Result:
+    """Give a reader a key for a folder unless he has one, or take keys away."""
+    if op.key is not None:
+        shard.execute("INSERT OR IGNORE INTO url_key VALUES(?, ?, ?)", (op.reader, op.folder, op.key))
+    elif op.folder:
+        shard.execute("DELETE FROM url_key WHERE reader = ? AND folder = ?", (op.reader, op.folder))
+    else:
+        shard.execute("DELETE FROM url_key WHERE reader = ?", (op.reader,))
+    return Result(effects=[["urlkey", op.reader, op.folder, op.key]])
 
 
 def change_reader_flags(shard: Shard, op: ChangeFlags, account: int) -> Result:
@@ -184,6 +195,6 @@ def forget_own(shard: Shard, folder: int, where: str, bindings: tuple[Any, ...])
 
 def forget_folders(shard: Shard, where: str, bindings: tuple[Any, ...]) -> None:
     """All that is kept here about folders that go; ``where`` is on the table folder."""
-    for table in ("acl", "metadata", "reader_flags", "reader_change", "uidl"):
+    for table in ("acl", "metadata", "reader_flags", "reader_change", "uidl", "url_key"):
         shard.execute(f"DELETE FROM {table} WHERE folder IN (SELECT id FROM folder WHERE {where})", bindings)
 

@@ -12,7 +12,8 @@ index, or ``[], [[flags, date, size, saved], ...], account`` for one from elsewh
 mode, system, keywords]``, ``["gone", folder, modseq, ranges, at]``, ``["moved", folder, modseq, ranges]``; of sharing
 ``["owner", account, uidvalidity]``, ``["acl", account, folder, identifier, rights]``, ``["metadata", account, folder,
 reader, rows]``, ``["own", folder, modseq, reader, [[ranges, flags], ...]]``, ``["base", folder, modseq, [[ranges, flags],
-...]]``, ``["uidl", folder, [[uid, name], ...]]``.
+...]]``, ``["uidl", folder, [[uid, name], ...]]``,
+``["urlkey", reader, folder, key]``.
 """
 
 from __future__ import annotations
@@ -24,7 +25,16 @@ from mailstead.store.accounts import KeywordLimit, create_account, default_folde
 from mailstead.store.apply_changes import FLAGS, GONE, Refused, record_change, uid_condition
 from mailstead.store.apply_delivery import Delivery, StoredMessage, thread_of, wide_row
 from mailstead.store.apply_folders import delete_folder, remove_account, rename_folder, subscribe
-from mailstead.store.apply_sharing import create_owner, forget_own, set_acl, set_base, set_metadata, set_own, set_unique_ids
+from mailstead.store.apply_sharing import (
+    create_owner,
+    forget_own,
+    set_acl,
+    set_base,
+    set_metadata,
+    set_own,
+    set_unique_ids,
+    set_url_key,
+)
 from mailstead.store.counters import leave_no_leaks, recount
 from mailstead.store.ids import id_time
 from mailstead.store.operations import (
@@ -35,6 +45,7 @@ from mailstead.store.operations import (
     SetAcl,
     SetMetadata,
     SetUniqueIds,
+    SetUrlKey,
     Subscribe,
     from_ranges,
 )
@@ -86,7 +97,7 @@ class Fold:
                     self._remove(effect[1], effect[2], effect[3], None)
                 case "keyword":
                     self._shard.execute("INSERT OR IGNORE INTO keyword VALUES(?, ?, ?)", tuple(effect[1:4]))
-                case "account" | "folder" | "subscribe" | "owner" | "acl" | "metadata":
+                case "account" | "folder" | "subscribe" | "owner" | "acl" | "metadata" | "urlkey":
                     self._structure(effect)
                 case "uidl":
                     set_unique_ids(self._shard, SetUniqueIds(self._shard.number, effect[1], effect[2]))
@@ -153,6 +164,8 @@ class Fold:
                     set_acl(shard, SetAcl(shard.number, account, folder, identifier, rights))
                 case ["metadata", account, folder, reader, rows]:
                     set_metadata(shard, SetMetadata(shard.number, account, folder, reader, rows), 0)
+                case ["urlkey", reader, folder, key]:
+                    set_url_key(shard, SetUrlKey(shard.number, reader, folder, key))
         except Refused:
             pass  # the effects that made what this one needs are lost with a part of the log
 

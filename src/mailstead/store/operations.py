@@ -155,6 +155,16 @@ class SetUniqueIds(msgspec.Struct, tag="uidl", array_like=True):
     rows: list[tuple[int, str]]
 
 
+class SetUrlKey(msgspec.Struct, tag="urlkey", array_like=True):
+    """The secret by which a reader's URLs of a folder are signed (RFC 4467): ``key`` where he has none yet; None takes his
+    key away, of all folders for ``folder`` 0."""
+
+    shard: int
+    reader: int
+    folder: int
+    key: bytes | None
+
+
 class QueueOutcome(msgspec.Struct, tag="outcome", array_like=True):
     """Result of an attempt for recipients of one queue entry: rows of (number, state, due, attempts, notified, status,
     detail)."""
@@ -179,6 +189,7 @@ Operation = (
     | CreateOwner
     | SetAcl
     | SetMetadata
+    | SetUrlKey
     | SetUniqueIds
 )
 encode_operation = msgspec.msgpack.Encoder().encode

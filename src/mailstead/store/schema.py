@@ -67,6 +67,10 @@ SHARD_STEPS: tuple[str, ...] = (
     """
     CREATE TABLE uidl(folder INTEGER NOT NULL, uid INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY(folder, uid)) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE url_key(reader INTEGER NOT NULL, folder INTEGER NOT NULL, key BLOB NOT NULL,
+        PRIMARY KEY(reader, folder)) WITHOUT ROWID;
+    """,
 )
 
 QUEUE_STEPS: tuple[str, ...] = (

@@ -44,6 +44,11 @@ class SqliteSharingReads:
             (account, folder, reader),
         ).fetchall()
 
+    def url_key(self, reader: int, folder: int) -> bytes | None:
+        """The secret that signs a reader's URLs of a folder."""
+        row = self._shard.row("SELECT key FROM url_key WHERE reader = ? AND folder = ?", (reader, folder))
+        return bytes(row[0]) if row else None
+
     def commit_seq(self) -> int:
         """The newest commit."""
         return self._shard.commit_seq()
