@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
 import time
@@ -12,7 +13,10 @@ import pytest
 from mailstead import __version__
 from mailstead.directory.service import Directory
 from mailstead.identity.passwords import hash_password, verify
+from mailstead.mailbox.model import NewMessage
+from mailstead.mailbox.service import Mailbox
 from mailstead.process.bootstrap import read
+from mailstead.store.service import Store
 from tests.cli.conftest import command
 
 
@@ -169,3 +173,32 @@ def test_doctor_reports_ports_certificate_and_rights(data: Path) -> None:
     result = command("doctor", "--config", str(data))
     assert result.exit_code == 1
     assert "holds no PEM certificate" in result.output
+
+
+def test_pop3_ids_from_another_server(data: Path, tmp_path: Path) -> None:
+    assert command("user", "add", "-c", str(data), "ann@example.test", "--password", "long-enough-7").exit_code == 0
+
+    async def fill() -> None:
+        directory = Directory.open(data)
+        account = directory.account_by_address("ann@example.test")
+        assert account is not None
+        store = await Store.open(data, "w0", 2)
+        mailbox = Mailbox(store, directory)
+        inbox = await mailbox.folder(account.id, "INBOX")
+        assert inbox is not None
+        await mailbox.append(inbox, [NewMessage(b"Message-ID: <%d@x>\r\n\r\nhi\r\n" % n) for n in range(3)])
+        await store.close()
+        directory.close()
+
+    asyncio.run(fill())
+    table = tmp_path / "ids.tsv"
+    table.write_text("hdr.message-id\tpop3.uidl\n<1@x>\t0000abcd\n<9@x>\tnot-here\n<2@x>\tUID2-77\n")
+    result = command("user", "pop3-ids", "-c", str(data), "ann@example.test", str(table))
+    assert result.exit_code == 0, result.output
+    assert "2 of 3 messages" in result.output
+    table.write_text("<0@x>\tUID2-77\n")
+    again = command("user", "pop3-ids", "-c", str(data), "ann@example.test", str(table))
+    assert again.exit_code == 1
+    assert "same unique id" in again.output
+    assert command("user", "pop3-ids", "-c", str(data), "nobody@example.test", str(table)).exit_code == 1
+    assert command("fsck", "-c", str(data)).exit_code == 0

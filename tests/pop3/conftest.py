@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ class LocalLocks:
 
     def __init__(self) -> None:
         self.held: dict[int, int] = {}
+        self.moments: dict[int, float] = {}
 
     def acquire(self, account: int, limit: int = 1) -> bool:
         if limit and self.held.get(account, 0) >= limit:
@@ -37,7 +39,14 @@ class LocalLocks:
         return True
 
     def release(self, account: int) -> None:
-        self.held[account] -= 1
+        self.held[account] = self.held.get(account, 0) - 1
+
+    def too_soon(self, account: int, seconds: int) -> bool:
+        last, now = self.moments.get(account, -1e9), time.monotonic()
+        if now - last < seconds:
+            return True
+        self.moments[account] = now
+        return False
 
 
 @dataclass
@@ -67,6 +76,11 @@ class Face:
         client = Client(*await asyncio.open_connection("127.0.0.1", self.port))
         assert (await client.line()).startswith(b"+OK")
         return client
+
+    async def logged_in_apart(self) -> Client:
+        """A session of its own, whatever others are open."""
+        self.locks.held.clear()
+        return await self.logged_in()
 
     async def logged_in(self) -> Client:
         client = await self.client()
@@ -117,7 +131,7 @@ async def face(tmp_path: Path) -> AsyncIterator[Face]:
     mailbox = Mailbox(store, directory)
     authenticator = Authenticator(directory, directory.settings, LocalGuard(), threads=1)
     locks = LocalLocks()
-    server = Pop3Server(Pop3Services(mailbox, authenticator, directory.settings, locks))
+    server = Pop3Server(Pop3Services(mailbox, authenticator, directory.settings, locks, directory))
     certificate = tmp_path / "certificate.pem"
     self_signed(certificate, ["localhost", "127.0.0.1"])
     context = build_context(TlsSettings(cert_file=str(certificate)))

@@ -7,7 +7,8 @@ import base64
 
 import pytest
 
-from tests.pop3.conftest import PASSWORD, Face
+from mailstead.mailbox.unique_ids import UniqueIdRefused
+from tests.pop3.conftest import ADMIN, PASSWORD, Face
 
 ONE = b"Subject: one\r\n\r\nfirst line\r\n.starts with a dot\r\nlast\r\n"
 TWO = b"Subject: two\r\n\r\n" + b"".join(b"line %d\r\n" % n for n in range(20))
@@ -169,7 +170,7 @@ async def test_auth_can_be_cancelled_and_refuses_rubbish(face: Face) -> None:
 async def test_capabilities_say_what_is_so(face: Face) -> None:
     client = await face.client()
     lines = [line.rstrip() for line in await client.multi(b"CAPA")]
-    assert {b"TOP", b"UIDL", b"USER", b"STLS", b"PIPELINING", b"RESP-CODES", b"UTF8"} <= set(lines)
+    assert {b"TOP", b"UIDL", b"USER", b"STLS", b"PIPELINING", b"RESP-CODES", b"UTF8 USER", b"LANG"} <= set(lines)
     assert any(line.startswith(b"SASL PLAIN") or b" PLAIN" in line for line in lines if line.startswith(b"SASL"))
     await face.directory.settings.set("pop3", "plainConnAllowLogin", "no", "test")
     client = await face.client()
@@ -206,3 +207,59 @@ async def test_the_greeting_names_the_server(face: Face) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", face.port)
     assert b"mail.example.test" in await reader.readline()
     writer.close()
+
+
+async def test_unique_ids_from_another_server_stay(face: Face) -> None:
+    uids = await face.fill(ONE, TWO, ONE)
+    account = face.directory.account_by_address("alice@example.test")
+    assert account is not None
+    inbox = await face.mailbox.folder(account.id, "INBOX")
+    assert inbox is not None
+    own = [line.split()[1] for line in (await (await face.logged_in_apart()).multi(b"UIDL"))[1:]]
+    assert await face.mailbox.set_unique_ids(inbox, {uids[1]: "old-Id-2", 4_000_000: "nobody"}) == 1
+    client = await face.logged_in_apart()
+    assert [line.split()[1] for line in (await client.multi(b"UIDL"))[1:]] == [own[0], b"old-Id-2", own[2]]
+    assert await client.command(b"UIDL 2") == b"+OK 2 old-Id-2\r\n"
+    for wrong in ({uids[0]: "old-Id-2"}, {uids[0]: ""}, {uids[0]: "x y"}, {uids[0]: "x" * 71}, {uids[0]: "a", uids[2]: "a"}):
+        with pytest.raises(UniqueIdRefused):
+            await face.mailbox.set_unique_ids(inbox, wrong)
+    await client.command(b"DELE 2")
+    assert (await client.command(b"QUIT")).startswith(b"+OK")
+    assert face.mailbox.unique_ids(inbox) == {}
+
+
+async def test_login_delay(face: Face) -> None:
+    await face.directory.settings.set("pop3", "loginDelay", "300", ADMIN)
+    client = await face.logged_in()
+    assert b"LOGIN-DELAY 300\r\n" in await client.multi(b"CAPA")
+    await client.command(b"QUIT")
+    again = await face.client()
+    await again.command(b"USER alice@example.test")
+    assert (await again.command(b"PASS " + PASSWORD.encode())).startswith(b"-ERR [LOGIN-DELAY]")
+    await again.command(b"USER alice@example.test")
+    assert (await again.command(b"PASS wrong")).startswith(b"-ERR [AUTH]")
+    other = await face.client()
+    await other.command(b"USER bob@example.test")
+    assert (await other.command(b"PASS " + PASSWORD.encode())).startswith(b"+OK")
+
+
+async def test_language(face: Face) -> None:
+    client = await face.client()
+    assert (await client.multi(b"LANG"))[1:] == [b"en English\r\n", b"i-default English\r\n"]
+    assert (await client.command(b"LANG *")).startswith(b"+OK en ")
+    assert (await client.command(b"LANG tlh")).startswith(b"-ERR")
+    assert (await client.command(b"UTF8")).startswith(b"+OK")
+
+
+async def test_a_session_ends_with_its_password(face: Face) -> None:
+    await face.fill(ONE)
+    client, other = await face.logged_in(), await face.client()
+    await client.command(b"DELE 1")
+    account = face.directory.account_by_address("alice@example.test")
+    assert account is not None
+    await face.directory.set_password(account.id, "another-password-7", actor=ADMIN)
+    assert (await client.line()).startswith(b"-ERR [SYS/TEMP]")
+    assert await client.line() == b""
+    assert await face.left() == 1
+    await other.command(b"USER alice@example.test")
+    assert (await other.command(b"PASS another-password-7")).startswith(b"+OK")

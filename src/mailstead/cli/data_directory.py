@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +15,9 @@ from mailstead.directory.model import DirectoryError
 from mailstead.directory.service import Directory
 from mailstead.process.application import StartError
 from mailstead.process.bootstrap import FILE_NAME, Bootstrap, read
+from mailstead.process.system import lock_data_directory
 from mailstead.settings import InvalidValueError, PermissionDeniedError, SystemDatabaseError
+from mailstead.store.service import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -60,6 +63,37 @@ def opened(config: Path | None) -> Iterator[Directory]:
             yield directory
         finally:
             directory.close()
+
+
+#: The log of commands that change mail, beside those of the server's processes.
+COMMAND_WRITER = "c0"
+
+
+@asynccontextmanager
+async def store_beside(bootstrap: Bootstrap) -> AsyncIterator[Store]:
+    """The store, for a command that changes mail: beside a running server, or alone, one command at a time."""
+    run = bootstrap.data_dir / "run"
+    run.mkdir(mode=0o750, exist_ok=True)
+    mine = os.open(run / "command.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    alone = -1
+    try:
+        try:
+            fcntl.flock(mine, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise click.ClickException("another command that changes mail is running") from None
+        try:
+            alone = lock_data_directory(bootstrap.data_dir)
+        except StartError:
+            pass  # the server runs, and has prepared the store
+        store = await Store.open(bootstrap.data_dir, COMMAND_WRITER, bootstrap.shards, prepared=alone < 0)
+        try:
+            yield store
+        finally:
+            await store.close()
+    finally:
+        os.close(mine)
+        if alone >= 0:
+            os.close(alone)
 
 
 def _as_owner(bootstrap: Bootstrap) -> None:

@@ -10,6 +10,7 @@ from mailstead.cli.configuration import listener, setting
 from mailstead.cli.domains import domain
 from mailstead.cli.maintenance import doctor, export, fsck
 from mailstead.cli.serve import demo, init, run
+from mailstead.cli.unique_ids import pop3_ids
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -23,5 +24,6 @@ def version() -> None:
     click.echo(f"mailstead {__version__}")
 
 
+user.add_command(pop3_ids)
 for command in (init, run, demo, user, domain, setting, listener, export, fsck, doctor):
     main.add_command(command)

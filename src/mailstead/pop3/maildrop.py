@@ -2,7 +2,7 @@
 
 Invariants (RFC 1939): message numbers, sizes and unique ids do not change in a session, whatever other clients do;
 deletion marks are undone by RSET and take effect at QUIT alone; a unique id never names another message, for it is made
-of UIDVALIDITY and UID.
+of UIDVALIDITY and UID, unless the message brought one along from another server.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class Maildrop:
         self.uids: list[int] = []
         self.sizes: list[int] = []
         self.deleted: set[int] = set()
+        self._brought: dict[int, str] = {}
         self._places: dict[int, tuple[Location, int]] = {}
 
     @classmethod
@@ -47,6 +48,7 @@ class Maildrop:
         try:
             await view.durable()
             uids = list(view.uids)
+            drop._brought = mailbox.unique_ids(folder)
             for start in range(0, len(uids), SLICE):
                 for uid, size in mailbox.rows(view, uids[start : start + SLICE], ("size",)):
                     drop.uids.append(uid)
@@ -71,7 +73,8 @@ class Maildrop:
         return len(self.uids) - len(self.deleted), sum(self.sizes) - sum(self.sizes[n - 1] for n in self.deleted)
 
     def unique_id(self, number: int) -> str:
-        return f"{self._view.folder.uidvalidity:08x}{self.uids[number - 1]:08x}"
+        uid = self.uids[number - 1]
+        return self._brought.get(uid) or f"{self._view.folder.uidvalidity:08x}{uid:08x}"
 
     def _place(self, number: int) -> tuple[Location, int]:
         place = self._places.get(number)

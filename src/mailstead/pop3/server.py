@@ -44,9 +44,19 @@ class Pop3Connection(Connection):
         if self.session is not None:
             self.session.received(data)
 
+    def entered(self, session: Session) -> None:
+        """A login: the session ends when its account is disabled or gets another password."""
+        assert session.account is not None
+        self._server.sessions.setdefault(session.account.id, {})[session] = None
+
     def ended(self, exc: Exception | None) -> None:
-        if self.session is not None:
-            self.session.ended()
+        session = self.session
+        if session is not None:
+            session.ended()
+            if session.account is not None and (others := self._server.sessions.get(session.account.id)) is not None:
+                others.pop(session, None)
+                if not others:
+                    del self._server.sessions[session.account.id]
 
     def idle_expired(self) -> None:
         """RFC 1939 section 3: closed without entering the UPDATE state."""
@@ -68,6 +78,20 @@ class Pop3Server:
     def __init__(self, services: Pop3Services) -> None:
         self.services = services
         self.entries = table()
+        #: Sessions that are logged in, by account.
+        self.sessions: dict[int, dict[Session, None]] = {}
+        if services.directory is not None:
+            services.directory.on_account_change(self._changed)
+
+    def _changed(self, account: int) -> None:
+        directory = self.services.directory
+        assert directory is not None
+        for id in [account] if account else list(self.sessions):
+            for session in list(self.sessions.get(id, ())):
+                known, now = session.account, directory.account(id)
+                if known is None or (now is not None and now.enabled and now.auth_version == known.auth_version):
+                    continue
+                session.stop("the account has changed")
 
     def connection(self, endpoint: Endpoint) -> Connection:
         return Pop3Connection(endpoint, self)

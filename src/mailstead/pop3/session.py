@@ -195,11 +195,12 @@ class Session:
         self.flush()
         self.link.close()
 
-    def stop(self) -> None:
-        """The process stops: at once where nothing is under way, else after the command."""
+    def stop(self, reason: str = "server shutting down") -> None:
+        """The process stops, or the account is no longer what it was: at once where nothing is under way, else after the
+        command."""
         self.stopping = True
         if self._task is None:
-            self.emit(b"-ERR [SYS/TEMP] server shutting down\r\n")
+            self.emit(b"-ERR [SYS/TEMP] %b\r\n" % reason.encode("ascii"))
             self.bye()
 
     def ended(self) -> None:
@@ -210,6 +211,10 @@ class Session:
             self._task = None
         if not self._updating:
             self.release()
+
+    def entered(self) -> None:
+        """The login is done: the server ends the session when the account changes."""
+        self.link.entered(self)
 
     _updating = False
 

@@ -155,7 +155,7 @@ class Node:
         return ImapServer(services).connection
 
     def _pop3(self) -> Factory:
-        services = Pop3Services(self.mailbox, self.authenticator, self.directory.settings, self.locks("pop3"))
+        services = Pop3Services(self.mailbox, self.authenticator, self.directory.settings, self.locks("pop3"), self.directory)
         return Pop3Server(services).connection
 
     def locks(self, kind: str) -> SharedLocks:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 from mailstead.identity.guard import peer_key
-from mailstead.process.shared_table import SharedTable
+from mailstead.process.shared_table import Claim, SharedTable
 
 #: How long a peer that logged in is remembered as its account's owner.
 KNOWN_SECONDS = 30 * 86_400.0
@@ -67,6 +67,11 @@ class SharedLocks:
     def release(self, account: int) -> None:
         """Give one back."""
         self._table.release(self._kind + str(account).encode())
+
+    def too_soon(self, account: int, seconds: int) -> bool:
+        """Whether the last moment that was noted for the account is less than `seconds` ago; if not, note this one."""
+        claim = Claim(self._kind + b"moment " + str(account).encode(), 1, float(seconds))
+        return self._table.claim((claim,), time.time()) >= 0
 
 
 def _is_loopback(key: str) -> bool:

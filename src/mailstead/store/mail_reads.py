@@ -183,6 +183,11 @@ class SqliteMailIndex:
         """Rows for an InsertCopies of another shard."""
         return copied_rows(self._shard, folder, ranges, self._reader)
 
+    def unique_ids(self, folder: int) -> list[tuple[int, str]]:
+        """POP3 unique ids that messages brought along, by uid."""
+        rows = self._shard.execute("SELECT uid, name FROM uidl WHERE folder = ? ORDER BY uid", (folder,))
+        return rows.fetchall()  # type: ignore[return-value]
+
     def commit_seq(self) -> int:
         """The newest commit."""
         return self._shard.commit_seq()

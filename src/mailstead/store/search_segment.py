@@ -163,6 +163,11 @@ def needle_of(text: str) -> Needle:
     return Needle(text, tuple(pieces[:12]), len(cut) == 1 and len(text) <= OVERLAP)
 
 
+def words_of(text: str) -> tuple[Piece, ...]:
+    """The word pieces of a folded text."""
+    return tuple(piece for piece in needle_of(text).pieces if not piece.gap)
+
+
 @dataclass(slots=True)
 class Head:
     """The documents of a segment; `opaque` and `odd_header` are numbers of those of which the terms do not tell all."""

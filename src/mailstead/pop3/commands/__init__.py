@@ -23,5 +23,6 @@ def table() -> dict[bytes, Entry]:
         b"DELE": Entry(update.dele, transaction=True),
         b"RSET": Entry(update.rset, transaction=True),
         b"NOOP": Entry(update.noop, transaction=True),
+        b"LANG": Entry(capa.lang, authorization=True, transaction=True),
         b"UTF8": Entry(capa.utf8, authorization=True),
     }

@@ -16,6 +16,7 @@ CONTEXT = Context(
         *service.login(),
         text("greetingsText", "Mailstead POP3 server on %D ready %U", "Greeting; %D = listener, %U = unique id"),
         integer("loginTimeout", 60, 1, 3600, "Wait for the login", "seconds", reload=Reload.NEW_SESSIONS),
+        integer("loginDelay", 0, 0, 86_400, "Time that must pass between two logins of an account; 0 = none", "seconds"),
         integer("expireDays", 0, 0, 36_500, "EXPIRE shown by CAPA; 0 = NEVER", "days"),
     ),
     permission="managePOP3",
