@@ -56,7 +56,7 @@ SLICE = 500
 LAZY_ROWS = 20_000
 
 
-class Mailbox(UniqueIdVerbs):
+class Mailbox(UniqueIdVerbs, UrlKeyVerbs):
     """One per process, over its store. ``accounts`` gives shard and limits of an account, ``people`` who shares with whom
     (the directory is both)."""
 
