@@ -20,6 +20,7 @@ from mailstead.imap.partial import Partial
 from mailstead.imap.render import BLOCK, cut
 from mailstead.imap.selected import Selected
 from mailstead.imap.session import FLUSH_AT, Session
+from mailstead.imap.streaming import stream
 from mailstead.mailbox.model import SEEN, Location
 from mailstead.store.record import DamagedRecord
 
@@ -289,23 +290,8 @@ class Fetching:
             if isinstance(piece, bytes):
                 session.emit(piece)
             else:
-                await self._stream(stored, *piece)
+                await stream(session, stored.location, *piece)
         await session.pace()
-
-    async def _stream(self, stored: Stored, start: int, end: int) -> None:
-        session = self.session
-        session.flush()
-        left = end - start
-        try:
-            async for piece in self._mailbox.stream(stored.location, start, left):
-                session.emit(body.without_nul(piece))
-                left -= len(piece)
-                await session.pace()
-        finally:
-            if left and not session.link.closing:
-                # The head promised more: nothing sensible can follow on this connection.
-                session.link.log.error("message cut short in the store", missing=left)
-                session.link.abort()
 
     async def _mark_seen(self, uids: list[int]) -> frozenset[int]:
         """Set \\Seen where it is not; the UIDs for which that was news."""

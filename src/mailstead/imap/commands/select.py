@@ -152,6 +152,7 @@ def _describe(session: Session, selected: Selected) -> None:
     session.emit(
         b"* OK [UIDVALIDITY %d] UIDs valid\r\n* OK [UIDNEXT %d] Predicted next UID\r\n"
         b"* OK [HIGHESTMODSEQ %d] Highest\r\n* OK [MAILBOXID (F%d)] Id of the mailbox\r\n"
+        b"* OK [URLMECH INTERNAL] Mechanism of URLAUTH\r\n"
         % (selected.folder.uidvalidity, view.uidnext, view.highest_modseq, selected.folder.id)
     )
 
