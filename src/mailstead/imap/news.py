@@ -23,6 +23,8 @@ _FLAGS_UID_MODSEQ = _FLAGS_UID.with_attributes(fetch_items.MODSEQ)
 def write(session: Session, selected: Selected, news: News) -> None:
     """Queue the responses."""
     if news.expunged:
+        if session.contexts is not None:
+            session.contexts.expunged(news)
         if session.qresync:
             session.untagged(b"VANISHED " + sequence_set.compact(news.vanished))
         else:

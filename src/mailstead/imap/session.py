@@ -37,6 +37,7 @@ from mailstead.observe.metrics import faults
 if TYPE_CHECKING:
     from mailstead.imap.commands import Entry
     from mailstead.imap.commands.idle import Idling
+    from mailstead.imap.contexts import Contexts
     from mailstead.imap.link import Link
     from mailstead.imap.services import ImapServices
     from mailstead.imap.spooled import SpooledLiteral
@@ -53,8 +54,8 @@ class Session:
 
     __slots__ = (
         "_busy", "_deflate", "_line_waiter", "_out", "_stopping", "_task", "account", "account_name", "auth_errors",
-        "collector", "condstore", "enabled", "entries", "errors", "idle", "link", "logged_out", "options", "qresync", "queued",
-        "rev2", "selected", "services", "spools", "tag", "utf8",
+        "collector", "condstore", "contexts", "enabled", "entries", "errors", "idle", "link", "logged_out", "options", "qresync",
+        "queued", "rev2", "selected", "services", "spools", "tag", "uidonly", "utf8",
     )  # fmt: skip
 
     def __init__(self, link: Link, services: ImapServices, entries: dict[bytes, Entry]) -> None:
@@ -67,6 +68,10 @@ class Session:
         self.account_name = ""
         self.selected: Selected | None = None
         self.condstore = self.qresync = False
+        #: Search results kept up to date (RFC 5267); they end with the selection.
+        self.contexts: Contexts | None = None
+        #: The client enabled UIDONLY (RFC 9586): message numbers are neither taken nor told.
+        self.uidonly = False
         #: The client enabled IMAP4rev2 or UTF8=ACCEPT: names are UTF-8. `rev2`: it speaks IMAP4rev2.
         self.utf8 = self.rev2 = False
         self.enabled: frozenset[bytes] = frozenset()
@@ -445,13 +450,13 @@ class Session:
         """Leave the selected mailbox."""
         if self.selected is not None:
             self.selected.release()
-            self.selected = None
+            self.selected = self.contexts = None
 
     def log_out(self) -> None:
         """Back to the state before the login."""
         self.deselect()
         self.account, self.account_name = None, ""
-        self.condstore = self.qresync = self.utf8 = self.rev2 = False
+        self.condstore = self.qresync = self.utf8 = self.rev2 = self.uidonly = False
         self.enabled = frozenset()
 
     async def tell_news(self, allow_expunge: bool) -> None:
@@ -471,6 +476,8 @@ class Session:
         told = selected.news(allow_expunge)
         if told is not None:
             news.write(self, selected, told)
+        if self.contexts is not None and selected.current:
+            await self.contexts.update(selected)
 
     def tell_keywords(self, selected: Selected) -> None:
         """Before flags are shown: keywords that the client has not heard of (RFC 9051 section 7.3.5)."""

@@ -1,0 +1,96 @@
+"""What numbers in a search program mean: in the selected mailbox, in one that is not selected, among some messages.
+
+Invariants: resolving makes no list of what a client wrote; only messages that the client knows are found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mailstead.imap import sequence_set
+from mailstead.imap.grammar import BadSyntax
+
+if TYPE_CHECKING:
+    from mailstead.imap.selected import Selected
+    from mailstead.mailbox.view import FolderView
+
+_REQUIRED = "[UIDREQUIRED] Message numbers are not used after ENABLE UIDONLY"
+
+
+def uid_required() -> bytes:
+    """The reply to a command with message numbers where there are none (RFC 9586 section 3)."""
+    return b"BAD " + _REQUIRED.encode("ascii")
+
+
+class InSelected:
+    """The messages that a session knows in its mailbox."""
+
+    def __init__(self, selected: Selected, uid_only: bool = False) -> None:
+        self._selected = selected
+        self._uid_only = uid_only
+
+    def keyword_names(self) -> Sequence[str]:
+        """The keywords of the mailbox, by bit."""
+        return self._selected.view.keywords
+
+    def by_uid(self, pairs: Sequence[tuple[int, int]]) -> sequence_set.Ranges:
+        """Positions of UIDs."""
+        return sequence_set.by_uid(pairs, self._selected.uids, self._selected.count)
+
+    def by_number(self, octets: bytes) -> sequence_set.Ranges:
+        """Positions of message numbers or "$". Raises BadSyntax."""
+        if self._uid_only and octets != b"$":
+            raise BadSyntax(_REQUIRED)
+        return self._selected.resolve(octets, by_uid=False)
+
+    def uids_of(self, ranges: sequence_set.Ranges) -> Sequence[int]:
+        """The UIDs at positions."""
+        return sequence_set.uids_of(ranges, self._selected.uids)
+
+    def positions_of(self, uids: Sequence[int]) -> sequence_set.Ranges:
+        """Where UIDs are."""
+        return self._selected.positions_of(uids)
+
+    def newest(self) -> int:
+        """The highest UID, 0 for none."""
+        return self._selected.uids[self._selected.count - 1] if self._selected.count else 0
+
+
+class AmongUids:
+    """Some messages, or all of a mailbox that is not selected (RFC 7377: there are no message numbers then).
+
+    `newest` is the highest UID of the mailbox, which "*" means."""
+
+    def __init__(self, view: FolderView, uids: Sequence[int], newest: int) -> None:
+        self._view = view
+        self._uids = uids
+        self._newest = newest
+
+    def keyword_names(self) -> Sequence[str]:
+        """The keywords of the mailbox, by bit."""
+        return self._view.keywords
+
+    def by_uid(self, pairs: Sequence[tuple[int, int]]) -> sequence_set.Ranges:
+        """Positions of UIDs."""
+        if not self._newest:
+            return []
+        named = [(first or self._newest, last or self._newest) for first, last in pairs]
+        return sequence_set.by_uid(named, self._uids, len(self._uids))
+
+    def by_number(self, octets: bytes) -> sequence_set.Ranges:
+        """There are none. Raises BadSyntax."""
+        raise BadSyntax("Message numbers make no sense here")
+
+    def uids_of(self, ranges: sequence_set.Ranges) -> Sequence[int]:
+        """The UIDs at positions."""
+        return sequence_set.uids_of(ranges, self._uids)
+
+    def positions_of(self, uids: Sequence[int]) -> sequence_set.Ranges:
+        """Where UIDs are; both rise."""
+        wanted = set(uids)
+        return sequence_set.from_positions([at for at, uid in enumerate(self._uids) if uid in wanted])
+
+    def newest(self) -> int:
+        """The highest UID of the mailbox, 0 for none."""
+        return self._newest

@@ -1,0 +1,111 @@
+"""What SEARCH, SORT, THREAD and ESEARCH have in common: filters, the scope, "$", and how an answer begins.
+
+Invariants: numbers in an answer are those that the session had when the command began; BAD leaves "$" as it was and NO
+empties it (RFC 5182 section 2.1); nothing is shown that is not durable.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping, Sequence
+
+from mailstead.imap import progress
+from mailstead.imap.grammar import Arguments, BadSyntax
+from mailstead.imap.search_numbers import InSelected
+from mailstead.imap.search_program import Program
+from mailstead.imap.search_return import Returning
+from mailstead.imap.selected import Selected
+from mailstead.imap.session import Session
+from mailstead.mailbox.search import Scope, evaluate
+
+_FILTERS = ("/shared/filters/values/", "/private/filters/values/")
+
+
+async def filters_of(session: Session, arguments: Arguments) -> Mapping[str, bytes]:
+    """Name to search program of the account's filters (RFC 5466), where the command may name one."""
+    if b"FILTER" not in arguments.rest().upper():
+        return {}
+    entries = await session.services.mailbox.metadata(session.account_id, None)
+    found: dict[str, bytes] = {}
+    for start in _FILTERS:
+        found.update({name.removeprefix(start): value for name, value in entries.items() if name.startswith(start)})
+    return found
+
+
+class Searching:
+    """One search of the selected mailbox in progress. `code` goes into the reply: what was not searched."""
+
+    def __init__(self, session: Session, program: Program, scope: Scope, there: Sequence[int] | None) -> None:
+        self.session = session
+        self.selected = session.mailbox
+        self.program = program
+        self.scope = scope
+        self.uids = self.selected.uids
+        self.event_no = self.selected.view.event_no
+        self.modseq = self.selected.view.highest_modseq
+        self.newest = self.uids[self.selected.count - 1] if self.selected.count else 0
+        self.code = b""
+        if self.selected.count > progress.MESSAGE_LIMIT:
+            first = self.selected.count - progress.MESSAGE_LIMIT
+            self.code = b"[MESSAGELIMIT %d %d] " % (progress.MESSAGE_LIMIT, self.uids[first])
+            there = range(first, self.selected.count) if there is None else [at for at in there if at >= first]
+        self._there = there
+
+    async def positions(self) -> Sequence[int]:
+        """What is found, in the order of the mailbox."""
+        while not self.selected.view.is_durable:
+            await self.selected.view.durable()
+        return await evaluate(self.scope, self.program.key, self._there)
+
+    @property
+    def left(self) -> bool:
+        """The mailbox was left meanwhile."""
+        return self.session.selected is not self.selected
+
+    @property
+    def modseqs(self) -> Sequence[int] | None:
+        """Modseqs by position, where the highest is to be told."""
+        return self.scope.modseqs if self.program.wants_modseq else None
+
+
+def _scope(session: Session, selected: Selected) -> tuple[Scope, list[int] | None]:
+    """What to search, and the positions of messages that still exist, None for all."""
+    view = selected.view
+    mailbox = session.services.mailbox
+    if selected.current:
+        return Scope(mailbox, view, selected.uids, view.flags, view.modseqs, selected.count), None
+    there = []
+    bits, modseqs = array("Q", bytes(8 * selected.count)), array("Q", bytes(8 * selected.count))
+    for at in range(selected.count):
+        index = view.index(selected.uids[at])
+        if index >= 0:
+            there.append(at)
+            bits[at], modseqs[at] = view.flags[index], view.modseqs[index]
+    return Scope(mailbox, view, selected.uids, bits, modseqs, selected.count), there
+
+
+def begin(
+    session: Session, arguments: Arguments, filters: Mapping[str, bytes], returning: Returning | None = None, *,
+    charset_first: bool = False,
+) -> Searching:  # fmt: skip
+    """Parse the search program at the cursor and take hold of what it is about. Raises BadSyntax, Refusal."""
+    selected = session.mailbox
+    saved, before = selected.saved, returning is not None and returning.save
+    try:
+        program = Program(arguments, InSelected(selected, session.uidonly), filters, charset_first=charset_first)
+    except BadSyntax:
+        raise
+    except Exception:
+        if before:
+            selected.saved = ()
+        raise
+    if before:
+        selected.saved = ()
+    if returning is not None and b"RELEVANCY" in returning.options and not program.fuzzy:
+        selected.saved = saved
+        raise BadSyntax("RELEVANCY makes sense for a FUZZY search only")
+    if returning is not None and returning.update:
+        program.pin()
+    if program.wants_modseq:
+        session.condstore = True
+    return Searching(session, program, *_scope(session, selected))
