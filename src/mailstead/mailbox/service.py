@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 
 from mailstead.mailbox.base import AccountLimits, Accounts, People
-from mailstead.mailbox.errors import FolderMissing, MailboxError, OverQuota, RightMissing, StoreUnavailable
+from mailstead.mailbox.errors import FolderMissing, MailboxError, MessageMissing, OverQuota, RightMissing, StoreUnavailable
 from mailstead.mailbox.model import (
     DELETED,
     SEEN,
@@ -27,10 +27,10 @@ from mailstead.mailbox.model import (
     NewMessage,
     StoreResult,
 )
-from mailstead.mailbox.unique_ids import UniqueIdVerbs
+from mailstead.mailbox.scripts import ScriptVerbs
 from mailstead.mailbox.url_keys import UrlKeyVerbs
 from mailstead.mailbox.view import FolderView
-from mailstead.store.apply_delivery import FOLDER_GONE, OVER_QUOTA
+from mailstead.store.apply_delivery import FOLDER_GONE, OVER_QUOTA, REPLACED_GONE
 from mailstead.store.apply_sharing import SHARED_FLAGS
 from mailstead.store.operations import (
     ChangeFlags,
@@ -56,7 +56,7 @@ SLICE = 500
 LAZY_ROWS = 20_000
 
 
-class Mailbox(UniqueIdVerbs, UrlKeyVerbs):
+class Mailbox(ScriptVerbs, UrlKeyVerbs):
     """One per process, over its store. ``accounts`` gives shard and limits of an account, ``people`` who shares with whom
     (the directory is both)."""
 
@@ -138,10 +138,29 @@ class Mailbox(UniqueIdVerbs, UrlKeyVerbs):
 
     async def append(self, folder: Folder, messages: list[NewMessage], origin: object | None = None) -> AppendResult:
         """Append messages, all or none. Raises OverQuota, FolderMissing, StoreUnavailable."""
+        return await self._append_all(folder, messages, origin)
+
+    async def replace(
+        self, view: FolderView, uid: int, folder: Folder, message: NewMessage, origin: object | None = None
+    ) -> AppendResult:
+        """Append a message and remove another in one step (RFC 8508). Where the folders lie in different shards the one is
+        appended, then the other removed: a crash in between leaves both. Raises MessageMissing and what ``append`` does."""
+        self._need(view.folder, "te")
+        apart = view.folder.shard != folder.shard
+        result = await self._append_all(folder, [message], origin, () if apart else (view.folder.id, uid))
+        if apart:
+            op = Expunge(view.folder.shard, view.folder.id, [uid, uid], True, int(time.time()))
+            await self._done(self._store.change([op], origin=origin))
+        await view.refresh()
+        return result
+
+    async def _append_all(
+        self, folder: Folder, messages: list[NewMessage], origin: object | None, replaces: tuple[int, ...] = ()
+    ) -> AppendResult:
         spools = [message.spool for message in messages if message.spool is not None]
         try:
             self._need(folder, "i")
-            result = await self._append(folder, messages, spools, origin)
+            result = await self._append(folder, messages, spools, origin, replaces)
             if folder.reader:
                 await self._own_flags(folder, messages, result.uids, origin)
             return result
@@ -165,7 +184,9 @@ class Mailbox(UniqueIdVerbs, UrlKeyVerbs):
         if operations:
             await self._done(self._store.change(operations, origin=origin))
 
-    async def _append(self, folder: Folder, messages: list[NewMessage], spools: list[Spool], origin: object | None) -> AppendResult:
+    async def _append(
+        self, folder: Folder, messages: list[NewMessage], spools: list[Spool], origin: object | None, replaces: tuple[int, ...]
+    ) -> AppendResult:
         now = int(time.time())
         try:
             prepared = [await self._submission(folder, message, now, spools) for message in messages]
@@ -173,6 +194,8 @@ class Mailbox(UniqueIdVerbs, UrlKeyVerbs):
             raise StoreUnavailable("the message could not be stored") from error
         if len(prepared) == 1:
             head, body, index = prepared[0]
+            if replaces:
+                head.targets[0].replaces_folder, head.targets[0].replaces_uid = replaces
             futures = [self._store.submit_message(head, body, index=index, shown=True, origin=origin)]  # type: ignore[arg-type]
         else:
             futures = self._store.submit_group(prepared, origin=origin)  # type: ignore[arg-type]
@@ -186,6 +209,8 @@ class Mailbox(UniqueIdVerbs, UrlKeyVerbs):
                 raise OverQuota("the mailbox is over its quota")
             if outcome.outcome == FOLDER_GONE:
                 raise FolderMissing("no such folder")
+            if outcome.outcome == REPLACED_GONE:
+                raise MessageMissing("the message to be replaced is gone")
             uids.append(outcome.uid)
         return AppendResult(results[0][0].uidvalidity, uids)  # type: ignore[index]
 

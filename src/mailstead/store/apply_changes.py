@@ -21,13 +21,14 @@ from mailstead.store.operations import (
     from_ranges,
     to_ranges,
 )
+from mailstead.store.record import Target
 from mailstead.store.results import FLAGS, GONE, NEW, Refused, Result, record_change, uid_condition
 from mailstead.store.search_jobs import note_new
 from mailstead.store.shard import Shard
 
 __all__ = [
     "FLAGS", "GONE", "NEW", "Refused", "Result", "change_flags", "copied_rows", "copy_messages", "count_dead", "expunge",
-    "insert_copies", "record_change", "release", "remove_moved", "uid_condition",
+    "insert_copies", "record_change", "release", "remove_moved", "remove_replaced", "uid_condition",
 ]  # fmt: skip
 
 SEEN, DELETED = 1, 8
@@ -148,6 +149,13 @@ def expunge(shard: Shard, op: Expunge) -> Result:
         result.uids = uids
         result.effects.append(["gone", op.folder, result.modseq, to_ranges(uids), op.at])
     return result
+
+
+def remove_replaced(shard: Shard, target: Target, at: int) -> list[Any]:
+    """The message that a new one replaces goes; it stays restorable. Returns the effects."""
+    folder, uid = target.replaces_folder, target.replaces_uid
+    modseq = _remove_rows(shard, folder, _folder_account(shard, folder), [uid], keep_until=at)
+    return [["gone", folder, modseq, [uid, uid], at]]
 
 
 def remove_moved(shard: Shard, op: RemoveMoved) -> Result:

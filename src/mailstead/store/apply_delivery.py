@@ -14,11 +14,12 @@ from typing import Any
 
 from mailstead.message.index import MessageIndex
 from mailstead.store.accounts import KeywordLimit, ensure_account, keyword_bits
+from mailstead.store.apply_changes import remove_replaced
 from mailstead.store.record import Target, TargetKind
 from mailstead.store.search_jobs import note_new
 from mailstead.store.shard import Shard
 
-OK, OVER_QUOTA, FOLDER_GONE, KEYWORDS = 0, 1, 2, 3
+OK, OVER_QUOTA, FOLDER_GONE, KEYWORDS, REPLACED_GONE = 0, 1, 2, 3, 4
 
 _INSERT_MESSAGE = "INSERT INTO message VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_WIDE = "INSERT OR IGNORE INTO wide VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -144,7 +145,7 @@ def wide_row(delivery: Delivery) -> tuple[Any, ...]:
     )
 
 
-def _admit(shard: Shard, delivery: Delivery, use: dict[int, list[int]]) -> bool:
+def _admit(shard: Shard, delivery: Delivery, use: dict[int, list[int]], replaced: set[tuple[int, int]]) -> bool:
     """Resolve the folder and check the quota; sets ``outcome`` and says whether rows are to be written."""
     target = delivery.target
     account = target.account
@@ -159,6 +160,10 @@ def _admit(shard: Shard, delivery: Delivery, use: dict[int, list[int]]) -> bool:
         return False
     else:
         delivery.folder = inbox
+    freed = _replaced(shard, target, replaced)
+    if freed is None:
+        delivery.outcome = REPLACED_GONE
+        return False
     have = use.get(account)
     if have is None:
         row = shard.row("SELECT size, messages FROM account WHERE id = ?", (account,))
@@ -167,14 +172,29 @@ def _admit(shard: Shard, delivery: Delivery, use: dict[int, list[int]]) -> bool:
             delivery.folder = ensure_account(shard, account, delivery.record.id)
             row = (0, 0)
         have = use[account] = [int(row[0]), int(row[1]), 0, 0]
-    if (target.quota_size and have[0] + have[2] + delivery.size > target.quota_size) or (
-        target.quota_messages and have[1] + have[3] + 1 > target.quota_messages
+    if (target.quota_size and have[0] + have[2] + delivery.size - freed[0] > target.quota_size) or (
+        target.quota_messages and have[1] + have[3] + 1 - freed[1] > target.quota_messages
     ):
         delivery.outcome = OVER_QUOTA
         return False
     have[2] += delivery.size
     have[3] += 1
+    if target.replaces_uid:
+        replaced.add((target.replaces_folder, target.replaces_uid))
     return True
+
+
+def _replaced(shard: Shard, target: Target, replaced: set[tuple[int, int]]) -> tuple[int, int] | None:
+    """Octets and messages that the target's account gets back by the replacement; None where the message is gone."""
+    if not target.replaces_uid:
+        return 0, 0
+    row = shard.row(
+        "SELECT m.size, f.account FROM message m JOIN folder f ON f.id = m.folder WHERE m.folder = ? AND m.uid = ?",
+        (target.replaces_folder, target.replaces_uid),
+    )
+    if row is None or (target.replaces_folder, target.replaces_uid) in replaced:
+        return None
+    return (int(row[0]), 1) if row[1] == target.account else (0, 0)
 
 
 def _refuse_groups(
@@ -197,15 +217,17 @@ def _refuse_groups(
 def apply_deliveries(shard: Shard, deliveries: list[Delivery]) -> list[Any]:
     """Write the rows of FOLDER targets of one shard, inside its open transaction; returns the effects.
 
-    An effect is ``["new", folder, modseq, first uid, [mid, ...]]``; flags, dates and sizes are in the message records.
+    An effect is ``["new", folder, modseq, first uid, [mid, ...]]``; flags, dates and sizes are in the message records. What
+    a message replaces goes with ``["gone", ...]`` behind it.
     """
     use: dict[int, list[int]] = {}
     folders: dict[int, list[Delivery]] = {}
     chosen: dict[int, int] = {}
     references: dict[int, int] = {}
+    replaced: set[tuple[int, int]] = set()
     for delivery in deliveries:
         target = delivery.target
-        if target.kind != TargetKind.FOLDER or not _admit(shard, delivery, use):
+        if target.kind != TargetKind.FOLDER or not _admit(shard, delivery, use, replaced):
             continue
         bits = target.flags
         if target.keywords:
@@ -268,6 +290,9 @@ def apply_deliveries(shard: Shard, deliveries: list[Delivery]) -> list[Any]:
         "UPDATE account SET size = size + ?, messages = messages + ? WHERE id = ?",
         [(have[2], have[3], account) for account, have in use.items() if have[3]],
     )
+    for delivery in deliveries if replaced else ():
+        if delivery.target.replaces_uid and delivery.outcome == OK:
+            effects += remove_replaced(shard, delivery.target, delivery.record.received)
     return effects
 
 

@@ -20,9 +20,11 @@ from mailstead.store.apply_changes import (
     release,
     remove_moved,
 )
+from mailstead.store.apply_scripts import change_scripts
 from mailstead.store.apply_sharing import create_owner, forget_folders, set_acl, set_metadata, set_unique_ids, set_url_key
 from mailstead.store.operations import (
     ChangeFlags,
+    ChangeScripts,
     CopyMessages,
     CreateFolder,
     CreateOwner,
@@ -141,7 +143,7 @@ def remove_account(shard: Shard, op: RemoveAccount) -> Result:
     forget_folders(shard, "account = ?", (op.account,))
     shard.execute("DELETE FROM acl WHERE identifier IN (?, ?)", (f"u{op.account}", f"-u{op.account}"))
     shard.execute("DELETE FROM url_key WHERE reader = ?", (op.account,))
-    for table in ("acl", "metadata", "folder", "subscription", "keyword", "thread"):
+    for table in ("acl", "metadata", "script", "folder", "subscription", "keyword", "thread"):
         shard.execute(f"DELETE FROM {table} WHERE account = ?", (op.account,))
     shard.execute("DELETE FROM account WHERE id = ?", (op.account,))
     shard.inboxes.pop(op.account, None)
@@ -203,6 +205,8 @@ def apply_operation(shard: Shard, op: Operation, id: int) -> Result:
             return set_acl(shard, op)
         case SetMetadata():
             return set_metadata(shard, op, id)
+        case ChangeScripts():
+            return change_scripts(shard, op, id)
         case SetUniqueIds():
             return set_unique_ids(shard, op)
         case SetUrlKey():

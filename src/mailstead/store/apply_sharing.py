@@ -14,7 +14,16 @@ from collections.abc import Iterable
 from typing import Any
 
 from mailstead.store.accounts import KeywordLimit, ensure_account, keyword_bits
-from mailstead.store.operations import ChangeFlags, CreateOwner, SetAcl, SetMetadata, SetUniqueIds, SetUrlKey, from_ranges, to_ranges
+from mailstead.store.operations import (
+    ChangeFlags,
+    CreateOwner,
+    SetAcl,
+    SetMetadata,
+    SetUniqueIds,
+    SetUrlKey,
+    from_ranges,
+    to_ranges,
+)
 from mailstead.store.results import FLAGS, Refused, Result, pack_uids, record_change, uid_condition
 from mailstead.store.shard import Shard
 

@@ -25,6 +25,7 @@ from mailstead.store.accounts import KeywordLimit, create_account, default_folde
 from mailstead.store.apply_changes import FLAGS, GONE, Refused, record_change, uid_condition
 from mailstead.store.apply_delivery import Delivery, StoredMessage, thread_of, wide_row
 from mailstead.store.apply_folders import delete_folder, remove_account, rename_folder, subscribe
+from mailstead.store.apply_scripts import change_scripts
 from mailstead.store.apply_sharing import (
     create_owner,
     forget_own,
@@ -38,6 +39,7 @@ from mailstead.store.apply_sharing import (
 from mailstead.store.counters import leave_no_leaks, recount
 from mailstead.store.ids import id_time
 from mailstead.store.operations import (
+    ChangeScripts,
     CreateOwner,
     DeleteFolder,
     RemoveAccount,
@@ -158,6 +160,8 @@ class Fold:
                     delete_folder(shard, DeleteFolder(shard.number, account, name, at))
                 case ["subscribe", account, name, on]:
                     subscribe(shard, Subscribe(shard.number, account, name, on), 0)
+                case ["script", account, verb, name, value]:
+                    change_scripts(shard, ChangeScripts(shard.number, account, verb, name, value), 0)
                 case ["owner", account, validity]:
                     create_owner(shard, CreateOwner(shard.number, account, validity))
                 case ["acl", account, folder, identifier, rights]:

@@ -183,6 +183,23 @@ class SqliteMailIndex:
         """Rows for an InsertCopies of another shard."""
         return copied_rows(self._shard, folder, ranges, self._reader)
 
+    def scripts(self, account: int) -> list[tuple[str, int, bool]]:
+        """(name, octets, active) of the account's Sieve scripts, by name."""
+        rows = self._shard.execute(
+            "SELECT name, length(CAST(content AS BLOB)), active FROM script WHERE account = ? ORDER BY name", (account,)
+        )
+        return [(str(name), int(size), bool(active)) for name, size, active in rows]
+
+    def script(self, account: int, name: str) -> str | None:
+        """A script's text."""
+        row = self._shard.row("SELECT content FROM script WHERE account = ? AND name = ?", (account, name))
+        return str(row[0]) if row else None
+
+    def active_script(self, account: int) -> str | None:
+        """The text of the script that mail runs through."""
+        row = self._shard.row("SELECT content FROM script WHERE account = ? AND active = 1", (account,))
+        return str(row[0]) if row else None
+
     def unique_ids(self, folder: int) -> list[tuple[int, str]]:
         """POP3 unique ids that messages brought along, by uid."""
         rows = self._shard.execute("SELECT uid, name FROM uidl WHERE folder = ? ORDER BY uid", (folder,))

@@ -165,6 +165,17 @@ class SetUrlKey(msgspec.Struct, tag="urlkey", array_like=True):
     key: bytes | None
 
 
+class ChangeScripts(msgspec.Struct, tag="script", array_like=True):
+    """Sieve scripts of an account (RFC 5804): ``verb`` is put, delete, rename or activate; ``value`` the content of a put, the
+    new name of a rename; activating "" leaves none active."""
+
+    shard: int
+    account: int
+    verb: str
+    name: str
+    value: str = ""
+
+
 class QueueOutcome(msgspec.Struct, tag="outcome", array_like=True):
     """Result of an attempt for recipients of one queue entry: rows of (number, state, due, attempts, notified, status,
     detail)."""
@@ -191,6 +202,7 @@ Operation = (
     | SetMetadata
     | SetUrlKey
     | SetUniqueIds
+    | ChangeScripts
 )
 encode_operation = msgspec.msgpack.Encoder().encode
 _decoder: msgspec.msgpack.Decoder[Operation] = msgspec.msgpack.Decoder(Operation)

@@ -57,7 +57,8 @@ class Target(msgspec.Struct, array_like=True, omit_defaults=True):
     """Where a message goes. ``folder`` 0 means the account's INBOX; ``flags`` are system flag bits; ``date`` is unix
     time; ``overlay`` are header lines of this recipient alone, in front of the body; ``mid`` names that variant;
     ``quota_size`` (octets) and ``quota_messages`` are the account's limits, 0 for none; ``detail`` is opaque to the store
-    (the queue's recipient data)."""
+    (the queue's recipient data); ``replaces_uid`` of ``replaces_folder`` goes in the same step (RFC 8508 REPLACE), or nothing
+    is done."""
 
     kind: int
     shard: int
@@ -72,6 +73,8 @@ class Target(msgspec.Struct, array_like=True, omit_defaults=True):
     quota_messages: int = 0
     recipient: str = ""
     detail: bytes = b""
+    replaces_folder: int = 0
+    replaces_uid: int = 0
 
 
 class MessageHead(msgspec.Struct, array_like=True, omit_defaults=True):

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mailstead.message.index import MessageIndex, index_message
-from mailstead.store.apply_delivery import FOLDER_GONE, Delivery, StoredMessage
+from mailstead.store.apply_delivery import FOLDER_GONE, REPLACED_GONE, Delivery, StoredMessage
 from mailstead.store.apply_step import Step, run_step
 from mailstead.store.files import Files
 from mailstead.store.ids import writer_number
@@ -217,12 +217,18 @@ def change_steps(found: Found, lacking: set[int]) -> list[Step]:
 def apply_step(shards: dict[int, Shard], step: Step) -> None:
     run_step(shards[step.shard], step)
     homeless = [d for d in step.deliveries if d.outcome == FOLDER_GONE and d.target.kind == TargetKind.FOLDER]
+    for delivery in step.deliveries:
+        if delivery.outcome == REPLACED_GONE:
+            # What it replaces went in another order than the records now come: what was acknowledged is kept.
+            delivery.target.replaces_uid = 0
+            homeless.append(delivery)
     if homeless:
         # The folder went after the message was accepted: it was acknowledged, so it goes to the INBOX.
         again = Step(step.shard, step.writer, step.stream)
         again.seq = step.seq
         for delivery in homeless:
-            delivery.target.folder = 0
+            if delivery.outcome == FOLDER_GONE:
+                delivery.target.folder = 0
             again.deliveries.append(delivery)
         run_step(shards[step.shard], again)
 

@@ -71,6 +71,10 @@ SHARD_STEPS: tuple[str, ...] = (
     CREATE TABLE url_key(reader INTEGER NOT NULL, folder INTEGER NOT NULL, key BLOB NOT NULL,
         PRIMARY KEY(reader, folder)) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE script(account INTEGER NOT NULL, name TEXT NOT NULL, content TEXT NOT NULL, active INTEGER NOT NULL,
+        PRIMARY KEY(account, name)) WITHOUT ROWID;
+    """,
 )
 
 QUEUE_STEPS: tuple[str, ...] = (
