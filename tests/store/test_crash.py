@@ -1,4 +1,4 @@
-"""kill -9 at any point of reception, delivery, append, copy, move, expunge, folders, queue, checkpoints, expiry and
+"""kill -9 at any point of reception, delivery, append, copy, move, replace, expunge, folders, queue, checkpoints, expiry and
 compaction.
 
 Every promise made before the process died holds afterwards; nothing is half there; numbers are not given twice.
@@ -31,7 +31,7 @@ FUNCTIONS = [
     *(f"{S}apply_delivery:{name}" for name in ("apply_deliveries", "apply_queue")),
     *(
         f"{S}apply_changes:{name}"
-        for name in ("change_flags", "expunge", "copy_messages", "insert_copies", "remove_moved", "release")
+        for name in ("change_flags", "expunge", "copy_messages", "insert_copies", "remove_moved", "remove_replaced", "release")
     ),
     *(
         f"{S}apply_folders:{name}"
@@ -48,9 +48,9 @@ FUNCTIONS = [
 POINTS = [(function, when) for function in FUNCTIONS for when in ("before", "after")]
 SELDOM = {
     "Files.truncate", "LogWriter.begin_segment", "LogWriter._seal", "Committer.sweep", "ensure_account", "insert_copies",
-    "remove_moved", "rename_folder", "delete_folder", "purge_expunged", "Spool._write", "Spool._sync", "expunge", "release",
-    "Checkpointer.checkpoint", "Files.create", "Files.sync_directory", "change_flags", "copy_messages", "create_folder",
-    "queue_outcome", "apply_queue",
+    "remove_moved", "remove_replaced", "rename_folder", "delete_folder", "purge_expunged", "Spool._write", "Spool._sync",
+    "expunge", "release", "Checkpointer.checkpoint", "Files.create", "Files.sync_directory", "change_flags", "copy_messages",
+    "create_folder", "queue_outcome", "apply_queue",
 }  # fmt: skip
 RARE = {"Committer.sweep", "Checkpointer.checkpoint", "Compactor._remove", "Compactor._sync", "Files.unlink"}
 SELDOM |= {"Compactor._examine", "Compactor._repoint", "Store.relocate", "take_snapshot"}

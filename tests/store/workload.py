@@ -108,7 +108,7 @@ class Run:
             tokens = [self.token() for _ in range(3)]
             added = await mailbox.append(inbox, [NewMessage(text(t)) for t in tokens])
             view = await mailbox.open(inbox)
-            kind = self.rng.choice(("copy", "move", "move", "expunge", "flag"))
+            kind = self.rng.choice(("copy", "move", "move", "expunge", "flag", "replace"))
             if kind in ("copy", "move"):
                 self.start(kind, tuple(tokens), inbox.id, other.id)
                 verb = mailbox.copy if kind == "copy" else mailbox.move
@@ -121,6 +121,16 @@ class Run:
                 self.start("expunge", tuple(tokens), inbox.id)
                 await mailbox.expunge(view, added.uids)
                 self.promise("expunge", tuple(tokens), inbox.id)
+            elif kind == "replace":
+                sent = await mailbox.folder(source, "Sent")
+                assert sent is not None
+                for old, uid in zip(tokens, added.uids, strict=True):
+                    new, into = self.token(), self.rng.choice((inbox, sent))
+                    self.start("replace", (old, new), inbox.id, into.id)
+                    size = self.rng.choice((100, 300_000))
+                    result = await mailbox.replace(view, uid, into, NewMessage(text(new, size)))
+                    self.promise("replace", (old, new), inbox.id, into.id)
+                    self.promise("uid", into.id, into.shard, result.uids[0], new)
             else:
                 stored = await mailbox.store_flags(view, added.uids, "add", ["\\Flagged", "kw"], durable=True)
                 self.promise("flag", tuple(tokens), inbox.id, inbox.shard, stored.modseq)
@@ -230,7 +240,7 @@ def check(run: Run, cut: int, image: Path) -> list[str]:
                 broken.append(f"uid {uid} of {folder} will be given again")
         elif kind == "flag" and modseqs.get(rest[1], 0) < rest[3]:
             broken.append(f"modseq of {rest[1]} ran backward")
-    promised = {(kind, rest[0]) for at, kind, *rest in run.promises if at < cut and kind in ("copy", "move", "expunge")}
+    promised = {(kind, rest[0]) for at, kind, *rest in run.promises if at < cut and kind in ("copy", "move", "expunge", "replace")}
     for at, kind, tokens, *rest in run.started:
         if at >= cut:
             continue
@@ -242,6 +252,10 @@ def check(run: Run, cut: int, image: Path) -> list[str]:
             counts = {in_folder[token, rest[0]] for token in tokens}
             if len(counts) > 1 or ((kind, tokens) in promised and counts != {0}):
                 broken.append(f"expunge of {tokens}: {counts}")
+        elif kind == "replace":
+            state = in_folder[tokens[0], rest[0]], in_folder[tokens[1], rest[1]]
+            if state != (0, 1) and (state != (1, 0) or (kind, tokens) in promised):
+                broken.append(f"replace of {tokens}: {state}")
         else:
             states = {(in_folder[token, rest[0]], in_folder[token, rest[1]]) for token in tokens}
             done = (0, 1) if kind == "move" else (1, 1)

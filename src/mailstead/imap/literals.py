@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 #: Commands whose literals are messages.
 MESSAGE_COMMANDS = frozenset((b"APPEND", b"REPLACE", b"UID REPLACE"))
-_message_command = re.compile(rb"[^ ]+ (?:APPEND|(?:UID )?REPLACE [^ ]+) (.*)", re.I | re.S).match
+_message_command = re.compile(rb"[^ ]+ (APPEND|(?:UID )?REPLACE [^ ]+) (.*)", re.I | re.S).match
 _in_utf8 = re.compile(rb"UTF8 \(\Z", re.I).search
 
 SPOOL_AT = 256 * 1024
@@ -61,8 +61,10 @@ def refusal(session: Session, request: LiteralRequest) -> bytes | None:
     if found := _message_command(request.text):
         if session.account is None:
             return b"BAD Log in first"
+        if session.selected is None and found[1].upper() != b"APPEND":
+            return b"BAD No mailbox selected"
         limit = append_limit(session)
-        if request.count == 0 and not found[1].strip():
+        if request.count == 0 and not found[2].strip():
             limit = MAX_LITERAL  # the mailbox name
         if request.size > limit or request.received + request.size > max(limit, MAX_LITERAL):
             return b"NO [TOOBIG] Message too large"

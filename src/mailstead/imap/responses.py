@@ -39,6 +39,7 @@ _CODES: tuple[tuple[type[errors.MailboxError], str], ...] = (
     (errors.OverQuota, "OVERQUOTA"),
     (errors.LimitReached, "LIMIT"),
     (errors.StoreUnavailable, "UNAVAILABLE"),
+    (errors.MessageMissing, "EXPUNGEISSUED"),
 )
 
 

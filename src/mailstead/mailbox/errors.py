@@ -11,6 +11,10 @@ class FolderMissing(MailboxError):
     """There is no such folder, or it has been deleted meanwhile (IMAP NONEXISTENT)."""
 
 
+class MessageMissing(MailboxError):
+    """There is no such message any more (IMAP EXPUNGEISSUED)."""
+
+
 class FolderExists(MailboxError):
     """A folder of that name exists already (IMAP ALREADYEXISTS)."""
 

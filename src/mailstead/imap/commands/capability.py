@@ -44,6 +44,7 @@ _AUTHENTICATED = (
     "PARTIAL",
     "MULTIAPPEND",
     "CATENATE",
+    "REPLACE",
     "URLAUTH",
     "URL-PARTIAL",
     "URLAUTH=BINARY",
