@@ -164,7 +164,7 @@ class Contexts:
         return Scope(self._session.services.mailbox, view, uids, flags, modseqs, len(uids))
 
     async def _search(self, selected: Selected, context: Context, scope: Scope, newest: int) -> None:
-        key = context.program.again(AmongUids(selected.view, scope.uids, newest))
+        key = context.program.again(AmongUids(selected.view.keywords, scope.uids, newest))
         found = await evaluate(scope, key)
         now = {scope.uids[at] for at in found}
         gone = [uid for uid in scope.uids if uid in context.members and uid not in now]

@@ -13,7 +13,6 @@ from mailstead.imap.grammar import BadSyntax
 
 if TYPE_CHECKING:
     from mailstead.imap.selected import Selected
-    from mailstead.mailbox.view import FolderView
 
 _REQUIRED = "[UIDREQUIRED] Message numbers are not used after ENABLE UIDONLY"
 
@@ -62,14 +61,14 @@ class AmongUids:
 
     `newest` is the highest UID of the mailbox, which "*" means."""
 
-    def __init__(self, view: FolderView, uids: Sequence[int], newest: int) -> None:
-        self._view = view
+    def __init__(self, keywords: Sequence[str], uids: Sequence[int], newest: int) -> None:
+        self._keywords = keywords
         self._uids = uids
         self._newest = newest
 
     def keyword_names(self) -> Sequence[str]:
         """The keywords of the mailbox, by bit."""
-        return self._view.keywords
+        return self._keywords
 
     def by_uid(self, pairs: Sequence[tuple[int, int]]) -> sequence_set.Ranges:
         """Positions of UIDs."""

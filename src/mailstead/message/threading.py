@@ -24,17 +24,25 @@ _blob = re.compile(r"\[[^\[\]]{0,200}\][ ]?").match
 
 def base_subject(value: bytes) -> str:
     """RFC 5256 section 2.1 base subject of a Subject field's raw value, lower-case."""
+    return subject_of(value)[0]
+
+
+def subject_of(value: bytes) -> tuple[str, bool]:
+    """The base subject, and whether the message is a reply or was forwarded by what was taken off (RFC 5256 section 2.1)."""
     text = " ".join(decode_words(value[:_MAX_SUBJECT]).lower().split())
     start = 0
+    reply = False
     while True:
         # (2) trailing "(fwd)"
         while text.endswith("(fwd)"):
             text = text[:-5].rstrip()
+            reply = True
         # (3)-(5) leaders and blobs; a blob goes only if something is left
         while True:
             found = _leader(text, start)
             if found is not None:
                 start = found.end()
+                reply = True
                 continue
             found = _blob(text, start)
             if found is None:
@@ -42,6 +50,7 @@ def base_subject(value: bytes) -> str:
             leader = _leader(text, found.end())
             if leader is not None:
                 start = leader.end()
+                reply = True
             elif found.end() < len(text):
                 start = found.end()
             else:
@@ -50,8 +59,9 @@ def base_subject(value: bytes) -> str:
         if text.startswith("[fwd:", start) and text.endswith("]"):
             text = text[start + 5 : -1].strip()
             start = 0
+            reply = True
             continue
-        return text[start:].strip()
+        return text[start:].strip(), reply
 
 
 def _clean(found: bytes) -> str:

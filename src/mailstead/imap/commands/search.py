@@ -57,28 +57,48 @@ async def _search(session: Session, arguments: Arguments, by_uid: bool) -> bytes
         return uid_required()
     arguments.space()
     returning = search_return.parse(arguments)
+    if returning is None and session.rev2:
+        returning = Returning({b"ALL"})
+    return await _answer(session, arguments, returning, by_uid)
+
+
+async def search_selected(session: Session, arguments: Arguments) -> bytes:
+    """ESEARCH in the selected mailbox, RETURN and the search program at the cursor (RFC 7377 section 2.2)."""
+    if session.selected is None:
+        raise BadSyntax("No mailbox selected")
+    returning = search_return.parse(arguments) or Returning({b"ALL"})
+    folder = session.mailbox.folder
+    more = b" MAILBOX %b UIDVALIDITY %d" % (session.mailbox_text(folder.name), folder.uidvalidity)
+    return await _answer(session, arguments, returning, by_uid=True, more=more)
+
+
+async def _answer(session: Session, arguments: Arguments, returning: Returning | None, by_uid: bool, more: bytes = b"") -> bytes:
+    """Search and answer; `more` are correlators beside the tag."""
     if returning is not None:
         check_update(session, returning)
     filters = await searching.filters_of(session, arguments)
     work = searching.begin(session, arguments, filters, returning)
+    if more and work.program.numbered:
+        raise BadSyntax("Message numbers make no sense here")
     with Progress(session):
         positions = await work.positions()
     if work.left:
         return b"NO The mailbox was left"
-    if returning is None and not session.rev2:
+    word = b"ESEARCH" if more else b"SEARCH"
+    if returning is None:
         _plain(work, positions, by_uid)
-        return b"OK %bSEARCH completed" % work.code
-    returning = returning or Returning({b"ALL"})
+        return b"OK %b%b completed" % (work.code, word)
     if returning.save:
         work.selected.saved = [work.uids[at] for at in returning.kept(positions)]
     if returning.update:
         await keep_updated(work, positions, by_uid)
-    if not returning.silent:
-        session.untagged(extended(
-            tag_of(session.tag), returning, positions, numbers_of(positions, work.uids, by_uid), by_uid=by_uid,
-            modseqs=work.modseqs, relevancy=work.scope.relevancy if work.program.fuzzy else None,
-        ))  # fmt: skip
-    return b"OK %bSEARCH completed" % work.code
+    if not returning.silent and (positions or not more):
+        numbers = numbers_of(positions, work.uids, by_uid)
+        relevancy = work.scope.relevancy if work.program.fuzzy else None
+        head = tag_of(session.tag) + more
+        text = extended(head, returning, positions, numbers, by_uid=by_uid, modseqs=work.modseqs, relevancy=relevancy)
+        session.untagged(text)
+    return b"OK %b%b completed" % (work.code, word)
 
 
 def _plain(work: Searching, positions: Sequence[int], by_uid: bool) -> None:

@@ -1,0 +1,202 @@
+"""Threads against a plain reading of RFC 5256 section 3, written for clarity: lists, recursion, no limits."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mailstead.mailbox import threading
+from mailstead.mailbox.threading import Mail, Node
+
+Tree = tuple[int | None, tuple[Any, ...]]
+"""Position (None: no message), and children in order."""
+
+
+@dataclass(eq=False)
+class Box:
+    """A node of the plain implementation."""
+
+    mail: Mail | None = None
+    parent: Box | None = None
+    children: list[Box] = field(default_factory=list)
+
+    def put(self, parent: Box | None) -> None:
+        if self.parent is not None:
+            self.parent.children.remove(self)
+        self.parent = parent
+        if parent is not None:
+            parent.children.append(self)
+
+    def above(self, other: Box) -> bool:
+        at: Box | None = other
+        while at is not None:
+            if at is self:
+                return True
+            at = at.parent
+        return False
+
+    def date(self) -> tuple[int, int]:
+        return (self.mail.sent, self.mail.position) if self.mail else self.children[0].date()
+
+
+def linked(mails: list[Mail]) -> list[Box]:
+    table: dict[Any, Box] = {}
+    every: list[Box] = []
+
+    def box(key: Any) -> Box:
+        if key not in table:
+            table[key] = Box()
+            every.append(table[key])
+        return table[key]
+
+    for mail in mails:
+        key: Any = mail.message_id
+        if not key or (key in table and table[key].mail is not None):
+            key = ("unique", mail.position)
+        mine = box(key)
+        mine.mail = mail
+        before: Box | None = None
+        for reference in mail.references:
+            referred = box(reference)
+            if before is not None and referred.parent is None and not referred.above(before):
+                referred.put(before)
+            before = referred
+        if before is None or not mine.above(before):
+            mine.put(before)
+    return [one for one in every if one.parent is None]
+
+
+def pruned(boxes: list[Box], top: bool) -> list[Box]:
+    out: list[Box] = []
+    for box in boxes:
+        box.children = pruned(box.children, top=False)
+        if box.mail is not None or (top and len(box.children) > 1):
+            out.append(box)
+        else:
+            out += box.children
+    return out
+
+
+def in_order(boxes: list[Box]) -> list[Box]:
+    for box in boxes:
+        box.children = in_order(box.children)
+    return sorted(boxes, key=Box.date)
+
+
+def gathered(roots: list[Box]) -> list[Box]:
+    for root in roots:
+        if root.mail is None:
+            root.children.sort(key=Box.date)
+    roots = sorted(roots, key=Box.date)
+
+    def first(box: Box) -> Mail:
+        return box.mail or first(box.children[0])
+
+    table: dict[str, Box] = {}
+    for root in roots:
+        subject = first(root).subject
+        if not subject:
+            continue
+        known = table.get(subject)
+        if known is None:
+            table[subject] = root
+        elif known.mail is not None and (root.mail is None or (known.mail.reply and not root.mail.reply)):
+            table[subject] = root
+    for root in list(roots):
+        subject = first(root).subject
+        known = table.get(subject)
+        if not subject or known is root or known is None:
+            continue
+        roots.remove(root)
+        if known.mail is None and root.mail is None:
+            known.children += root.children
+        elif known.mail is None or (root.mail is not None and root.mail.reply and not known.mail.reply):
+            known.children.append(root)
+        else:
+            roots[roots.index(known)] = table[subject] = Box(children=[known, root])
+    return roots
+
+
+def tree(node: Any) -> Tree:
+    return (node.mail.position if node.mail else None), tuple(tree(child) for child in node.children)
+
+
+def references(mails: list[Mail]) -> list[Tree]:
+    return [tree(box) for box in in_order(gathered(pruned(linked(mails), top=True)))]
+
+
+def newest(box: Box) -> tuple[int, int]:
+    own = (box.mail.received, box.mail.position) if box.mail else (-(1 << 62), 0)
+    return max([own, *map(newest, box.children)])
+
+
+def refs(mails: list[Mail]) -> list[Tree]:
+    return [tree(box) for box in sorted(in_order(pruned(linked(mails), top=True)), key=newest)]
+
+
+def ordered_subject(mails: list[Mail]) -> list[Tree]:
+    groups: dict[str, list[Mail]] = {}
+    for mail in sorted(mails, key=lambda m: (m.sent, m.position)):
+        groups.setdefault(mail.subject, []).append(mail)
+    return [(group[0].position, tuple((mail.position, ()) for mail in group[1:])) for group in groups.values()]
+
+
+async def _breathe() -> None:
+    await asyncio.sleep(0)
+
+
+ids = st.integers(0, 8)
+mail_lists = st.lists(
+    st.tuples(ids, st.lists(ids.filter(bool), max_size=5), st.sampled_from(["", "x", "y"]), st.booleans(), st.integers(0, 5), ids),
+    max_size=14,
+).map(lambda rows: [Mail(at, id, tuple(dict.fromkeys(refs)), subject, reply and bool(subject), sent, got)
+                    for at, (id, refs, subject, reply, sent, got) in enumerate(rows)])  # fmt: skip
+
+
+@settings(max_examples=1500, deadline=None)
+@given(mail_lists)
+def test_threads_are_those_of_a_plain_implementation(mails: list[Mail]) -> None:
+    async def made() -> list[list[Node]]:
+        return [await f(mails, _breathe) for f in (threading.by_references, threading.by_references_only, threading.by_subject)]
+
+    by_references, only, subjects = asyncio.run(made())
+    assert [tree(node) for node in by_references] == references(mails)
+    assert [tree(node) for node in only] == refs(mails)
+    assert [tree(node) for node in subjects] == ordered_subject(mails)
+
+
+def positions(roots: list[Node]) -> list[int]:
+    found, pending = [], list(roots)
+    while pending:
+        node = pending.pop()
+        pending += node.children
+        if node.mail is not None:
+            found.append(node.mail.position)
+    return sorted(found)
+
+
+def _mails(count: int, references_of: Any) -> list[Mail]:
+    return [Mail(at, at + 1, tuple(references_of(at)), "s", True, at, at) for at in range(count)]
+
+
+async def test_hostile_references_cost_no_more_than_others() -> None:
+    count = 20_000
+    half = count // 2
+    hostile = {
+        "a chain, the newest first": lambda at: (at + 2,),
+        "a chain": lambda at: (at,),
+        "children of the end of a deep thread that have children": lambda at: (at,) if at < half else (half, 10**9 + at, at),
+        "missing messages without end": lambda at: tuple(10**9 + 50 * at + n for n in range(50)),
+        "everybody is everybody's parent": lambda at: tuple((at * 7 + n * 13) % count + 1 for n in range(20)),
+    }
+    for name, references_of in hostile.items():
+        mails = _mails(count, references_of)
+        started = time.process_time()
+        roots = await threading.by_references(mails, _breathe)
+        assert positions(roots) == list(range(count)), name
+        assert time.process_time() - started < 6, name
