@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from mailstead.mailbox.search_index import FEW, narrow_header
 from mailstead.mailbox.search_keys import Header
 from mailstead.mailbox.search_scope import ROWS, Scope, octets_of, rows_of
 from mailstead.message.decode import decode_header
@@ -124,18 +125,19 @@ async def _header_blocks(scope: Scope, key: Header, needle: str) -> list[int]:
         if block is None:
             values = [""] * (end - start)
             rows = await rows_of(scope, range(start, end), ("fields", "header_size"))
+            large = []
             for at, row in rows:
                 if row[2] > COMPLETE_HEADER:
-                    break
-                values[at - start] = _values(row[1], key.name)
-            else:
-                block = _join(values)
-                if len(rows) == end - start:
-                    _cache.put(cache_key, block)
-        if block is None:
-            out += await find_header(scope, key, list(range(start, end)))
-        else:
-            out += [start + at for at in _hits(block, needle)]
+                    large.append(at)
+                else:
+                    values[at - start] = _values(row[1], key.name)
+            for at, row in await rows_of(scope, large, ("location", "header_size")):
+                await scope.breathe()
+                values[at - start] = _values(await octets_of(scope, row[1], row[2]), key.name)
+            block = _join(values)
+            if len(rows) == end - start:
+                _cache.put(cache_key, block)
+        out += [start + at for at in _hits(block, needle)]
     return out
 
 
@@ -165,6 +167,8 @@ def _hits(block: tuple[str, list[int]], needle: str) -> list[int]:
 
 async def _read_header(scope: Scope, key: Header, candidates: Sequence[int]) -> list[int]:
     needle = fold(key.text)
+    if len(candidates) > FEW:
+        candidates = await narrow_header(scope, key, candidates)
     out: list[int] = []
     for start in range(0, len(candidates), 50):
         for at, row in await rows_of(scope, candidates[start : start + 50], ("location", "header_size")):

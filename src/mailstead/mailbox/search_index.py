@@ -14,14 +14,14 @@ import asyncio
 import zlib
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from mailstead.mailbox.search_keys import Text
+from mailstead.mailbox.search_keys import Header, Text
 from mailstead.mailbox.search_scope import ROWS, SMALL, Scope, octets_of, rows_of
 from mailstead.store.search_reader import SearchReader, SegmentGone, SegmentList
-from mailstead.store.search_segment import Needle, needle_of
+from mailstead.store.search_segment import Needle, needle_of, words_of
 from mailstead.store.search_text import contains, fold
 
 #: So few messages are read sooner than looked up.
@@ -136,6 +136,49 @@ async def _find(scope: Scope, reader: SearchReader, segments: SegmentList, segme
     return array("Q", [mids[number] for number in numbers])
 
 
+async def narrow_header(scope: Scope, key: Header, candidates: Sequence[int]) -> Sequence[int]:
+    """Candidates without those whose header cannot have the field with that text."""
+    folder = scope.view.folder
+    for _attempt in range(TRIES):
+        segments = scope.source.search_reader.list(folder.shard, folder.account)
+        if not segments.ids:
+            break
+        try:
+            known = await folder_documents(scope)
+            perhaps = await _headers(scope, segments, key)
+            tail = await _tail(scope, known, segments)
+            _, unsure, _ = await _assign(scope, known, Hits(perhaps=perhaps), tail, candidates)
+        except SegmentGone:
+            continue
+        return unsure
+    return candidates
+
+
+async def _headers(scope: Scope, segments: SegmentList, key: Header) -> set[int]:
+    """Ids of messages whose header has all words of the field's name, and of the text. Raises SegmentGone.
+
+    In a header that is not plain ASCII a field by itself can read otherwise than within the whole: only the name counts.
+    """
+    reader = scope.source.search_reader
+    name = tuple(replace(piece, starts=True, ends=True) for piece in words_of(key.name.decode("ascii")))
+    text = words_of(fold(key.text)) if key.text else ()
+    found: set[int] = set()
+    for segment in segments.ids:
+        head = await reader.head(segments, segment)
+        terms = await reader.field(segments, segment, "header")
+        everything = len(head.mids)
+        numbers: set[int] = set(range(everything))
+        for pieces, also in ((name, frozenset[int]()), (text, head.odd_header)):
+            if pieces:
+                these: set[int] = set()
+                for _ in terms.find(Needle("", pieces, False), everything, these):
+                    await scope.breathe()
+                numbers &= these | also
+        found.update([head.mids[number] for number in numbers | head.opaque])
+        await scope.breathe()
+    return found
+
+
 async def find_text(scope: Scope, key: Text, candidates: Sequence[int]) -> list[int]:
     """Positions whose message contains the text."""
     needle = fold(key.text)
@@ -167,6 +210,13 @@ async def _sort_out(
     known = await folder_documents(scope)
     hits = await _look_up(scope, segments, needle, names)
     tail = await _tail(scope, known, segments)
+    return await _assign(scope, known, hits, tail, candidates)
+
+
+async def _assign(
+    scope: Scope, known: FolderDocuments, hits: Hits, tail: Sequence[int], candidates: Sequence[int]
+) -> tuple[list[int], list[int], dict[int, int]]:
+    """The same of what was found."""
     if scope.uids is scope.view.uids and known.generation == scope.view.generation:
         mids: Sequence[int] = known.mids
         unread: frozenset[int] | None = None
