@@ -103,9 +103,7 @@ def gathered(roots: list[Box]) -> list[Box]:
         if not subject:
             continue
         known = table.get(subject)
-        if known is None:
-            table[subject] = root
-        elif known.mail is not None and (root.mail is None or (known.mail.reply and not root.mail.reply)):
+        if known is None or (known.mail is not None and (root.mail is None or (known.mail.reply and not root.mail.reply))):
             table[subject] = root
     for root in list(roots):
         subject = first(root).subject
