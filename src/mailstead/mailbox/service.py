@@ -30,6 +30,7 @@ from mailstead.mailbox.model import (
 from mailstead.mailbox.scripts import ScriptVerbs
 from mailstead.mailbox.url_keys import UrlKeyVerbs
 from mailstead.mailbox.view import FolderView
+from mailstead.mailbox.watch import WatchVerbs
 from mailstead.store.apply_delivery import FOLDER_GONE, OVER_QUOTA, REPLACED_GONE
 from mailstead.store.apply_sharing import SHARED_FLAGS
 from mailstead.store.operations import (
@@ -56,7 +57,7 @@ SLICE = 500
 LAZY_ROWS = 20_000
 
 
-class Mailbox(ScriptVerbs, UrlKeyVerbs):
+class Mailbox(ScriptVerbs, UrlKeyVerbs, WatchVerbs):
     """One per process, over its store. ``accounts`` gives shard and limits of an account, ``people`` who shares with whom
     (the directory is both)."""
 

@@ -211,9 +211,18 @@ def _run_operations(shard: Shard, step: Step) -> None:
 
 
 def touched_folders(step: Step) -> dict[int, int]:
-    """Folder id to modseq of every folder a step has changed."""
+    """Folder id to modseq of every folder a step has changed, and account id to 0 where names, rights or notes changed."""
     touched: dict[int, int] = {}
     for effect in step.effects:
-        if effect[0] in ("new", "flags", "gone", "moved", "own", "base"):
-            touched[effect[1]] = effect[2]
+        match effect[0]:
+            case "new" | "flags" | "gone" | "moved" | "own" | "base":
+                touched[effect[1]] = effect[2]
+            case "folder":
+                touched[effect[3]] = 0
+                if effect[1] == "delete":
+                    touched[effect[2]] = 0
+            case "subscribe" | "metadata" | "acl":
+                touched[effect[1]] = 0
+                if effect[0] == "acl" and effect[3].lstrip("-").startswith("u"):
+                    touched[int(effect[3].lstrip("-")[1:])] = 0  # whom it is shared with
     return touched

@@ -44,6 +44,12 @@ class SqliteSharingReads:
             (account, folder, reader),
         ).fetchall()
 
+    def notes(self, account: int) -> list[tuple[int, int, str, bytes]]:
+        """(folder, reader, entry, value) of all of an account's notes."""
+        return self._shard.execute(  # type: ignore[return-value]
+            "SELECT folder, reader, entry, value FROM metadata WHERE account = ? ORDER BY 1, 2, 3", (account,)
+        ).fetchall()
+
     def url_key(self, reader: int, folder: int) -> bytes | None:
         """The secret that signs a reader's URLs of a folder."""
         row = self._shard.row("SELECT key FROM url_key WHERE reader = ? AND folder = ?", (reader, folder))
