@@ -15,7 +15,7 @@ from mailstead.settings import Actor
 from mailstead.settings.declarations import LISTENER, SERVICE_CONTEXTS
 
 ACTOR = Actor.system("command line")
-SERVICES = ("smtpIncoming", "imap", "pop3")
+SERVICES = ("smtpIncoming", "imap", "pop3", "managesieve")
 
 
 @click.group()

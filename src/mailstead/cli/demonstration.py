@@ -30,6 +30,7 @@ PORTS: tuple[tuple[str, int, dict[str, str], str], ...] = (
     ("imap", 2993, _TLS, "IMAP, TLS"),
     ("pop3", 2110, {}, "POP3"),
     ("pop3", 2995, _TLS, "POP3, TLS"),
+    ("managesieve", 4190, {}, "ManageSieve"),
 )
 
 _PLAIN_AUTH = "plain login scram-sha-1 scram-sha-256"
@@ -37,7 +38,7 @@ _PLAIN_AUTH = "plain login scram-sha-1 scram-sha-256"
 
 def demo_plan(offset: int = 0) -> Plan:
     """The demonstration's data directory; `offset` is added to every port."""
-    settings = [(service, "plainConnAuthTypes", _PLAIN_AUTH) for service in ("smtpIncoming", "imap", "pop3")]
+    settings = [(service, "plainConnAuthTypes", _PLAIN_AUTH) for service in ("smtpIncoming", "imap", "pop3", "managesieve")]
     settings += [(service, "plainConnAllowLogin", "yes") for service in ("imap", "pop3")]
     settings.append(("server", "metricsPort", "0" if offset else "9100"))
     return Plan(
@@ -60,6 +61,8 @@ def demo_plan(offset: int = 0) -> Plan:
 def _title(listener: ListenerSettings) -> str:
     if listener.service == "smtpIncoming":
         return ("submission" if listener.submission else "SMTP") + (", TLS" if listener.sslEnable else "")
+    if listener.service == "managesieve":
+        return "ManageSieve" + (", TLS" if listener.sslEnable else "")
     return listener.service.upper() + (", TLS" if listener.sslEnable else "")
 
 
@@ -67,7 +70,8 @@ def banner(data: Path) -> str:
     """Ports, accounts and one example for each protocol, from the settings as they are."""
     directory = Directory.open(data)
     try:
-        listeners = [listener for service in ("smtpIncoming", "imap", "pop3") for listener in directory.settings.listeners(service)]
+        services = ("smtpIncoming", "imap", "pop3", "managesieve")
+        listeners = [listener for service in services for listener in directory.settings.listeners(service)]
         accounts = sorted(account.address for account in directory.accounts())[:10]
     finally:
         directory.close()

@@ -59,6 +59,7 @@ smtp_message_bytes = _histogram("smtp_message_bytes", "Size of accepted messages
 smtp_accept_seconds = _histogram("smtp_accept_seconds", "End of data to reply", _SECONDS)
 
 imap_commands = _counter("imap_commands", "IMAP commands", "command", "result")
+managesieve_commands = _counter("managesieve_commands", "ManageSieve commands", "command", "result")
 pop3_commands = _counter("pop3_commands", "POP3 commands", "command", "result")
 
 deliveries = _counter("deliveries", "Local deliveries", "result")

@@ -18,6 +18,8 @@ from mailstead.identity.authenticator import Authenticator
 from mailstead.imap.server import ImapServer
 from mailstead.imap.services import ImapServices
 from mailstead.mailbox.service import Mailbox
+from mailstead.managesieve.server import ManageSieveServer
+from mailstead.managesieve.services import ManageSieveServices
 from mailstead.observe.log import fault, get_logger
 from mailstead.pop3.server import Pop3Server
 from mailstead.pop3.services import Pop3Services
@@ -44,7 +46,7 @@ POLL_SECONDS = 0.25
 CERTIFICATE_SECONDS = 30.0
 
 #: Services with a face.
-SERVICES = ("smtpIncoming", "imap", "pop3")
+SERVICES = ("smtpIncoming", "imap", "pop3", "managesieve")
 
 Factory = Callable[[Endpoint], Connection]
 T = TypeVar("T")
@@ -138,6 +140,7 @@ class Node:
         self._faces["smtpIncoming"] = self._smtp()
         self._faces["imap"] = self._imap()
         self._faces["pop3"] = self._pop3()
+        self._faces["managesieve"] = self._managesieve()
 
     def _smtp(self) -> Factory:
         services = SmtpServices(self.delivery, self.directory, self.authenticator, self.directory.settings)
@@ -157,6 +160,10 @@ class Node:
     def _pop3(self) -> Factory:
         services = Pop3Services(self.mailbox, self.authenticator, self.directory.settings, self.locks("pop3"), self.directory)
         return Pop3Server(services).connection
+
+    def _managesieve(self) -> Factory:
+        services = ManageSieveServices(self.mailbox, self.authenticator, self.directory.settings, self.directory)
+        return ManageSieveServer(services).connection
 
     def locks(self, kind: str) -> SharedLocks:
         """Slots that sessions of all processes share."""

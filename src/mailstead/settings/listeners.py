@@ -29,6 +29,7 @@ FACTORY_LISTENERS: Mapping[str, tuple[tuple[int, Mapping[str, str]], ...]] = {
     ),
     "imap": ((143, {}), (993, {"sslEnable": "yes"})),
     "pop3": ((110, {}), (995, {"sslEnable": "yes"})),
+    "managesieve": ((4190, {}),),
 }
 """Ports (LIS-01) a new server listens on, for both wildcard addresses."""
 

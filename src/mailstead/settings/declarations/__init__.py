@@ -12,6 +12,7 @@ from mailstead.settings.declarations import (
     imap,
     listener,
     log,
+    managesieve,
     pop3,
     processing,
     server,
@@ -20,7 +21,8 @@ from mailstead.settings.declarations import (
 )
 
 SERVICE_CONTEXTS: Mapping[str, Context] = {
-    module.CONTEXT.name: module.CONTEXT for module in (server, smtp_incoming, smtp_outgoing, imap, pop3, processing, log, dnr)
+    module.CONTEXT.name: module.CONTEXT
+    for module in (server, smtp_incoming, smtp_outgoing, imap, pop3, managesieve, processing, log, dnr)
 }
 """Contexts that exist once on a server."""
 

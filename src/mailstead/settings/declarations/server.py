@@ -10,6 +10,7 @@ SERVICES = (
     "smtpOutgoing",
     "pop3",
     "imap",
+    "managesieve",
     "webmail",
     "log",
     "cli",
@@ -29,7 +30,7 @@ CONTEXT = Context(
         text("primaryDomain", "", "Domain of bare user names", longest=255),
         choice_set(
             "services",
-            ("processing", "smtpIncoming", "smtpOutgoing", "pop3", "imap", "log", "cli", "webadmin"),
+            ("processing", "smtpIncoming", "smtpOutgoing", "pop3", "imap", "managesieve", "log", "cli", "webadmin"),
             SERVICES,
             "Services that run",
         ),
