@@ -17,11 +17,6 @@ if TYPE_CHECKING:
 _REQUIRED = "[UIDREQUIRED] Message numbers are not used after ENABLE UIDONLY"
 
 
-def uid_required() -> bytes:
-    """The reply to a command with message numbers where there are none (RFC 9586 section 3)."""
-    return b"BAD " + _REQUIRED.encode("ascii")
-
-
 class InSelected:
     """The messages that a session knows in its mailbox."""
 

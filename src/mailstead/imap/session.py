@@ -299,6 +299,8 @@ class Session:
             return "Already authenticated"
         if entry.state == "selected" and self.selected is None:
             return "No mailbox selected"
+        if self.uidonly and entry.numbered:
+            return "[UIDREQUIRED] Message numbers are not used after ENABLE UIDONLY"
         return None
 
     async def _finish(self, tag: bytes, entry: Entry, work: Coroutine[Any, Any, Reply] | None, result: Reply = None) -> None:

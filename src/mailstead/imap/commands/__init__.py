@@ -2,7 +2,8 @@
 
 Invariants: a command's function takes (session, arguments) and gives the reply after the tag, or None when it has
 replied itself; it raises BadSyntax, Refusal or MailboxError instead of writing a refusal.  `expunge` says whether
-EXPUNGE may be told before its tagged reply (RFC 9051 section 7.5.1).
+EXPUNGE may be told before its tagged reply (RFC 9051 section 7.5.1).  A command that takes message numbers is not for
+sessions that enabled UIDONLY (RFC 9586).
 """
 
 from __future__ import annotations
@@ -20,15 +21,20 @@ Reply = bytes | None
 Function = Callable[["Session", "Arguments"], "Reply | Coroutine[Any, Any, Reply]"]
 
 
+#: RFC 9586 section 3.
+_NUMBERED = frozenset(("COPY", "FETCH", "MOVE", "REPLACE", "SEARCH", "SORT", "STORE", "THREAD"))
+
+
 class Entry:
     """One command: its function, the state it needs (any, fresh, authenticated, selected), and its counters."""
 
-    __slots__ = ("bad", "expunge", "function", "no", "ok", "state")
+    __slots__ = ("bad", "expunge", "function", "no", "numbered", "ok", "state")
 
     def __init__(self, name: str, function: Function, state: str, expunge: bool = True) -> None:
         self.function = function
         self.state = state
         self.expunge = expunge
+        self.numbered = name in _NUMBERED
         self.ok = imap_commands.labels(name, "OK")
         self.no = imap_commands.labels(name, "NO")
         self.bad = imap_commands.labels(name, "BAD")
@@ -52,6 +58,7 @@ def table() -> dict[bytes, Entry]:
         fetch,
         id,
         idle,
+        language,
         listing,
         login,
         logout,
@@ -79,6 +86,7 @@ def table() -> dict[bytes, Entry]:
         ("NOOP", noop.noop, "any", True),
         ("LOGOUT", logout.logout, "any", True),
         ("ID", id.identify, "any", True),
+        ("LANGUAGE", language.language, "any", True),
         ("STARTTLS", starttls.starttls, "fresh", True),
         ("AUTHENTICATE", authenticate.authenticate, "fresh", True),
         ("LOGIN", login.login, "fresh", True),

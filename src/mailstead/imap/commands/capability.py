@@ -5,6 +5,7 @@ from __future__ import annotations
 from mailstead.imap.commands.authenticate import login_allowed, mechanisms
 from mailstead.imap.grammar import Arguments
 from mailstead.imap.literals import append_limit
+from mailstead.imap.progress import MESSAGE_LIMIT
 from mailstead.imap.session import Session
 
 _ALWAYS = "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ENABLE ID"
@@ -34,6 +35,9 @@ _AUTHENTICATED = (
     "THREAD=REFERENCES",
     "THREAD=REFS",
     "MULTISEARCH",
+    "LANGUAGE",
+    "INPROGRESS",
+    f"MESSAGELIMIT={MESSAGE_LIMIT}",
     "ESORT",
     "CONTEXT=SEARCH",
     "CONTEXT=SORT",

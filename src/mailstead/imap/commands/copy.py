@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mailstead.imap import sequence_set
+from mailstead.imap import progress, sequence_set
 from mailstead.imap.grammar import Arguments
 from mailstead.imap.responses import Refusal
 from mailstead.imap.session import Session
@@ -17,7 +17,9 @@ async def _prepare(session: Session, arguments: Arguments, by_uid: bool) -> tupl
     name = session.folder_name(arguments.astring())
     arguments.end()
     selected = session.mailbox
-    uids = sequence_set.uids_of(selected.resolve(octets, by_uid), selected.uids)
+    ranges = selected.resolve(octets, by_uid)
+    progress.refuse_many(ranges)
+    uids = sequence_set.uids_of(ranges, selected.uids)
     target = await session.services.mailbox.folder(session.account_id, name)
     if target is None:
         raise Refusal("No such mailbox", "TRYCREATE")
@@ -40,7 +42,8 @@ async def _copy(session: Session, arguments: Arguments, by_uid: bool) -> bytes:
     if not any_there:
         return b"OK No messages copied"
     selected = session.mailbox
-    result = await session.services.mailbox.copy(selected.view, uids, target, origin=selected)
+    with progress.Progress(session):
+        result = await session.services.mailbox.copy(selected.view, uids, target, origin=selected)
     if not result.source_uids:
         return b"OK No messages copied"
     return b"OK [" + _code(result) + b"] COPY completed"
@@ -52,7 +55,8 @@ async def _move(session: Session, arguments: Arguments, by_uid: bool) -> bytes:
     if not any_there:
         return b"OK No messages moved"
     selected = session.mailbox
-    result = await session.services.mailbox.move(selected.view, uids, target, origin=selected)
+    with progress.Progress(session):
+        result = await session.services.mailbox.move(selected.view, uids, target, origin=selected)
     if not result.source_uids:
         return b"OK No messages moved"
     session.untagged(b"OK [" + _code(result) + b"] Moved UIDs")

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mailstead.imap import sequence_set
+from mailstead.imap import progress, sequence_set
 from mailstead.imap.grammar import Arguments
 from mailstead.imap.session import Session
 
 
-async def _expunge(session: Session, uids: Sequence[int] | None) -> bytes:
+async def _expunge(session: Session, uids: Sequence[int] | None, code: bytes = b"") -> bytes:
     selected = session.writable()
     gone = await session.services.mailbox.expunge(selected.view, uids, origin=selected)
     if session.qresync and gone:
         await session.tell_news(allow_expunge=True)
+        if code:
+            return b"OK %bEXPUNGE completed" % code
         return b"OK [HIGHESTMODSEQ %d] EXPUNGE completed" % selected.view.highest_modseq
-    return b"OK EXPUNGE completed"
+    return b"OK %bEXPUNGE completed" % code
 
 
 async def expunge(session: Session, arguments: Arguments) -> bytes:
@@ -30,4 +32,5 @@ async def uid_expunge(session: Session, arguments: Arguments) -> bytes:
     octets = arguments.sequence_set()
     arguments.end()
     selected = session.writable()
-    return await _expunge(session, sequence_set.uids_of(selected.resolve(octets, by_uid=True), selected.uids))
+    ranges, code = progress.limited(selected.resolve(octets, by_uid=True), selected.uids)
+    return await _expunge(session, sequence_set.uids_of(ranges, selected.uids), code)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from mailstead.imap import body, fetch_items, partial, sequence_set, vanished
+from mailstead.imap import body, fetch_items, partial, progress, sequence_set, vanished
 from mailstead.imap.body import SMALL, Stored
 from mailstead.imap.commands.select import MAX_MODSEQ
 from mailstead.imap.fetch_items import FetchList, IncompleteFields
@@ -98,13 +98,14 @@ async def _fetch(session: Session, arguments: Arguments, by_uid: bool) -> bytes:
         ranges = modifiers.partial.of_ranges(ranges)
     if session.condstore and items.volatile:
         items = items.with_attributes(fetch_items.MODSEQ)
+    ranges, code = progress.limited(ranges, selected.uids)
     work = Fetching(session, selected, items)
     await work.run(ranges)
     if work.damaged:
         return b"NO [SERVERBUG] Some messages are damaged in the store"
     if work.gone and not by_uid:
         return b"NO [EXPUNGEISSUED] Some messages no longer exist"
-    return b"OK FETCH completed"
+    return b"OK %bFETCH completed" % code
 
 
 def _changed_since(selected: Selected, ranges: sequence_set.Ranges, since: int) -> sequence_set.Ranges:

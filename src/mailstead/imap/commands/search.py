@@ -12,7 +12,6 @@ from mailstead.imap import contexts, search_return, searching
 from mailstead.imap.contexts import Context
 from mailstead.imap.grammar import Arguments, BadSyntax
 from mailstead.imap.progress import Progress
-from mailstead.imap.search_numbers import uid_required
 from mailstead.imap.search_return import Returning, extended, numbers_of, spaced, tag_of
 from mailstead.imap.searching import Searching
 from mailstead.imap.session import Session
@@ -53,8 +52,6 @@ async def keep_updated(work: Searching, positions: Sequence[int], by_uid: bool, 
 
 
 async def _search(session: Session, arguments: Arguments, by_uid: bool) -> bytes:
-    if session.uidonly and not by_uid:
-        return uid_required()
     arguments.space()
     returning = search_return.parse(arguments)
     if returning is None and session.rev2:

@@ -9,7 +9,6 @@ from mailstead.imap import search_return, searching
 from mailstead.imap.commands.search import check_update, keep_updated
 from mailstead.imap.grammar import Arguments, BadSyntax
 from mailstead.imap.progress import Progress
-from mailstead.imap.search_numbers import uid_required
 from mailstead.imap.search_return import extended, numbers_of, spaced, tag_of
 from mailstead.imap.session import Session
 from mailstead.mailbox.sorting import CRITERIA, Criterion, sort_positions
@@ -40,8 +39,6 @@ def criteria_of(arguments: Arguments) -> tuple[Criterion, ...]:
 
 
 async def _sort(session: Session, arguments: Arguments, by_uid: bool) -> bytes:
-    if session.uidonly and not by_uid:
-        return uid_required()
     arguments.space()
     returning = search_return.parse(arguments)
     if returning is not None:

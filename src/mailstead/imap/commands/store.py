@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mailstead.imap import fetch_items, flags, sequence_set
+from mailstead.imap import fetch_items, flags, progress, sequence_set
 from mailstead.imap.commands.select import MAX_MODSEQ
 from mailstead.imap.fetch_items import FetchList
 from mailstead.imap.grammar import Arguments, BadSyntax
@@ -58,6 +58,7 @@ async def _store(session: Session, arguments: Arguments, by_uid: bool) -> bytes:
     ranges = selected.resolve(request.octets, by_uid)
     if request.since >= 0:
         session.condstore = True
+    ranges, code = progress.limited(ranges, selected.uids)
     uids = sequence_set.uids_of(ranges, selected.uids)
     view = selected.view
     changed: list[int] = []
@@ -76,6 +77,8 @@ async def _store(session: Session, arguments: Arguments, by_uid: bool) -> bytes:
         # A session that knows modseqs needs the new ones even where it asked for silence (RFC 7162 section 3.1.3).
         await _respond(session, selected, changed, by_uid, request.silent)
     if modified:
+        if code:  # one reply has room for one code
+            session.untagged(b"OK %bNot all were looked at" % code)
         if by_uid:
             numbers = modified
         else:
@@ -83,7 +86,7 @@ async def _store(session: Session, arguments: Arguments, by_uid: bool) -> bytes:
         return b"OK [MODIFIED %b] Conditional STORE failed for some" % sequence_set.compact(numbers)
     if len(changed) < len(uids) and not by_uid:
         return b"NO [EXPUNGEISSUED] Some messages no longer exist"
-    return b"OK STORE completed"
+    return b"OK %bSTORE completed" % code
 
 
 async def _respond(session: Session, selected: Selected, changed: list[int], by_uid: bool, silent: bool) -> None:

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from mailstead.imap import searching
 from mailstead.imap.grammar import Arguments, BadSyntax
 from mailstead.imap.progress import Progress
-from mailstead.imap.search_numbers import uid_required
 from mailstead.imap.session import Session
 from mailstead.mailbox import threading
 from mailstead.mailbox.threading import Mail, Node
@@ -53,8 +52,6 @@ async def _write(roots: list[Node], number: Callable[[int], int], breathe: Calla
 
 
 async def _thread(session: Session, arguments: Arguments, by_uid: bool) -> bytes:
-    if session.uidonly and not by_uid:
-        return uid_required()
     arguments.space()
     algorithm = _ALGORITHMS.get(arguments.keyword())
     if algorithm is None:
