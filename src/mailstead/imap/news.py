@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from mailstead.imap import fetch_items, sequence_set
 from mailstead.imap.fetch_items import FetchList
+from mailstead.imap.responses import one_line
 from mailstead.imap.selected import News, Selected
+from mailstead.mailbox.errors import MailboxError
 
 if TYPE_CHECKING:
     from mailstead.imap.session import Session
@@ -18,6 +20,52 @@ if TYPE_CHECKING:
 _FLAGS = FetchList((fetch_items.FLAGS,), ())
 _FLAGS_UID = _FLAGS.with_attributes(fetch_items.UID)
 _FLAGS_UID_MODSEQ = _FLAGS_UID.with_attributes(fetch_items.MODSEQ)
+
+
+async def tell(session: Session, allow_expunge: bool) -> None:
+    """Bring in what others did to the selected mailbox and write it, as far as it may be told now."""
+    selected = session.mailbox
+    view = selected.view
+    try:
+        await view.refresh()
+        while not view.is_durable:
+            await view.durable()  # the view may have gained more while we waited
+    except (MailboxError, OSError) as error:
+        # Nothing is told that is not durable; it will be with a later command.
+        session.untagged(b"NO [UNAVAILABLE] " + one_line(str(error)))
+        return
+    if session.selected is not selected or selected.released:
+        return
+    known = selected.count
+    told = selected.news(allow_expunge)
+    if told is not None:
+        write(session, selected, told)
+        if told.exists >= 0 and session.notifier is not None and session.notifier.new_items is not None:
+            await _fetch_new(session, selected, known - len(told.expunged), told.exists)
+    if session.contexts is not None and selected.current:
+        await session.contexts.update(selected)
+
+
+async def _fetch_new(session: Session, selected: Selected, start: int, end: int) -> None:
+    """What NOTIFY asked for of new messages (RFC 5465 section 5.2)."""
+    from mailstead.imap.commands.fetch import Fetching  # it stands above this module
+
+    assert session.notifier is not None
+    items = session.notifier.new_items
+    if items is not None and start < end:
+        await Fetching(session, selected, items).run([(start, end)])
+
+
+def write_flags(session: Session, selected: Selected) -> None:
+    """FLAGS and PERMANENTFLAGS of the selected mailbox."""
+    names = " ".join(["\\Answered \\Flagged \\Deleted \\Seen \\Draft", *selected.view.keywords]).encode()
+    session.untagged(b"FLAGS (%b)" % names)
+    permanent = b"" if selected.read_only else names + b" \\*"
+    rights = selected.folder.rights
+    if permanent and not {"s", "t", "w"} <= set(rights):  # RFC 4314 section 5.1.1
+        may = (("s", b"\\Seen"), ("t", b"\\Deleted"), ("w", names.replace(b" \\Deleted \\Seen", b"") + b" \\*"))
+        permanent = b" ".join(words for right, words in may if right in rights)
+    session.untagged(b"OK [PERMANENTFLAGS (%b)] Flags permitted" % permanent)
 
 
 def write(session: Session, selected: Selected, news: News) -> None:
@@ -30,10 +78,10 @@ def write(session: Session, selected: Selected, news: News) -> None:
         else:
             session.emit(b"".join([b"* %d EXPUNGE\r\n" % (at + 1) for at in reversed(news.expunged)]))
     if news.keywords:
-        session.write_flags(selected)
+        write_flags(session, selected)
     if news.exists >= 0:
         session.untagged(b"%d EXISTS" % news.exists)
-    if news.flags:
+    if news.flags and (session.notifier is None or session.notifier.flag_changes):
         session.emit(_flags(session, selected, news.flags))
 
 

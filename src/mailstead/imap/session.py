@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from mailstead.imap.commands.idle import Idling
     from mailstead.imap.contexts import Contexts
     from mailstead.imap.link import Link
+    from mailstead.imap.notify import Notifier
     from mailstead.imap.services import ImapServices
     from mailstead.imap.spooled import SpooledLiteral
 
@@ -54,8 +55,8 @@ class Session:
 
     __slots__ = (
         "_busy", "_deflate", "_line_waiter", "_out", "_stopping", "_task", "account", "account_name", "auth_errors",
-        "collector", "condstore", "contexts", "enabled", "entries", "errors", "idle", "link", "logged_out", "options", "qresync",
-        "queued", "rev2", "selected", "services", "spools", "tag", "uidonly", "utf8",
+        "collector", "condstore", "contexts", "enabled", "entries", "errors", "idle", "link", "logged_out", "notifier", "options",
+        "qresync", "queued", "rev2", "selected", "services", "spools", "tag", "uidonly", "utf8",
     )  # fmt: skip
 
     def __init__(self, link: Link, services: ImapServices, entries: dict[bytes, Entry]) -> None:
@@ -78,6 +79,8 @@ class Session:
         self.tag = b""
         self.errors = self.auth_errors = 0
         self.logged_out = False
+        #: Set while NOTIFY is in force.
+        self.notifier: Notifier | None = None
         #: Set while IDLE is in progress.
         self.idle: Idling | None = None
         #: Large literals of the command that is being received, by their place in it.
@@ -148,6 +151,7 @@ class Session:
         """The connection is gone."""
         self.logged_out = True
         self.stop_idle()
+        self.stop_notifying()
         if self._line_waiter is not None and not self._line_waiter.done():
             self._line_waiter.cancel()
         self.deselect()
@@ -193,6 +197,8 @@ class Session:
         pending = self._advance()
         if pending is None:
             self.flush()
+            if self.notifier is not None and self.notifier.pending:
+                self.interject()
             return
         self._busy = True
         self.link.hold()
@@ -259,6 +265,8 @@ class Session:
             if not self.link.closing:
                 self.flush()
             self.link.resume()
+            if self.notifier is not None and self.notifier.pending:
+                self.interject()
 
     def _begin(self, line: Line) -> Coroutine[Any, Any, None] | None:
         if self.idle is not None:
@@ -313,6 +321,8 @@ class Session:
                 result = self._failure(error)
         if self.selected is not None and not self.logged_out and self.idle is None:
             await self.tell_news(entry.expunge)
+        if self.notifier is not None:
+            self.notifier.follow()
         self._reply(tag, entry, result)
 
     def _failure(self, error: Exception) -> bytes:
@@ -451,11 +461,14 @@ class Session:
     def deselect(self) -> None:
         """Leave the selected mailbox."""
         if self.selected is not None:
+            if self.notifier is not None:
+                self.notifier.leave()
             self.selected.release()
             self.selected = self.contexts = None
 
     def log_out(self) -> None:
         """Back to the state before the login."""
+        self.stop_notifying()
         self.deselect()
         self.account, self.account_name = None, ""
         self.condstore = self.qresync = self.utf8 = self.rev2 = self.uidonly = False
@@ -463,36 +476,23 @@ class Session:
 
     async def tell_news(self, allow_expunge: bool) -> None:
         """Bring in what others did to the selected mailbox and write it, as far as it may be told now."""
-        selected = self.mailbox
-        view = selected.view
-        try:
-            await view.refresh()
-            while not view.is_durable:
-                await view.durable()  # the view may have gained more while we waited
-        except (MailboxError, OSError) as error:
-            # Nothing is told that is not durable; it will be with a later command.
-            self.untagged(b"NO [UNAVAILABLE] " + one_line(str(error)))
-            return
-        if self.selected is not selected or selected.released:
-            return
-        told = selected.news(allow_expunge)
-        if told is not None:
-            news.write(self, selected, told)
-        if self.contexts is not None and selected.current:
-            await self.contexts.update(selected)
+        await news.tell(self, allow_expunge)
 
     def tell_keywords(self, selected: Selected) -> None:
         """Before flags are shown: keywords that the client has not heard of (RFC 9051 section 7.3.5)."""
         if selected.new_keywords():
-            self.write_flags(selected)
+            news.write_flags(self, selected)
 
-    def write_flags(self, selected: Selected) -> None:
-        """FLAGS and PERMANENTFLAGS of the selected mailbox."""
-        names = " ".join(["\\Answered \\Flagged \\Deleted \\Seen \\Draft", *selected.view.keywords]).encode()
-        self.untagged(b"FLAGS (%b)" % names)
-        permanent = b"" if selected.read_only else names + b" \\*"
-        rights = selected.folder.rights
-        if permanent and not {"s", "t", "w"} <= set(rights):  # RFC 4314 section 5.1.1
-            may = (("s", b"\\Seen"), ("t", b"\\Deleted"), ("w", names.replace(b" \\Deleted \\Seen", b"") + b" \\*"))
-            permanent = b" ".join(words for right, words in may if right in rights)
-        self.untagged(b"OK [PERMANENTFLAGS (%b)] Flags permitted" % permanent)
+    def stop_notifying(self) -> None:
+        """NOTIFY is no longer in force."""
+        notifier, self.notifier = self.notifier, None
+        if notifier is not None:
+            notifier.stop()
+
+    def interject(self) -> None:
+        """NOTIFY has something to tell: as if it were a command, unless one is in progress, which comes first."""
+        if self.notifier is None or self._busy or self.logged_out or self.link.closing:
+            return
+        self._busy = True
+        self.link.hold()
+        self._task = asyncio.get_running_loop().create_task(self._drive(self.notifier.tell()))

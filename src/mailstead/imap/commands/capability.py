@@ -51,6 +51,7 @@ _AUTHENTICATED = (
     "PREVIEW",
     "PARTIAL",
     "MULTIAPPEND",
+    "NOTIFY",
     "CATENATE",
     "REPLACE",
     "URLAUTH",

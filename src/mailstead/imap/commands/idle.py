@@ -27,6 +27,8 @@ class Idling:
         self._task: asyncio.Task[None] | None = None
         self._again = False
         self._selected: Selected | None = session.selected
+        if session.notifier is not None and session.notifier.tells_selected:
+            self._selected = None  # NOTIFY tells
         if self._selected is not None:
             self._selected.view.attach(self.changed)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mailstead.imap import fetch_items, sequence_set, vanished
+from mailstead.imap import fetch_items, news, sequence_set, vanished
 from mailstead.imap.commands.listing import list_line
 from mailstead.imap.grammar import Arguments, BadSyntax
 from mailstead.imap.render import BLOCK
@@ -140,7 +140,7 @@ async def _open(session: Session, arguments: Arguments, read_only: bool) -> byte
 
 def _describe(session: Session, selected: Selected) -> None:
     view = selected.view
-    session.write_flags(selected)
+    news.write_flags(session, selected)
     session.untagged(b"%d EXISTS" % selected.count)
     if not session.rev2:
         session.untagged(b"0 RECENT")
