@@ -38,6 +38,7 @@ class Result(enum.Enum):
     OVER_QUOTA = "over quota"
     NO_MEMBERS = "no members"
     TOO_MANY = "too many members"
+    REJECTED = "rejected by the recipient"
     FULL = "disk full"
     TEMPORARY = "try again later"
 

@@ -274,7 +274,7 @@ class Delivery:
         refused = [(number, Result.OVER_QUOTA) for number, found in enumerate(outcomes) if found.outcome == OVER_QUOTA]
         gone = [number for number, found in enumerate(outcomes) if found.outcome == FOLDER_GONE]
         refused += await self._into_inbox(message, plan, gone)
-        stored = len(plan.targets) - len(refused)
+        stored = len(plan.targets) - len(refused) + len(plan.discarded)
         _OVER_QUOTA.inc(sum(1 for _, result in refused if result is Result.OVER_QUOTA))
         results = self._results(message, plan, refused)
         if not stored:
@@ -301,11 +301,11 @@ class Delivery:
         """Per recipient: stored when any of its targets was."""
         worst = dict(plan.failed)
         bad = dict(refused)
-        good = {origin for index, origin in enumerate(plan.origins) if index not in bad}
+        good = {origin for index, origin in enumerate(plan.origins) if index not in bad} | plan.discarded
         for index, result in refused:
             worst.setdefault(plan.origins[index], result)
         for lost in plan.lost:
-            worst.setdefault(lost.origin, Result.NO_MEMBERS)
+            worst.setdefault(lost.origin, lost.result)
         return [Result.STORED if number in good else worst.get(number, Result.STORED) for number in range(len(message.recipients))]
 
     async def _into_inbox(self, message: AcceptedMessage, plan: Plan, gone: list[int]) -> list[tuple[int, Result]]:
@@ -319,10 +319,13 @@ class Delivery:
         again = Plan(targets=[], origins=[plan.origins[number] for number in gone], folders=len(gone))
         for number in gone:
             old = plan.targets[number]
+            # Not that of whoever shared the folder, but the recipient's own.
+            home = message.recipients[plan.origins[number]].resolution.account or self.directory.account(old.account)
+            assert home is not None
             again.targets.append(
                 Target(
-                    old.kind, old.shard, old.account, recipient=old.recipient, quota_size=old.quota_size,
-                    quota_messages=old.quota_messages,
+                    old.kind, home.shard, home.id, recipient=old.recipient, quota_size=home.quota_bytes,
+                    quota_messages=home.quota_messages,
                 )
             )  # fmt: skip
         try:

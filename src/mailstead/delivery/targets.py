@@ -4,24 +4,33 @@ Invariants
 - A mailbox folder gets a message once, however many of its addresses are recipients; so does a remote address.
 - ``origins[i]`` names the recipient that target ``i`` stands for, so that a refusal finds its sender.
 - Expansion yields to the event loop; it ends whatever members point at whom (the directory sees to it).
+- Mail for an account with an active Sieve script goes where the script says; a script runs once for a message.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from dataclasses import dataclass, field
 
 from mailstead.delivery.model import AcceptedMessage, EnvelopeRecipient, Result
-from mailstead.directory.model import RecipientKind, Resolution
+from mailstead.delivery.scripts import Scripts
+from mailstead.directory.model import Account, RecipientKind, Resolution
 from mailstead.directory.service import Directory
+from mailstead.mailbox.errors import MailboxError
 from mailstead.mailbox.model import Folder
 from mailstead.mailbox.names import canonical
-from mailstead.mailbox.service import Mailbox
+from mailstead.mailbox.service import Mailbox, split_flags
 from mailstead.message.index import MessageIndex
+from mailstead.observe.log import get_logger
 from mailstead.queue.detail import QueueDetail
+from mailstead.sieve.actions import FileInto, Keep, Redirect, Reject
 from mailstead.store.record import Target, TargetKind
 from mailstead.store.service import QUEUE, Store
+
+log = get_logger("PROCESSING")
+_printable = re.compile(r"[\x00-\x20\x7f]+").sub
 
 MAX_TARGETS = 200_000
 """Targets of one record: beyond it a group is refused (its members would not fit into a record's head)."""
@@ -34,16 +43,18 @@ _LOST = "550 5.1.1 no such user"
 
 @dataclass(slots=True)
 class Lost:
-    """An address that a group led to and that leads nowhere."""
+    """An address that a group led to and that leads nowhere, or whose rules reject the message."""
 
     origin: int
     address: str
     reason: str
+    result: Result = Result.NO_MEMBERS
 
 
 @dataclass(slots=True)
 class Plan:
-    """Targets, whom each stands for, and what could not become one. ``rehoused``: some went to an INBOX after all."""
+    """Targets, whom each stands for, and what could not become one. ``rehoused``: some went to an INBOX after all;
+    ``discarded``: recipients whose rules throw the message away."""
 
     targets: list[Target] = field(default_factory=list)
     origins: list[int] = field(default_factory=list)
@@ -54,6 +65,8 @@ class Plan:
     seen: set[object] = field(default_factory=set)
     index: MessageIndex | None = None
     rehoused: bool = False
+    discarded: set[int] = field(default_factory=set)
+    scripted: set[int] = field(default_factory=set)
 
 
 class Planner:
@@ -63,13 +76,20 @@ class Planner:
         self._store = store
         self._directory = directory
         self._mailbox = mailbox
+        self._scripts = Scripts(mailbox)
 
     def is_simple(self, message: AcceptedMessage) -> bool:
-        """Whether `plan` needs no expansion."""
-        return all(recipient.resolution.kind not in _EXPANDED for recipient in message.recipients)
+        """Whether there is neither a group nor a script."""
+        for recipient in message.recipients:
+            found = recipient.resolution
+            if found.kind in _EXPANDED:
+                return False
+            if found.account is not None and found.kind is RecipientKind.LOCAL and self._scripts.of(found.account) is not None:
+                return False
+        return True
 
     def plan(self, message: AcceptedMessage) -> Plan:
-        """The plan of a message without groups, at once."""
+        """The plan of a simple message, at once."""
         plan = Plan()
         for number, recipient in enumerate(message.recipients):
             self._add(plan, message, number, recipient.resolution, recipient)
@@ -80,7 +100,7 @@ class Planner:
         plan = Plan()
         for number, recipient in enumerate(message.recipients):
             if recipient.resolution.kind not in _EXPANDED:
-                self._add(plan, message, number, recipient.resolution, recipient)
+                await self._route(plan, message, number, recipient.resolution, recipient)
         for number, recipient in enumerate(message.recipients):
             if recipient.resolution.kind in _EXPANDED:
                 await self._expand(plan, message, number, recipient)
@@ -92,7 +112,7 @@ class Planner:
             members += 1
             if members % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
-            self._add(plan, message, number, self._directory.resolve(address), recipient)
+            await self._route(plan, message, number, self._directory.resolve(address), recipient)
             if len(plan.targets) > MAX_TARGETS:
                 del plan.targets[before:], plan.origins[before:]
                 plan.failed[number] = Result.TOO_MANY
@@ -100,7 +120,80 @@ class Planner:
         if not members:
             plan.failed[number] = Result.NO_MEMBERS
 
-    def _add(self, plan: Plan, message: AcceptedMessage, number: int, found: Resolution, recipient: EnvelopeRecipient) -> None:
+    async def _route(
+        self, plan: Plan, message: AcceptedMessage, number: int, found: Resolution, recipient: EnvelopeRecipient,
+        *, redirected: bool = False,
+    ) -> None:  # fmt: skip
+        """`_add`, by way of the account's script where it has one."""
+        account = found.account
+        script = self._scripts.of(account) if account is not None and found.kind is RecipientKind.LOCAL else None
+        if account is None or script is None:
+            self._add(plan, message, number, found, recipient)
+            return
+        if account.id in plan.scripted:
+            if redirected:  # scripts that send it round and round: it stays here
+                self._add(plan, message, number, found, recipient)
+            return
+        plan.scripted.add(account.id)
+        actions = await self._scripts.run(script, account, found.original, message)
+        if not actions:
+            log.info("message discarded by the account's script", account=account.address, message=message.id)
+            plan.discarded.add(number)
+        for action in actions:
+            match action:
+                case Keep():
+                    self._add(plan, message, number, found, recipient, action.flags)
+                case FileInto():
+                    folder = await self._filed(account, action)
+                    if folder is None:
+                        log.warning("no such folder, message kept", account=account.address, message=message.id)
+                        self._add(plan, message, number, found, recipient, action.flags)
+                    else:
+                        self._into(plan, message, number, folder, recipient, action.flags)
+                case Redirect():
+                    target = self._directory.resolve(action.address, sender=message.sender)
+                    log.info("message redirected by the account's script", account=account.address, message=message.id)
+                    await self._route(plan, message, number, target, recipient, redirected=True)
+                case Reject():
+                    words = _printable(" ", action.reason)[:300].encode("ascii", "replace").decode("ascii")
+                    reason = f"550 5.7.1 {words.strip() or 'rejected'}"
+                    plan.lost.append(Lost(number, account.address, reason, Result.REJECTED))
+
+    async def _filed(self, account: Account, action: FileInto) -> Folder | None:
+        """The folder that a script names, if the account may put mail there."""
+        try:
+            folder = await self._mailbox.folder(account.id, action.folder)
+            if folder is None and action.create:
+                folder = await self._mailbox.create_folder(account.id, action.folder)
+        except MailboxError:
+            return None
+        return folder if folder is not None and set("ip") & set(folder.rights) else None
+
+    def _into(
+        self, plan: Plan, message: AcceptedMessage, number: int, folder: Folder, recipient: EnvelopeRecipient,
+        flags: tuple[str, ...] | None,
+    ) -> None:  # fmt: skip
+        """A target in a folder of an account, perhaps of another who shares it."""
+        if (folder.account, folder.id) in plan.seen:
+            return
+        plan.seen.add((folder.account, folder.id))
+        plan.folders += 1
+        quota = self._mailbox.quota_limits(folder.account)
+        system, keywords = split_flags(flags or ())
+        if folder.reader:
+            system, keywords = 0, []
+        plan.targets.append(
+            Target(
+                TargetKind.FOLDER, folder.shard, folder.account, folder.id, system, tuple(keywords), recipient=recipient.address,
+                quota_size=quota[0], quota_messages=quota[1],
+            )
+        )  # fmt: skip
+        plan.origins.append(number)
+
+    def _add(
+        self, plan: Plan, message: AcceptedMessage, number: int, found: Resolution, recipient: EnvelopeRecipient,
+        flags: tuple[str, ...] | None = None,
+    ) -> None:  # fmt: skip
         kind = found.kind
         if kind is RecipientKind.LOCAL:
             account = found.account
@@ -111,11 +204,14 @@ class Planner:
                 return
             plan.seen.add(key)
             plan.folders += 1
+            system, keywords = split_flags(flags) if flags else (0, [])
             target = Target(
                 TargetKind.FOLDER,
                 account.shard,
                 account.id,
                 folder,
+                system,
+                tuple(keywords),
                 recipient=recipient.address,
                 quota_size=account.quota_bytes,
                 quota_messages=account.quota_messages,

@@ -226,6 +226,11 @@ class FolderVerbs(MailboxBase):
         size, messages = self._store.mail_index(limits.shard).usage(account)
         return Quota(size, limits.quota_bytes, messages, limits.quota_messages)
 
+    def quota_limits(self, account: int) -> tuple[int, int]:
+        """Octets and messages that an account may hold, 0 for no limit, at once."""
+        limits = self._limits(account)
+        return limits.quota_bytes, limits.quota_messages
+
     def usage(self, account: int) -> tuple[int, int]:
         """Octets and messages an account holds, at once, for checks before a message is taken."""
         limits = self._limits(account)

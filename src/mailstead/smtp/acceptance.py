@@ -25,6 +25,7 @@ _REPLIES: dict[Result, bytes] = {
     Result.OVER_QUOTA: b"552 5.2.2 The mailbox is over its quota\r\n",
     Result.NO_MEMBERS: b"550 5.2.4 The group has no members\r\n",
     Result.TOO_MANY: b"550 5.3.4 The group has too many members\r\n",
+    Result.REJECTED: b"550 5.7.1 The recipient's rules reject the message\r\n",
     Result.FULL: b"452 4.3.1 Insufficient system storage\r\n",
     Result.TEMPORARY: b"451 4.3.0 Local error, try again later\r\n",
 }

@@ -1,0 +1,105 @@
+"""Sieve scripts over mail as it arrives: folders, flags, redirection, rejection, and faults that lose nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.smtp.harness import ADMIN, MESSAGE, Face
+
+ALICE, BOB = "alice@example.test", "bob@example.test"
+
+
+async def script(face: Face, text: str, address: str = ALICE) -> None:
+    account = face.account(address)
+    await face.mailbox.put_script(account.id, "main", text)
+    await face.mailbox.activate_script(account.id, "main")
+
+
+async def counts(face: Face, *folders: str, address: str = ALICE) -> list[int]:
+    return [len(await face.messages(address, folder=name)) for name in folders]
+
+
+async def test_into_a_folder_with_flags(face: Face) -> None:
+    account = face.account(ALICE)
+    await face.mailbox.create_folder(account.id, "Lists")
+    await script(
+        face, 'require ["fileinto", "imap4flags", "envelope"]; if envelope :domain "from" "remote.test" '
+        '{ fileinto :flags ["\\\\Seen", "list"] "Lists"; }',
+    )  # fmt: skip
+    client = await face.ready()
+    assert (await client.send(MESSAGE, ALICE)).startswith("250")
+    assert await counts(face, "INBOX", "Lists") == [0, 1]
+    folder = await face.mailbox.folder(account.id, "Lists")
+    assert folder is not None
+    view = await face.mailbox.open(folder)
+    assert view.flags[0] & 1
+    assert view.keywords == ["list"]
+    view.release()
+    await face.mailbox.activate_script(account.id, "")
+    assert (await client.send(MESSAGE, ALICE)).startswith("250")
+    assert await counts(face, "INBOX", "Lists") == [1, 1]
+
+
+async def test_a_folder_is_made_or_inbox_takes_it(face: Face) -> None:
+    await script(face, 'require ["fileinto", "mailbox", "copy"]; fileinto :create "New/Deep"; fileinto :copy "Missing";')
+    client = await face.ready()
+    assert (await client.send(MESSAGE, ALICE)).startswith("250")
+    assert await counts(face, "INBOX", "New/Deep") == [1, 1]
+
+
+async def test_discard_is_said_to_nobody(face: Face) -> None:
+    await script(face, "discard;")
+    client = await face.ready()
+    assert (await client.send(MESSAGE, ALICE)).startswith("250")
+    assert (await client.send(MESSAGE, ALICE, BOB)).startswith("250")
+    assert await counts(face, "INBOX") == [0]
+    assert len(await face.messages(BOB)) == 1
+
+
+async def test_redirect_here_and_elsewhere(face: Face) -> None:
+    await script(face, f'require "copy"; redirect "{BOB}"; redirect :copy "far@remote.test";')
+    await script(face, f'redirect "{ALICE}";', BOB)
+    client = await face.ready()
+    assert (await client.send(MESSAGE, ALICE)).startswith("250")
+    assert await counts(face, "INBOX") == [1]  # round and round ends at home
+    rows = face.store.queue_index.due(1 << 40, (0, 0, 0), 10)
+    assert [row[2] for row in rows] == ["far@remote.test"]
+    await script(face, "keep;", BOB)
+    assert (await client.send(MESSAGE, ALICE)).startswith("250")
+    assert len(await face.messages(BOB)) == 1
+
+
+async def test_reject_at_once_or_by_a_report(face: Face) -> None:
+    await script(face, 'require "reject"; reject "go away,\\r\\nplease";')
+    client = await face.ready()
+    assert (await client.send(MESSAGE, ALICE)).startswith("550 5.7.1")
+    assert (await client.send(MESSAGE, ALICE, BOB)).startswith("250")
+    assert await counts(face, "INBOX") == [0]
+    assert len(await face.messages(BOB)) == 1
+    rows = face.store.queue_index.due(1 << 40, (0, 0, 0), 10)
+    assert len(rows) == 1
+
+
+@pytest.mark.parametrize("text", ['redirect "not an address";', 'require "ihave"; error "x";'])
+async def test_a_script_that_fails_loses_nothing(face: Face, text: str) -> None:
+    await script(face, text)
+    client = await face.ready()
+    assert (await client.send(MESSAGE, ALICE)).startswith("250")
+    assert await counts(face, "INBOX") == [1]
+
+
+async def test_members_of_groups_have_their_scripts(face: Face) -> None:
+    await face.directory.create_group("example.test", "staff", [ALICE, BOB], actor=ADMIN)
+    await script(face, 'require ["fileinto", "mailbox"]; fileinto :create "Staff";')
+    client = await face.ready()
+    assert (await client.send(MESSAGE, "staff@example.test")).startswith("250")
+    assert await counts(face, "INBOX", "Staff") == [0, 1]
+    assert len(await face.messages(BOB)) == 1
+
+
+async def test_body_and_a_large_message(face: Face) -> None:
+    await script(face, 'require ["fileinto", "mailbox", "body"]; if body :contains "needle" { fileinto :create "Found"; }')
+    client = await face.ready()
+    assert (await client.send(MESSAGE + b"a needle here\r\n", ALICE)).startswith("250")
+    assert (await client.send(MESSAGE + b"hay\r\n" * 100_000, ALICE)).startswith("250")
+    assert await counts(face, "INBOX", "Found") == [1, 1]
