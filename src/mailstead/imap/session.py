@@ -89,7 +89,9 @@ class Session:
         self._out: list[bytes] = []
         #: Octets queued for the client and not handed to the connection.
         self.queued = 0
-        self._busy = self._stopping = False
+        self._busy = False
+        #: Why to end once the command in progress is done.
+        self._stopping = ""
         self._task: asyncio.Task[None] | None = None
         self._deflate: Deflate | None = None
 
@@ -138,18 +140,19 @@ class Session:
         self.flush()
         self.link.close()
 
-    def stop(self) -> None:
-        """The process stops: say BYE once the command in progress is done."""
+    def stop(self, reason: str = "Server shutting down") -> None:
+        """Say BYE once the command in progress is done."""
         if self._busy and self._line_waiter is None:
-            self._stopping = True
+            self._stopping = reason
         else:
-            self.bye("Server shutting down")
+            self.bye(reason)
 
     # ---- the link's calls --------------------------------------------------------------------------------------
 
     def ended(self) -> None:
         """The connection is gone."""
         self.logged_out = True
+        self.services.sessions.leave(self)
         self.stop_idle()
         self.stop_notifying()
         if self._line_waiter is not None and not self._line_waiter.done():
@@ -244,7 +247,7 @@ class Session:
                 await pending
                 await self.pace()
                 if self._stopping:
-                    self.bye("Server shutting down")
+                    self.bye(self._stopping)
                     break
                 pending = self._advance()
         except ConnectionResetError:
@@ -280,7 +283,7 @@ class Session:
         if name == b"UID" and arguments.skip(b" "):
             name = b"UID " + arguments.word()
         entry = self.entries.get(name)
-        wrong = self._wrong_state(entry) if entry is not None else "Unknown command"
+        wrong = entry.wrong_state(self) if entry is not None else "Unknown command"
         if self.spools and (wrong or name not in literals.MESSAGE_COMMANDS):
             self.spools.drop()
         if entry is None or wrong is not None:
@@ -296,19 +299,6 @@ class Session:
         if self.selected is not None and not self.logged_out and self.idle is None:
             return self._finish(tag, entry, None, result)
         self._reply(tag, entry, result)
-        return None
-
-    def _wrong_state(self, entry: Entry) -> str | None:
-        if entry.state == "any":
-            return None
-        if self.account is None:
-            return None if entry.state == "fresh" else "Log in first"
-        if entry.state == "fresh":
-            return "Already authenticated"
-        if entry.state == "selected" and self.selected is None:
-            return "No mailbox selected"
-        if self.uidonly and entry.numbered:
-            return "[UIDREQUIRED] Message numbers are not used after ENABLE UIDONLY"
         return None
 
     async def _finish(self, tag: bytes, entry: Entry, work: Coroutine[Any, Any, Reply] | None, result: Reply = None) -> None:
@@ -468,6 +458,7 @@ class Session:
 
     def log_out(self) -> None:
         """Back to the state before the login."""
+        self.services.sessions.leave(self)
         self.stop_notifying()
         self.deselect()
         self.account, self.account_name = None, ""

@@ -15,6 +15,7 @@ from mailstead.mailbox.errors import (
     InvalidFolderName,
     LimitReached,
     NotPermitted,
+    OverQuota,
     RightMissing,
 )
 from mailstead.mailbox.model import ALL_RIGHTS, Folder, FolderStatus, Quota
@@ -137,10 +138,14 @@ class FolderVerbs(MailboxBase):
             return Folder(results[-1].folder, owner, shard, name, validity, use, False, kind, given, place.reader)
 
     def _create_above(self, shard: int, account: int, name: str, have: set[str], more: int) -> list[Operation]:
-        """What makes the folders above ``name``; raises LimitReached where they and ``more`` are too many."""
+        """What makes the folders above ``name``; raises LimitReached, OverQuota where they and ``more`` are too
+        many."""
         missing = [above for above in parents(name) if above not in have]
-        if len(missing) + more and len(have) + len(missing) + more > MAX_FOLDERS:
+        total, own = len(have) + len(missing) + more, self.folder_limit(account)
+        if len(missing) + more and total > MAX_FOLDERS:
             raise LimitReached(f"no more than {MAX_FOLDERS} folders")
+        if len(missing) + more and own and total > own:
+            raise OverQuota(f"no more than {own} folders")
         now = int(time.time())
         return [CreateFolder(shard, self._store.new_id(), account, above, None, "mail", now) for above in missing]
 
@@ -219,6 +224,10 @@ class FolderVerbs(MailboxBase):
         if waiting is not None:
             await self._done(waiting)
         return FolderStatus(*row[:7])
+
+    def folder_limit(self, account: int) -> int:
+        """How many folders an account may have, 0 for no limit of its own."""
+        return int(getattr(self._limits(account), "folder_limit", 0))
 
     async def quota(self, account: int) -> Quota:
         """Use and limits of an account (or of a domain's public folders)."""

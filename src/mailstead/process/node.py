@@ -153,6 +153,7 @@ class Node:
             self.authenticator,
             self.directory.settings,
             self.directory,
+            self.locks("imap"),
             cache_octets=max(8 << 20, budget // 8 // max(1, self.context.workers)),
         )
         return ImapServer(services).connection

@@ -39,6 +39,20 @@ class Entry:
         self.no = imap_commands.labels(name, "NO")
         self.bad = imap_commands.labels(name, "BAD")
 
+    def wrong_state(self, session: Session) -> str | None:
+        """Why the command makes no sense now, None where it does."""
+        if self.state == "any":
+            return None
+        if session.account is None:
+            return None if self.state == "fresh" else "Log in first"
+        if self.state == "fresh":
+            return "Already authenticated"
+        if self.state == "selected" and session.selected is None:
+            return "No mailbox selected"
+        if session.uidonly and self.numbered:
+            return "[UIDREQUIRED] Message numbers are not used after ENABLE UIDONLY"
+        return None
+
 
 def table() -> dict[bytes, Entry]:
     """All commands by name; those with UID in front under `UID NAME`."""
@@ -120,6 +134,7 @@ def table() -> dict[bytes, Entry]:
         ("IDLE", idle.idle, "authenticated", True),
         ("COMPRESS", compress.compress, "authenticated", True),
         ("GETQUOTA", quota.getquota, "authenticated", True),
+        ("SETQUOTA", quota.setquota, "authenticated", True),
         ("GETQUOTAROOT", quota.getquotaroot, "authenticated", True),
         ("CHECK", noop.check, "selected", True),
         ("CLOSE", close.close, "selected", True),

@@ -38,6 +38,7 @@ def logged_in(session: Session, account: Any, login: str) -> bytes:
     """Enter the authenticated state; the reply. `login` is the name the client gave."""
     from mailstead.imap.commands.capability import capabilities
 
+    session.services.sessions.enter(session, account)
     session.account = account if isinstance(account, int) else account.id
     session.account_name = str(getattr(account, "address", "") or login)
     session.auth_errors = 0

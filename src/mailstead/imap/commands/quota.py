@@ -1,40 +1,89 @@
-"""GETQUOTA and GETQUOTAROOT (RFC 9208): one root per account, sizes in units of 1024 octets."""
+"""GETQUOTA and GETQUOTAROOT (RFC 9208): one root for each owner of mailboxes, sizes in units of 1024 octets.
+
+Invariants: the root of one's own mailboxes is "", that of another's is the name under which his are seen ("Other
+Users/bob"); nothing is told of owners of whom the session may read no mailbox.
+
+Limits are the administrators', who do not log in here: SETQUOTA is refused, and QUOTASET not offered.
+"""
 
 from __future__ import annotations
 
-from mailstead.imap.grammar import Arguments
+from mailstead.imap.grammar import Arguments, BadSyntax
 from mailstead.imap.responses import Refusal
 from mailstead.imap.session import Session
+from mailstead.mailbox.model import SEPARATOR
+from mailstead.mailbox.names import canonical
 
-ROOT = b'""'
 
-
-async def _respond(session: Session) -> None:
-    quota = await session.services.mailbox.quota(session.account_id)
+async def _respond(session: Session, root: str, owner: int) -> None:
+    mailbox = session.services.mailbox
+    quota = await mailbox.quota(owner)
     resources = []
     if quota.size_limit:
         resources.append(b"STORAGE %d %d" % ((quota.size + 1023) // 1024, quota.size_limit // 1024))
     if quota.messages_limit:
         resources.append(b"MESSAGE %d %d" % (quota.messages, quota.messages_limit))
-    session.untagged(b"QUOTA %b (%b)" % (ROOT, b" ".join(resources)))
+    if limit := mailbox.folder_limit(owner):
+        resources.append(b"MAILBOX %d %d" % (len(await mailbox.folders(owner)), limit))
+    session.untagged(b"QUOTA %b (%b)" % (_root_text(session, root), b" ".join(resources)))
+
+
+def _root_text(session: Session, root: str) -> bytes:
+    return session.mailbox_text(root) if root else b'""'
+
+
+async def _owner_of_root(session: Session, root: str) -> int:
+    """The account a root stands for. Raises Refusal."""
+    if not root:
+        return session.account_id
+    mailbox = session.services.mailbox
+    place = mailbox.place(session.account_id, canonical(root) + SEPARATOR + "INBOX")
+    if place is not None and place.reader and place.prefix == root + SEPARATOR:
+        for folder in await mailbox.visible(session.account_id):
+            if folder.account == place.account and "r" in folder.rights:
+                return place.account
+    raise Refusal("No such quota root", "NONEXISTENT")
 
 
 async def getquota(session: Session, arguments: Arguments) -> bytes:
     """Use and limits of a quota root."""
     arguments.space()
-    root = arguments.astring()
+    root = session.folder_name(arguments.astring())
     arguments.end()
-    if root:
-        raise Refusal("No such quota root", "NONEXISTENT")
-    await _respond(session)
+    await _respond(session, root, await _owner_of_root(session, root))
     return b"OK GETQUOTA completed"
 
 
 async def getquotaroot(session: Session, arguments: Arguments) -> bytes:
-    """The quota root of a mailbox, and its use and limits."""
+    """The quota root of a mailbox, which need not exist yet, and its use and limits."""
     arguments.space()
     name = session.folder_name(arguments.astring())
     arguments.end()
-    session.untagged(b"QUOTAROOT %b %b" % (session.mailbox_text(name), ROOT))
-    await _respond(session)
+    mailbox = session.services.mailbox
+    place = mailbox.place(session.account_id, canonical(name))
+    root, owner = "", session.account_id
+    if place is None or place.reader:
+        folder = await mailbox.folder(session.account_id, name)
+        if place is None or folder is None or "r" not in folder.rights:
+            raise Refusal("No such mailbox", "NONEXISTENT")
+        root, owner = place.prefix.removesuffix(SEPARATOR), place.account
+    session.untagged(b"QUOTAROOT %b %b" % (session.mailbox_text(name), _root_text(session, root)))
+    await _respond(session, root, owner)
     return b"OK GETQUOTAROOT completed"
+
+
+async def setquota(session: Session, arguments: Arguments) -> bytes:
+    """Refused: see above."""
+    arguments.space()
+    arguments.astring()
+    arguments.space()
+    arguments.expect(b"(")
+    while not arguments.skip(b")"):
+        arguments.keyword()
+        arguments.space()
+        arguments.number((1 << 63) - 1)
+        if arguments.peek() not in (b" ", b")"):
+            raise BadSyntax("Expected a list of limits")
+        arguments.skip(b" ")
+    arguments.end()
+    raise Refusal("Only administrators change limits", "NOPERM")
