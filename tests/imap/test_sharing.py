@@ -295,3 +295,26 @@ async def test_notes_on_folders(domain: Domain) -> None:
     )
     await alice.ok("SETMETADATA Work (/shared/comment NIL)")
     assert (await alice.ok("GETMETADATA Work /shared/comment"))[0] == b"* METADATA Work (/shared/comment NIL)"
+
+
+async def test_special_folders_may_have_translated_names(domain: Domain) -> None:
+    account = domain.directory.account_by_address("alice@example.test")
+    assert account is not None
+    await domain.directory.set_account_setting(account.id, "localizedImapFolderNames", "yes", actor=ADMIN)
+    await domain.directory.set_account_setting(account.id, "language", "de_AT", actor=ADMIN)
+    alice = await domain.client("alice")
+    await alice.ok("ENABLE IMAP4rev2")
+    listed = names(await alice.ok('LIST "" %'))
+    assert {"INBOX", "Entwürfe", "Gesendet", "Papierkorb", "Spam", "Archiv"} == set(listed)
+    assert names(await alice.ok('LIST "" "Ges*"')) == ["Gesendet"]
+    assert names(await alice.ok('LIST "" "Sent*"')) == []
+    await alice.append("Gesendet", message("x"))
+    await alice.ok("CREATE Gesendet/2026")
+    assert b"* STATUS Gesendet (MESSAGES 1)" in await alice.ok("STATUS Gesendet (MESSAGES)")
+    await domain.directory.set_account_setting(account.id, "localizedImapFolderNames", "no", actor=ADMIN)
+    other = await domain.client("alice")
+    assert "Sent/2026" in names(await other.ok('LIST "" *'))
+    await other.ok("CREATE Archiv")
+    await domain.directory.set_account_setting(account.id, "localizedImapFolderNames", "yes", actor=ADMIN)
+    again = await domain.client("alice")
+    assert {"Archiv", "Archive"} <= set(names(await again.ok('LIST "" %')))

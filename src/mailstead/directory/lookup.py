@@ -55,6 +55,7 @@ _ACCOUNT_SETTINGS = (
     "mboxCount",
     "imapConnectionCount",
     "pop3ConnectionCount",
+    "localizedImapFolderNames",
 )
 
 
@@ -215,6 +216,7 @@ class Lookup:
             effective["pop3ConnectionCount"],
             full_name,
             version,
+            bool(effective["localizedImapFolderNames"]),
         )
 
     def _effective(self, name: str, explicit: dict[str, dict[str, str]]) -> Any:
@@ -340,6 +342,13 @@ class Lookup:
     def account_setting(self, account_id: int, name: str) -> Value:
         """One effective value."""
         return self.account_settings(account_id)[ACCOUNT.setting(name).name].value
+
+    def language_of(self, account_id: int) -> str:
+        """The language of an account: its own, its domain's, the server's."""
+        account = self.account(account_id)
+        own = str(self.account_setting(account_id, "language")) if account is not None else ""
+        domain = str(self.domain_settings(account.domain_id).defaultLanguage) if account is not None else ""
+        return own or domain or str(self.settings.peek("server").defaultLanguage)
 
     def credentials(self, account_id: int) -> Credentials | None:
         """Secrets of an account; read from the database each time, never cached."""

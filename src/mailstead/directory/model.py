@@ -80,6 +80,7 @@ class Account:
     pop3_connections: int
     full_name: str
     auth_version: int
+    localized_folders: bool = False
 
 
 @dataclass(frozen=True, slots=True)

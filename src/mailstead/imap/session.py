@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from mailstead.imap.commands.idle import Idling
     from mailstead.imap.contexts import Contexts
     from mailstead.imap.link import Link
+    from mailstead.imap.localized import LocalizedNames
     from mailstead.imap.notify import Notifier
     from mailstead.imap.services import ImapServices
     from mailstead.imap.spooled import SpooledLiteral
@@ -54,9 +55,36 @@ class Session:
     """One client. The link calls `greet`, `received`, `ended`; commands use the rest."""
 
     __slots__ = (
-        "_busy", "_deflate", "_line_waiter", "_out", "_stopping", "_task", "account", "account_name", "auth_errors",
-        "collector", "condstore", "contexts", "enabled", "entries", "errors", "idle", "link", "logged_out", "notifier", "options",
-        "qresync", "queued", "rev2", "selected", "services", "spools", "tag", "uidonly", "utf8",
+        "_busy",
+        "_deflate",
+        "_line_waiter",
+        "_out",
+        "_stopping",
+        "_task",
+        "account",
+        "account_name",
+        "auth_errors",
+        "collector",
+        "condstore",
+        "contexts",
+        "enabled",
+        "entries",
+        "errors",
+        "idle",
+        "link",
+        "logged_out",
+        "names",
+        "notifier",
+        "options",
+        "qresync",
+        "queued",
+        "rev2",
+        "selected",
+        "services",
+        "spools",
+        "tag",
+        "uidonly",
+        "utf8",
     )  # fmt: skip
 
     def __init__(self, link: Link, services: ImapServices, entries: dict[bytes, Entry]) -> None:
@@ -67,6 +95,8 @@ class Session:
         self.collector = Collector(self.options.maxLineLength)
         self.account: int | None = None
         self.account_name = ""
+        #: Translated names of special folders (feature IMP-06), None for none.
+        self.names: LocalizedNames | None = None
         self.selected: Selected | None = None
         self.condstore = self.qresync = False
         #: Search results kept up to date (RFC 5267); they end with the selection.
@@ -423,6 +453,11 @@ class Session:
         return self.mailbox
 
     def folder_name(self, octets: bytes) -> str:
+        """The stored name of a mailbox that the client means. Raises Refusal CANNOT."""
+        name = self.shown_name(octets)
+        return self.names.stored(name) if self.names is not None else name
+
+    def shown_name(self, octets: bytes) -> str:
         """A mailbox name as the client wrote it. Raises Refusal CANNOT."""
         try:
             if self.utf8 or not octets.isascii():
@@ -433,7 +468,7 @@ class Session:
 
     def mailbox_text(self, name: str) -> bytes:
         """A mailbox name for the client."""
-        return encode_mailbox(name, self.utf8)
+        return encode_mailbox(self.names.shown(name) if self.names is not None else name, self.utf8)
 
     def start_idle(self, idle: Idling) -> None:
         """IDLE is in progress: the next line ends it."""
@@ -461,7 +496,7 @@ class Session:
         self.services.sessions.leave(self)
         self.stop_notifying()
         self.deselect()
-        self.account, self.account_name = None, ""
+        self.account, self.account_name, self.names = None, "", None
         self.condstore = self.qresync = self.utf8 = self.rev2 = self.uidonly = False
         self.enabled = frozenset()
 

@@ -53,6 +53,11 @@ class FolderVerbs(MailboxBase):
         shown = place.prefix + place.name
         return Folder(row[0], place.account, shard, shown, row[2], None, False, row[5], given, place.reader)
 
+    def top_names(self, account: int) -> set[str]:
+        """Names of the account's folders at the top, at once."""
+        rows = self._store.mail_index(self._limits(account).shard).folders(account)
+        return {row[1] for row in rows if "/" not in row[1]}
+
     def namespaces(self, account: int) -> tuple[bool, bool]:
         """Whether there may be folders of others, and public ones."""
         if self._people is None:

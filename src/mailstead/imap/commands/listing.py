@@ -125,7 +125,7 @@ def _returns(arguments: Arguments, query: Query) -> None:
 def _pattern(session: Session, reference: str, octets: bytes) -> str:
     if len(octets) > MAX_PATTERN:
         raise BadSyntax("Pattern too long")
-    name = session.folder_name(octets)
+    name = session.shown_name(octets)
     return name if name.startswith(SEPARATOR) else reference + name
 
 
@@ -134,7 +134,7 @@ def _parse(session: Session, arguments: Arguments) -> Query:
     arguments.space()
     if arguments.skip(b"("):
         _selections(arguments, query)
-    reference = session.folder_name(arguments.astring())
+    reference = session.shown_name(arguments.astring())
     arguments.space()
     if arguments.skip(b"("):
         query.extended = True
@@ -184,10 +184,11 @@ async def list_mailboxes(session: Session, arguments: Arguments) -> bytes:
         names = dict.fromkeys([n for n in names if n in subscribed] + sorted(subscribed - names.keys()))
     if b"SPECIAL-USE" in query.selections:
         names = {n: None for n in names if n in folders and folders[n].special_use}
-    selected = {n for n in names if fits(n, query.patterns)}
+    shown = session.names.shown if session.names is not None else str
+    selected = {n for n in names if fits(shown(n), query.patterns)}
     by_children: set[str] = set()
     if b"RECURSIVEMATCH" in query.selections:
-        by_children = {p for n in names for p in _ancestors(n) if fits(p, query.patterns)}
+        by_children = {p for n in names for p in _ancestors(n) if fits(shown(p), query.patterns)}
     for name in sorted(selected | by_children, key=lambda n: (n != "INBOX", n)):
         folder = folders.get(name)
         words = [] if folder else ["\\NonExistent"] if query.extended or session.rev2 else ["\\Noselect"]
@@ -224,17 +225,18 @@ async def _returned(session: Session, folder: Folder, query: Query) -> None:
 async def lsub(session: Session, arguments: Arguments) -> bytes:
     """List subscribed mailboxes, and with "%" parents of such as \\Noselect (RFC 3501 section 6.3.9)."""
     arguments.space()
-    reference = session.folder_name(arguments.astring())
+    reference = session.shown_name(arguments.astring())
     arguments.space()
     patterns = [_pattern(session, reference, arguments.list_mailbox())]
     arguments.end()
     subscribed = set(await session.services.mailbox.subscriptions(session.account_id))
-    found = {name: b"" for name in subscribed if fits(name, patterns)}
+    shown = session.names.shown if session.names is not None else str
+    found = {name: b"" for name in subscribed if fits(shown(name), patterns)}
     if patterns[0].endswith("%"):
         for name in subscribed:
             if name not in found:
                 for parent in _ancestors(name):
-                    if parent not in found and fits(parent, patterns):
+                    if parent not in found and fits(shown(parent), patterns):
                         found[parent] = b"\\Noselect"
     for name in sorted(found, key=lambda n: (n != "INBOX", n)):
         session.untagged(b'LSUB (%b) "/" %b' % (found[name], session.mailbox_text(name)))
