@@ -5,7 +5,7 @@ Invariants
   would answer now, as far as the client has been told of the mailbox.
 - A message is taken out before its EXPUNGE is written, under the number that it still has, and is put in after the
   EXISTS that announced it.
-- Nothing is told that is not durable; a session keeps at most MAX_CONTEXTS results of MAX_MEMBERS messages.
+- Nothing is told that is not durable; a session keeps at most MAX_CONTEXTS results of MAX_MEMBERS messages in all.
 
 How: a context knows the events of the view up to a number; what they changed, and what came since, is searched again.
 In a sorted result a message has a position, found by bisection over keys that never change.
@@ -26,7 +26,7 @@ from mailstead.imap.search_program import Program
 from mailstead.mailbox.errors import MailboxError
 from mailstead.mailbox.model import EventKind
 from mailstead.mailbox.search import Scope, evaluate
-from mailstead.mailbox.sorting import Criterion, comparable, keys_of
+from mailstead.mailbox.sorting import Criterion, comparables
 from mailstead.store.record import DamagedRecord
 
 if TYPE_CHECKING:
@@ -97,6 +97,11 @@ class Contexts:
     def full(self) -> bool:
         """No further one fits."""
         return len(self._all) >= MAX_CONTEXTS
+
+    @property
+    def room(self) -> int:
+        """Messages that a further one may have."""
+        return MAX_MEMBERS - sum(len(context.members) for context in self._all.values())
 
     def keep(self, context: Context) -> None:
         """Tell changes of this result from now on."""
@@ -171,14 +176,13 @@ class Contexts:
         come = [at for at in found if scope.uids[at] not in context.members]
         keys: dict[int, tuple[Any, ...]] = {}
         if context.criteria and come:
-            made = await keys_of(scope, context.criteria, come)
-            keys = {scope.uids[at]: comparable(context.criteria, values, scope.uids[at]) for at, values in made}
+            keys = await comparables(scope, context.criteria, come, scope.uids)
             come = [at for at in come if scope.uids[at] in keys]
         if self._all.get(context.tag) is not context:
             return  # cancelled meanwhile
         self._tell(selected, context, b"REMOVEFROM", context.remove(gone))
         self._tell(selected, context, b"ADDTO", context.add([scope.uids[at] for at in come], keys))
-        if len(context.members) > MAX_MEMBERS:
+        if self.room < 0:
             self._give_up(context, "Too many results")
 
     def _give_up(self, context: Context, text: str) -> None:

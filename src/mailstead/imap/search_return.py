@@ -6,7 +6,7 @@ order of the answer: rising for SEARCH, sorted for SORT.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from mailstead.imap import partial, sequence_set
@@ -19,6 +19,9 @@ _OPTIONS = frozenset((b"MIN", b"MAX", b"ALL", b"COUNT", b"SAVE", b"PARTIAL", b"U
 _RESULTS = frozenset((b"MIN", b"MAX", b"ALL", b"COUNT", b"PARTIAL"))
 #: Several PARTIAL of one command are no use, and RFC 9394 section 3.1 forbids them.
 _MAX_OPTIONS = 20
+#: Numbers written between two looks at the clock.
+_SLICE = 10_000
+Breathe = Callable[[], Awaitable[None]]
 
 
 @dataclass(slots=True)
@@ -95,13 +98,28 @@ def numbers_of(positions: Sequence[int], uids: Sequence[int], by_uid: bool) -> l
     return [uids[at] for at in positions] if by_uid else [at + 1 for at in positions]
 
 
-def spaced(numbers: Sequence[int]) -> bytes:
+async def spaced(numbers: list[int], breathe: Breathe) -> bytes:
     """Numbers with blanks between. str() of a list is the fastest way to write many."""
-    return str(numbers)[1:-1].replace(",", "").encode("ascii")
+    parts = []
+    for start in range(0, len(numbers), _SLICE):
+        await breathe()
+        parts.append(str(numbers[start : start + _SLICE])[1:-1].replace(",", ""))
+    return " ".join(parts).encode("ascii")
 
 
-def extended(
-    head: bytes, returning: Returning, positions: Sequence[int], numbers: Sequence[int], *, by_uid: bool,
+async def compact(numbers: Sequence[int], breathe: Breathe) -> bytes:
+    """A set of numbers in the order given; very many that are not one run are not joined over the borders of slices."""
+    if len(numbers) <= _SLICE or numbers[-1] - numbers[0] + 1 == len(numbers):
+        return sequence_set.compact(numbers)
+    parts = []
+    for start in range(0, len(numbers), _SLICE):
+        await breathe()
+        parts.append(sequence_set.compact(numbers[start : start + _SLICE]))
+    return b",".join(parts)
+
+
+async def extended(
+    head: bytes, returning: Returning, positions: Sequence[int], numbers: Sequence[int], breathe: Breathe, *, by_uid: bool,
     modseqs: Sequence[int] | None = None, relevancy: dict[int, int] | None = None,
 ) -> bytes:  # fmt: skip
     """An ESEARCH response without its star. `head` is the correlators, `numbers` run parallel to `positions`."""
@@ -115,16 +133,16 @@ def extended(
         if b"MAX" in options:
             words.append(b"MAX %d" % numbers[-1])
         if b"ALL" in options:
-            words.append(b"ALL " + sequence_set.compact(numbers))
+            words.append(b"ALL " + await compact(numbers, breathe))
     if b"COUNT" in options:
         words.append(b"COUNT %d" % len(numbers))
     scored = positions
     if returning.partial is not None:
         start, end = returning.partial.bounds(len(numbers))
         scored = positions[start:end]
-        words.append(b"PARTIAL (%b %b)" % (returning.partial.text(), sequence_set.compact(numbers[start:end]) or b"NIL"))
+        words.append(b"PARTIAL (%b %b)" % (returning.partial.text(), await compact(numbers[start:end], breathe) or b"NIL"))
     if relevancy is not None and b"RELEVANCY" in options and options & {b"ALL", b"PARTIAL"}:
-        words.append(b"RELEVANCY (%b)" % spaced([max(relevancy.get(at, 0), 1) for at in scored]))
+        words.append(b"RELEVANCY (%b)" % await spaced([max(relevancy.get(at, 0), 1) for at in scored], breathe))
     if modseqs is not None and positions:
         words.append(b"MODSEQ %d" % max(modseqs[at] for at in returning.shown(positions)))
     return b" ".join(words)

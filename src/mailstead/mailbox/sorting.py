@@ -94,8 +94,9 @@ def _value_of(name: str, first: int) -> Callable[[tuple[Any, ...]], Any]:
     return lambda row: sort_key(row[first])
 
 
-async def keys_of(scope: Scope, criteria: Sequence[Criterion], positions: Sequence[int]) -> list[tuple[int, list[Any]]]:
-    """(position, value of each criterion) of those messages that still exist; reversed numbers are negated already."""
+async def keys_of(scope: Scope, criteria: Sequence[Criterion], positions: Sequence[int]) -> tuple[list[int], list[list[Any]]]:
+    """The positions of those messages that still exist, and for each criterion a list of values that runs parallel;
+    numbers are negated already where they are to be reversed."""
     columns: list[str] = []
     makers: list[Callable[[int, tuple[Any, ...]], Any]] = []
     for criterion in criteria:
@@ -110,13 +111,30 @@ async def keys_of(scope: Scope, criteria: Sequence[Criterion], positions: Sequen
             makers.append(lambda at, row, value=value: -value(row))  # type: ignore[misc]
         else:
             makers.append(lambda at, row, value=value: value(row))  # type: ignore[misc]
-    found: list[tuple[int, list[Any]]] = []
+    there: list[int] = []
+    found: list[list[Any]] = [[] for _ in criteria]
     step = ROWS if "fields" not in columns else ROWS // 4
     for start in range(0, len(positions), step):
         await scope.breathe()
         rows = await rows_of(scope, positions[start : start + step], tuple(columns) or ("size",))
-        found += [(at, [make(at, row) for make in makers]) for at, row in rows]
-    return found
+        there += [at for at, _ in rows]
+        for values, make in zip(found, makers, strict=True):
+            values += [make(at, row) for at, row in rows]
+    return there, found
+
+
+async def comparables(
+    scope: Scope, criteria: Sequence[Criterion], positions: Sequence[int], uids: Sequence[int]
+) -> dict[int, tuple[Any, ...]]:
+    """By UID, for each message that still exists, a key by which it compares with others at any time."""
+    there, columns = await keys_of(scope, criteria, positions)
+    made: dict[int, tuple[Any, ...]] = {}
+    for start in range(0, len(there), BUCKET // 4):
+        await scope.breathe()
+        for number in range(start, min(start + BUCKET // 4, len(there))):
+            uid = uids[there[number]]
+            made[uid] = comparable(criteria, [values[number] for values in columns], uid)
+    return made
 
 
 def comparable(criteria: Sequence[Criterion], values: Sequence[Any], uid: int) -> tuple[Any, ...]:
@@ -155,17 +173,36 @@ async def sorted_slowly(values: Iterable[Any], breathe: Callable[[], Awaitable[N
 
 async def sort_positions(scope: Scope, criteria: Sequence[Criterion], positions: Sequence[int]) -> list[int]:
     """The positions in the order of the criteria; messages that are gone meanwhile are left out."""
-    found = await keys_of(scope, criteria, positions)
+    there, columns = await keys_of(scope, criteria, positions)
+    slices = [slice(start, start + BUCKET) for start in range(0, len(there), BUCKET)]
     for index, criterion in enumerate(criteria):
         if criterion.reverse and criterion.name in _TEXT:
-            texts = await sorted_slowly({values[index] for _, values in found}, scope.breathe)
-            rank = {text: -number for number, text in enumerate(texts)}
-            for start in range(0, len(found), BUCKET):
-                await scope.breathe()
-                for _, values in found[start : start + BUCKET]:
-                    values[index] = rank[values[index]]
-    if len(criteria) == 1:
-        ordered = await sorted_slowly([(values[0], at) for at, values in found], scope.breathe)
-    else:
-        ordered = await sorted_slowly([(*values, at) for at, values in found], scope.breathe)
-    return [key[-1] for key in ordered]
+            columns[index] = await _negative_ranks(columns[index], scope.breathe)
+    keys: list[tuple[Any, ...]] = []
+    for part in slices:
+        await scope.breathe()
+        keys += zip(*(values[part] for values in columns), there[part], strict=True)
+    keys = await sorted_slowly(keys, scope.breathe)
+    ordered: list[int] = []
+    for part in slices:
+        await scope.breathe()
+        ordered += [key[-1] for key in keys[part]]
+    return ordered
+
+
+async def _negative_ranks(texts: list[str], breathe: Callable[[], Awaitable[None]]) -> list[int]:
+    """Numbers that compare as the texts do, the other way round."""
+    different: set[str] = set()
+    for start in range(0, len(texts), BUCKET):
+        await breathe()
+        different.update(texts[start : start + BUCKET])
+    ordered = await sorted_slowly(different, breathe)
+    rank: dict[str, int] = {}
+    for start in range(0, len(ordered), BUCKET):
+        await breathe()
+        rank.update({text: -number for number, text in enumerate(ordered[start : start + BUCKET], start)})
+    found: list[int] = []
+    for start in range(0, len(texts), BUCKET):
+        await breathe()
+        found += [rank[text] for text in texts[start : start + BUCKET]]
+    return found

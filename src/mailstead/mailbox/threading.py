@@ -116,7 +116,12 @@ async def mails_of(scope: Scope, positions: Sequence[int]) -> list[Mail]:
 
 async def by_subject(mails: Sequence[Mail], breathe: Breathe) -> list[Node]:
     """ORDEREDSUBJECT: the first of a subject has all others as children; threads by the date of their first."""
-    ordered = await sorted_slowly([(mail.subject, mail.sent, mail.position, number) for number, mail in enumerate(mails)], breathe)
+    keys = []
+    for number, mail in enumerate(mails):
+        if not number % _TURN:
+            await breathe()
+        keys.append((mail.subject, mail.sent, mail.position, number))
+    ordered = await sorted_slowly(keys, breathe)
     roots: list[Node] = []
     last: str | None = None
     for turn, (subject, _, _, number) in enumerate(ordered):

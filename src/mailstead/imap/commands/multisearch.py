@@ -132,8 +132,8 @@ async def _one(session: Session, folder: Folder, parsed: _Parsed, returning: Ret
         if not positions:
             return
         head = b"%b MAILBOX %b UIDVALIDITY %d" % (tag_of(session.tag), session.mailbox_text(folder.name), folder.uidvalidity)
-        session.untagged(extended(
-            head, returning, positions, [uids[at] for at in positions], by_uid=True,
+        session.untagged(await extended(
+            head, returning, positions, [uids[at] for at in positions], scope.breathe, by_uid=True,
             modseqs=modseqs if program.wants_modseq else None, relevancy=scope.relevancy if program.fuzzy else None,
         ))  # fmt: skip
     finally:

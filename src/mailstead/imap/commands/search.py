@@ -15,7 +15,10 @@ from mailstead.imap.progress import Progress
 from mailstead.imap.search_return import Returning, extended, numbers_of, spaced, tag_of
 from mailstead.imap.searching import Searching
 from mailstead.imap.session import Session
-from mailstead.mailbox.sorting import Criterion, comparable, keys_of
+from mailstead.mailbox.sorting import Criterion, comparables
+
+#: Messages handled between two looks at the clock.
+_SLICE = 10_000
 
 
 def check_update(session: Session, returning: Returning) -> None:
@@ -35,18 +38,21 @@ async def keep_updated(work: Searching, positions: Sequence[int], by_uid: bool, 
     if work.program.unstable or any(criterion.name == "relevancy" for criterion in criteria):
         contexts.refuse(session, session.tag, "This result changes by itself")
         return
-    if len(positions) > contexts.MAX_MEMBERS:
+    if len(positions) > session.contexts.room:
         contexts.refuse(session, session.tag, "Too many results")
         return
     uids = work.uids
-    context = Context(
-        session.tag, by_uid, work.program, work.event_no, work.modseq, work.newest, {uids[at] for at in positions}, criteria
-    )
+    context = Context(session.tag, by_uid, work.program, work.event_no, work.modseq, work.newest, set(), criteria)
+    for start in range(0, len(positions), _SLICE):
+        await work.scope.breathe()
+        context.members.update([uids[at] for at in positions[start : start + _SLICE]])
     if criteria:
-        made = await keys_of(work.scope, criteria, sorted(positions))
-        context.keys = {uids[at]: comparable(criteria, values, uids[at]) for at, values in made}
+        context.keys = await comparables(work.scope, criteria, sorted(positions), uids)
         context.members = set(context.keys)
-        context.order = [context.keys[uids[at]] for at in positions if uids[at] in context.keys]
+        for start in range(0, len(positions), _SLICE):
+            await work.scope.breathe()
+            part = [uids[at] for at in positions[start : start + _SLICE]]
+            context.order += [context.keys[uid] for uid in part if uid in context.keys]
     if not work.left:
         session.contexts.keep(context)
 
@@ -83,7 +89,7 @@ async def _answer(session: Session, arguments: Arguments, returning: Returning |
         return b"NO The mailbox was left"
     word = b"ESEARCH" if more else b"SEARCH"
     if returning is None:
-        _plain(work, positions, by_uid)
+        await _plain(work, positions, by_uid)
         return b"OK %b%b completed" % (work.code, word)
     if returning.save:
         work.selected.saved = [work.uids[at] for at in returning.kept(positions)]
@@ -93,13 +99,15 @@ async def _answer(session: Session, arguments: Arguments, returning: Returning |
         numbers = numbers_of(positions, work.uids, by_uid)
         relevancy = work.scope.relevancy if work.program.fuzzy else None
         head = tag_of(session.tag) + more
-        text = extended(head, returning, positions, numbers, by_uid=by_uid, modseqs=work.modseqs, relevancy=relevancy)
+        text = await extended(
+            head, returning, positions, numbers, work.scope.breathe, by_uid=by_uid, modseqs=work.modseqs, relevancy=relevancy
+        )
         session.untagged(text)
     return b"OK %b%b completed" % (work.code, word)
 
 
-def _plain(work: Searching, positions: Sequence[int], by_uid: bool) -> None:
-    text = spaced(numbers_of(positions, work.uids, by_uid))
+async def _plain(work: Searching, positions: Sequence[int], by_uid: bool) -> None:
+    text = await spaced(numbers_of(positions, work.uids, by_uid), work.scope.breathe)
     if work.modseqs is not None and positions:
         text += b" (MODSEQ %d)" % max(work.modseqs[at] for at in positions)
     work.session.untagged(b"SEARCH " + text if text else b"SEARCH")

@@ -54,7 +54,7 @@ async def _sort(session: Session, arguments: Arguments, by_uid: bool) -> bytes:
     if work.left:
         return b"NO The mailbox was left"
     if returning is None:
-        text = spaced(numbers_of(positions, work.uids, by_uid))
+        text = await spaced(numbers_of(positions, work.uids, by_uid), work.scope.breathe)
         if work.modseqs is not None and positions:
             text += b" (MODSEQ %d)" % max(work.modseqs[at] for at in positions)
         session.untagged(b"SORT " + text if text else b"SORT")
@@ -64,8 +64,8 @@ async def _sort(session: Session, arguments: Arguments, by_uid: bool) -> bytes:
     if returning.update:
         await keep_updated(work, positions, by_uid, criteria)
     if not returning.silent:
-        session.untagged(extended(
-            tag_of(session.tag), returning, positions, numbers_of(positions, work.uids, by_uid), by_uid=by_uid,
+        session.untagged(await extended(
+            tag_of(session.tag), returning, positions, numbers_of(positions, work.uids, by_uid), work.scope.breathe, by_uid=by_uid,
             modseqs=work.modseqs, relevancy=work.scope.relevancy if work.program.fuzzy else None,
         ))  # fmt: skip
     return b"OK %bSORT completed" % work.code

@@ -25,10 +25,14 @@ _TURN = 200
 
 
 async def _write(roots: list[Node], number: Callable[[int], int], breathe: Callable[[], Awaitable[None]]) -> bytes:
-    """The threads as nested lists: a chain without parentheses, siblings in a pair each (RFC 5256 section 4)."""
+    """The threads as nested lists: a chain without parentheses, siblings in a pair each (RFC 5256 section 4).
+
+    The threads are used up: what is written can go, without waiting for somebody to look for circles."""
     out: list[str] = []
     turn = 0
-    for root in roots:
+    roots.reverse()
+    while roots:
+        root = roots.pop()
         # What is left to be written, the next at the end: nodes, each to be opened by "(" or a blank, and closing ")".
         pending: list[Node | str] = [")", root, "("]
         while pending:
@@ -39,6 +43,7 @@ async def _write(roots: list[Node], number: Callable[[int], int], breathe: Calla
             if isinstance(item, str):
                 out.append(item)
                 continue
+            item.parent = None
             if item.mail is not None:
                 out.append(str(number(item.mail.position)))
                 if item.children:
