@@ -112,7 +112,7 @@ async def test_unauthenticate_gives_the_session_back(node: Node) -> None:
     await limit(node, 1)
     first, _ = await node.login()
     await first.ok("UNAUTHENTICATE")
-    second, reply = await node.login(1)
+    _second, reply = await node.login(1)
     assert reply.startswith(b"OK")
     _, reply = await first.command(f"LOGIN alice@example.test {PASSWORD}")
     assert reply.startswith(b"NO [LIMIT]")
