@@ -124,25 +124,42 @@ class IncompleteFields(Exception):
 
 @dataclass(eq=False)
 class FetchList:
-    """A parsed list. `columns` are those of rows that the attributes need; `volatile`: flags or modseq are shown."""
+    """A parsed list. `columns` are those of rows that the attributes need; `volatile`: flags or modseq are shown;
+    `uid_only`: responses are UIDFETCH and begin with the UID (RFC 9586)."""
 
     attributes: tuple[Attribute, ...]
     bodies: tuple[Body, ...]
+    uid_only: bool = False
     key: bytes = field(init=False)
     columns: tuple[str, ...] = field(init=False)
     volatile: bool = field(init=False)
     template: bytes = field(init=False)
 
     def __post_init__(self) -> None:
-        self.key = b" ".join([*(a.name for a in self.attributes), *(b.label for b in self.bodies)])
+        self.key = b"U " * self.uid_only + b" ".join([*(a.name for a in self.attributes), *(b.label for b in self.bodies)])
         columns = dict.fromkeys(a.column for a in self.attributes if a.column not in ARRAY_COLUMNS)
         if "fields" in columns:
             columns["header_size"] = None  # tells whether the stored fields are all of them
         self.columns = tuple(columns)
         self.volatile = any(a.column in ("flags", "modseq") for a in self.attributes)
-        self.template = b"* %d FETCH (" + b" ".join(a.fragment for a in self.attributes) + b")\r\n"
+        self.template = self.head + b" ".join(a.fragment for a in self.attributes) + b")\r\n"
         self._many: bytes = b""
         self._derived: dict[tuple[bytes, ...], FetchList] = {}
+
+    @property
+    def head(self) -> bytes:
+        """How a response begins, with a place for the number."""
+        return b"* %d UIDFETCH (" if self.uid_only else b"* %d FETCH ("
+
+    @property
+    def uid_form(self) -> FetchList:
+        """This list for sessions that enabled UIDONLY."""
+        if self.uid_only:
+            return self
+        derived = self._derived.get((b"UIDFETCH",))
+        if derived is None:
+            derived = self._derived[(b"UIDFETCH",)] = FetchList(self.attributes, self.bodies, True)
+        return derived
 
     @property
     def sets_seen(self) -> bool:
@@ -170,7 +187,7 @@ class FetchList:
         names = tuple(a.name for a in missing)
         derived = self._derived.get(names)
         if derived is None:
-            derived = self._derived[names] = FetchList(missing + self.attributes, self.bodies)
+            derived = self._derived[names] = FetchList(missing + self.attributes, self.bodies, self.uid_only)
         return derived
 
 
@@ -315,7 +332,7 @@ def with_read_fields(items: FetchList) -> FetchList:
     """`items` with header fields read from the messages instead of the index."""
     plain = tuple(a for a in items.attributes if a.column != "fields")
     read = tuple(Body(a.name, text="FIELDS", fields=_named(a.name)) for a in items.attributes if a.column == "fields")
-    return FetchList(plain, read + items.bodies)
+    return FetchList(plain, read + items.bodies, items.uid_only)
 
 
 def _named(label: bytes) -> frozenset[bytes]:

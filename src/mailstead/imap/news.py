@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mailstead.imap.session import Session
 
 _FLAGS = FetchList((fetch_items.FLAGS,), ())
+_FLAGS_MODSEQ = _FLAGS.with_attributes(fetch_items.MODSEQ)
 _FLAGS_UID = _FLAGS.with_attributes(fetch_items.UID)
 _FLAGS_UID_MODSEQ = _FLAGS_UID.with_attributes(fetch_items.MODSEQ)
 
@@ -53,6 +54,7 @@ async def _fetch_new(session: Session, selected: Selected, start: int, end: int)
     assert session.notifier is not None
     items = session.notifier.new_items
     if items is not None and start < end:
+        items = items.uid_form if session.uidonly else items
         await Fetching(session, selected, items).run([(start, end)])
 
 
@@ -73,7 +75,7 @@ def write(session: Session, selected: Selected, news: News) -> None:
     if news.expunged:
         if session.contexts is not None:
             session.contexts.expunged(news)
-        if session.qresync:
+        if session.qresync or session.uidonly:
             session.untagged(b"VANISHED " + sequence_set.compact(news.vanished))
         else:
             session.emit(b"".join([b"* %d EXPUNGE\r\n" % (at + 1) for at in reversed(news.expunged)]))
@@ -87,7 +89,10 @@ def write(session: Session, selected: Selected, news: News) -> None:
 
 def _flags(session: Session, selected: Selected, positions: list[int]) -> bytes:
     """FETCH responses with flags, and what the session wants beside them."""
-    items = _FLAGS_UID_MODSEQ if session.condstore else _FLAGS_UID if session.rev2 else _FLAGS
+    if session.uidonly:
+        items = (_FLAGS_MODSEQ if session.condstore else _FLAGS).uid_form
+    else:
+        items = _FLAGS_UID_MODSEQ if session.condstore else _FLAGS_UID if session.rev2 else _FLAGS
     renderer = session.services.renderer
     if selected.current:
         return renderer.positions(selected.view, items, positions)

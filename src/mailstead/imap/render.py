@@ -224,6 +224,8 @@ def format_rows(
     """
     if not uids:
         return b""
+    if items.uid_only:
+        numbers = uids
     by_column: dict[str, Iterable[Any]] = {"uid": uids, "flags": flags, "modseq": modseqs}
     if items.columns:
         columns = zip(*rows, strict=True)

@@ -1,12 +1,12 @@
 """ENABLE (RFC 5161): CONDSTORE, QRESYNC (RFC 7162) and IMAP4rev2 (RFC 9051 section 6.3.1)
-and UTF8=ACCEPT (RFC 9755)."""
+and UTF8=ACCEPT (RFC 9755), UIDONLY (RFC 9586)."""
 
 from __future__ import annotations
 
 from mailstead.imap.grammar import Arguments
 from mailstead.imap.session import Session
 
-_KNOWN = (b"CONDSTORE", b"QRESYNC", b"IMAP4REV2", b"UTF8=ACCEPT")
+_KNOWN = (b"CONDSTORE", b"QRESYNC", b"IMAP4REV2", b"UTF8=ACCEPT", b"UIDONLY")
 
 
 def enable(session: Session, arguments: Arguments) -> bytes:
@@ -26,6 +26,8 @@ def enable(session: Session, arguments: Arguments) -> bytes:
         session.qresync = True
     if b"IMAP4REV2" in fresh:
         session.utf8 = session.rev2 = True
+    if b"UIDONLY" in fresh:
+        session.uidonly = True
     if b"UTF8=ACCEPT" in fresh:
         session.utf8 = True
     names = b"".join(b" " + (b"IMAP4rev2" if name == b"IMAP4REV2" else name) for name in fresh)

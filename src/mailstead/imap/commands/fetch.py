@@ -79,7 +79,9 @@ async def _fetch(session: Session, arguments: Arguments, by_uid: bool) -> bytes:
     modifiers = Modifiers() if complete else _modifiers(session, arguments, by_uid)
     selected = session.mailbox
     ranges = selected.resolve(octets, by_uid)
-    if by_uid:
+    if session.uidonly:
+        items = items.uid_form  # which names the UID anyway
+    elif by_uid:
         items = items.with_attributes(fetch_items.UID)
     if items.wants_modseq or modifiers.since >= 0:
         session.condstore = True
@@ -136,7 +138,7 @@ class Fetching:
         if len(self.items.bodies) == 1 and (self._plain_uid or not self.items.attributes):
             only = self.items.bodies[0]
             if not (only.part or only.text or only.binary or only.length >= 0):
-                self._plain_head = b"* %d FETCH (" + b"UID %d " * self._plain_uid + only.label + b" {%d}\r\n%b)\r\n"
+                self._plain_head = self.items.head + b"UID %d " * self._plain_uid + only.label + b" {%d}\r\n%b)\r\n"
         self._renderer = session.services.renderer
         self._mailbox = session.services.mailbox
         self._until = time.monotonic() + SLICE_SECONDS
@@ -249,7 +251,7 @@ class Fetching:
                         value = attribute.convert(value)
                     parts.append(attribute.fragment % (value,))
                 stored = Stored(row[1], values.get("header_size", 0), values.get("parts", b""))
-                await self._message(at + 1, b" ".join(parts), stored)
+                await self._message(uid if items.uid_only else at + 1, b" ".join(parts), stored)
 
     def _whole(self, at: int, uid: int, location: Location) -> bool:
         """The whole of a small message as one piece, which is what clients fetch most; False where that fails."""
@@ -259,14 +261,15 @@ class Fetching:
             return False
         head = self._plain_head
         assert head is not None
-        values = (at + 1, uid, len(octets), octets) if self._plain_uid else (at + 1, len(octets), octets)
+        number = uid if self.items.uid_only else at + 1
+        values = (number, uid, len(octets), octets) if self._plain_uid else (number, len(octets), octets)
         self.session.emit(head % values)
         return True
 
     async def _message(self, number: int, head: bytes, stored: Stored) -> None:
         """One response: attributes, then the body items. What may fail is done before the first octet is written."""
         session = self.session
-        pieces: list[bytes | tuple[int, int]] = [b"* %d FETCH (" % number, head]
+        pieces: list[bytes | tuple[int, int]] = [self.items.head % number, head]
         separator = b" " if head else b""
         try:
             for item in self.items.bodies:

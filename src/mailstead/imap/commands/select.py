@@ -14,6 +14,7 @@ from mailstead.imap.session import Session
 
 MAX_MODSEQ = (1 << 63) - 1
 _CHANGES = fetch_items.FetchList((fetch_items.UID, fetch_items.FLAGS, fetch_items.MODSEQ), ())
+_UID_CHANGES = fetch_items.FetchList((fetch_items.FLAGS, fetch_items.MODSEQ), (), uid_only=True)
 
 
 @dataclass(slots=True)
@@ -72,6 +73,8 @@ def _parameters(session: Session, arguments: Arguments) -> Resync | None:
             if not session.qresync:
                 raise BadSyntax("Enable QRESYNC first")
             resync = _resync(arguments)
+            if resync.match is not None and session.uidonly:
+                raise BadSyntax("[UIDREQUIRED] Message numbers are not used after ENABLE UIDONLY")
         else:
             raise BadSyntax("Unknown SELECT parameter")
         if arguments.skip(b")"):
@@ -100,8 +103,9 @@ async def _report_changes(session: Session, selected: Selected, resync: Resync) 
         session.untagged(b"VANISHED (EARLIER) " + gone)
     inside = sequence_set.by_uid(known, selected.uids, selected.count)
     positions = [at for start, end in inside for at in range(start, end) if view.modseqs[at] > resync.modseq]
+    items = _UID_CHANGES if session.uidonly else _CHANGES
     for start in range(0, len(positions), BLOCK):
-        session.emit(session.services.renderer.positions(view, _CHANGES, positions[start : start + BLOCK]))
+        session.emit(session.services.renderer.positions(view, items, positions[start : start + BLOCK]))
 
 
 async def _open(session: Session, arguments: Arguments, read_only: bool) -> bytes:
@@ -145,7 +149,7 @@ def _describe(session: Session, selected: Selected) -> None:
     if not session.rev2:
         session.untagged(b"0 RECENT")
         unseen = session.services.renderer.first_unseen(view)
-        if unseen:
+        if unseen and not session.uidonly:
             session.untagged(b"OK [UNSEEN %d] First unseen" % unseen)
     else:
         session.untagged(list_line(session, selected.folder))

@@ -15,6 +15,7 @@ _MODES = {b"FLAGS": "set", b"+FLAGS": "add", b"-FLAGS": "remove"}
 STEP = 5000
 _FLAGS = FetchList((fetch_items.FLAGS,), ())
 _NOTHING = FetchList((fetch_items.UID,), ())
+_NEITHER = FetchList((), ())
 
 
 class Request:
@@ -91,7 +92,9 @@ async def _store(session: Session, arguments: Arguments, by_uid: bool) -> bytes:
 
 async def _respond(session: Session, selected: Selected, changed: list[int], by_uid: bool, silent: bool) -> None:
     items = _NOTHING if silent else _FLAGS
-    if by_uid or session.rev2:
+    if session.uidonly:
+        items = (_NEITHER if silent else _FLAGS).uid_form
+    elif by_uid or session.rev2:
         items = items.with_attributes(fetch_items.UID)
     if session.condstore:
         items = items.with_attributes(fetch_items.MODSEQ)
