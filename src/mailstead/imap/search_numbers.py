@@ -14,15 +14,17 @@ from mailstead.imap.grammar import BadSyntax
 if TYPE_CHECKING:
     from mailstead.imap.selected import Selected
 
-_REQUIRED = "[UIDREQUIRED] Message numbers are not used after ENABLE UIDONLY"
+#: RFC 7377 section 2.1, RFC 9586 section 3.
+NO_NUMBERS = "Message numbers make no sense here"
+UID_REQUIRED = "[UIDREQUIRED] Message numbers are not used after ENABLE UIDONLY"
 
 
 class InSelected:
-    """The messages that a session knows in its mailbox."""
+    """The messages that a session knows in its mailbox. `refusal`: why message numbers may not be used, "" if they may."""
 
-    def __init__(self, selected: Selected, uid_only: bool = False) -> None:
+    def __init__(self, selected: Selected, refusal: str = "") -> None:
         self._selected = selected
-        self._uid_only = uid_only
+        self._refusal = refusal
 
     def keyword_names(self) -> Sequence[str]:
         """The keywords of the mailbox, by bit."""
@@ -34,8 +36,8 @@ class InSelected:
 
     def by_number(self, octets: bytes) -> sequence_set.Ranges:
         """Positions of message numbers or "$". Raises BadSyntax."""
-        if self._uid_only and octets != b"$":
-            raise BadSyntax(_REQUIRED)
+        if self._refusal and octets != b"$":
+            raise BadSyntax(self._refusal)
         return self._selected.resolve(octets, by_uid=False)
 
     def uids_of(self, ranges: sequence_set.Ranges) -> Sequence[int]:
@@ -74,7 +76,7 @@ class AmongUids:
 
     def by_number(self, octets: bytes) -> sequence_set.Ranges:
         """There are none. Raises BadSyntax."""
-        raise BadSyntax("Message numbers make no sense here")
+        raise BadSyntax(NO_NUMBERS)
 
     def uids_of(self, ranges: sequence_set.Ranges) -> Sequence[int]:
         """The UIDs at positions."""

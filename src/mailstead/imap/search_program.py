@@ -71,7 +71,7 @@ class Numbers(Protocol):
 class Program:
     """A parsed SEARCH. `wants_modseq`: the MODSEQ key was used, so the answer says the highest (RFC 7162).
     `fuzzy`: FUZZY was used.  `unstable`: the answer changes without any event (OLDER, "*" alone), so that it cannot be
-    kept up to date.  `numbered`: it names message numbers.
+    kept up to date.
 
     `charset_first`: SORT and THREAD name the charset always, without the word (RFC 5256).
     """
@@ -91,7 +91,7 @@ class Program:
         self._met: list[sequence_set.Ranges] = []
         self._pinned: list[Sequence[int]] = again._pinned if again is not None else []
         self._next = 0 if again is not None else -1
-        self.wants_modseq = self.fuzzy = self.unstable = self.numbered = False
+        self.wants_modseq = self.fuzzy = self.unstable = False
         self._arguments = arguments
         if charset_first:
             self._charset()
@@ -168,7 +168,6 @@ class Program:
             self._next += 1
         else:
             ranges = self._numbers.by_number(octets)
-            self.numbered |= octets != b"$"
             self._met.append(ranges)
         return Among(tuple(ranges))
 

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 
 from mailstead.imap import progress
 from mailstead.imap.grammar import Arguments, BadSyntax
-from mailstead.imap.search_numbers import InSelected
+from mailstead.imap.responses import Refusal
+from mailstead.imap.search_numbers import NO_NUMBERS, UID_REQUIRED, InSelected
 from mailstead.imap.search_program import Program
 from mailstead.imap.search_return import Returning
 from mailstead.imap.selected import Selected
@@ -86,24 +87,24 @@ def _scope(session: Session, selected: Selected) -> tuple[Scope, list[int] | Non
 
 def begin(
     session: Session, arguments: Arguments, filters: Mapping[str, bytes], returning: Returning | None = None, *,
-    charset_first: bool = False,
+    charset_first: bool = False, fuzzy: bool = False, numbers: bool = True,
 ) -> Searching:  # fmt: skip
-    """Parse the search program at the cursor and take hold of what it is about. Raises BadSyntax, Refusal."""
+    """Parse the search program at the cursor and take hold of what it is about. `fuzzy`: relevancy is wanted, so that there
+    must be a FUZZY key; `numbers`: message numbers make sense. Raises BadSyntax, Refusal."""
     selected = session.mailbox
-    saved, before = selected.saved, returning is not None and returning.save
+    save = returning is not None and returning.save
+    fuzzy = fuzzy or (returning is not None and b"RELEVANCY" in returning.options)
+    refusal = UID_REQUIRED if session.uidonly else "" if numbers else NO_NUMBERS
     try:
-        program = Program(arguments, InSelected(selected, session.uidonly), filters, charset_first=charset_first)
-    except BadSyntax:
-        raise
-    except Exception:
-        if before:
+        program = Program(arguments, InSelected(selected, refusal), filters, charset_first=charset_first)
+    except Refusal:
+        if save:
             selected.saved = ()
         raise
-    if before:
-        selected.saved = ()
-    if returning is not None and b"RELEVANCY" in returning.options and not program.fuzzy:
-        selected.saved = saved
+    if fuzzy and not program.fuzzy:
         raise BadSyntax("RELEVANCY makes sense for a FUZZY search only")
+    if save:
+        selected.saved = ()
     if returning is not None and returning.update:
         program.pin()
     if program.wants_modseq:

@@ -6,7 +6,6 @@ exist, or that the user may not read, are passed over without a word, so that no
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -122,10 +121,9 @@ async def _one(session: Session, folder: Folder, parsed: _Parsed, returning: Ret
         await view.refresh()
         while not view.is_durable:
             await view.durable()
-        uids, flags, modseqs = view.uids, array("Q", view.flags), array("Q", view.modseqs)
-        count = len(flags)
-        newest = uids[count - 1] if count else 0
-        program = parsed.program(AmongUids(view.keywords, uids[:count], newest))
+        uids, flags, modseqs = view.uids, view.flags, view.modseqs
+        count = len(uids)
+        program = parsed.program(AmongUids(view.keywords, uids, uids[-1] if count else 0))
         scope = Scope(session.services.mailbox, view, uids, flags, modseqs, count)
         first = max(0, count - progress.MESSAGE_LIMIT)
         positions = await evaluate(scope, program.key, range(first, count) if first else None)

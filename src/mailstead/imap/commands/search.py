@@ -35,7 +35,7 @@ async def keep_updated(work: Searching, positions: Sequence[int], by_uid: bool, 
     if session.contexts.full:
         contexts.refuse(session, session.tag, "Too many contexts")
         return
-    if work.program.unstable or any(criterion.name == "relevancy" for criterion in criteria):
+    if work.code or work.program.unstable or any(criterion.name == "relevancy" for criterion in criteria):
         contexts.refuse(session, session.tag, "This result changes by itself")
         return
     if len(positions) > session.contexts.room:
@@ -80,9 +80,7 @@ async def _answer(session: Session, arguments: Arguments, returning: Returning |
     if returning is not None:
         check_update(session, returning)
     filters = await searching.filters_of(session, arguments)
-    work = searching.begin(session, arguments, filters, returning)
-    if more and work.program.numbered:
-        raise BadSyntax("Message numbers make no sense here")
+    work = searching.begin(session, arguments, filters, returning, numbers=not more)
     with Progress(session):
         positions = await work.positions()
     if work.left:

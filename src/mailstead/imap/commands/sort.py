@@ -46,9 +46,8 @@ async def _sort(session: Session, arguments: Arguments, by_uid: bool) -> bytes:
     criteria = criteria_of(arguments)
     arguments.space()
     filters = await searching.filters_of(session, arguments)
-    work = searching.begin(session, arguments, filters, returning, charset_first=True)
-    if not work.program.fuzzy and any(criterion.name == "relevancy" for criterion in criteria):
-        raise BadSyntax("RELEVANCY makes sense for a FUZZY search only")
+    fuzzy = any(criterion.name == "relevancy" for criterion in criteria)
+    work = searching.begin(session, arguments, filters, returning, charset_first=True, fuzzy=fuzzy)
     with Progress(session):
         positions = await sort_positions(work.scope, criteria, await work.positions())
     if work.left:
