@@ -11,6 +11,7 @@ import resource
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from mailstead.directory.service import Directory
 from mailstead.process.application import ListenerSpec, StartError
@@ -39,7 +40,7 @@ def check_all(bootstrap: Bootstrap) -> Iterator[Finding]:
     yield from _disk(bootstrap)
     yield from _rights(bootstrap)
     yield from _open_files()
-    running = _running(bootstrap)
+    running = is_running(bootstrap.data_dir)
     yield Finding(OK, "server", "running" if running else "not running")
     try:
         directory = Directory.open(bootstrap.data_dir, shards=1)
@@ -95,9 +96,10 @@ def _open_files() -> Iterator[Finding]:
     yield Finding(OK if unlimited or hard >= WANTED_FILES else WARNING, "open files", text)
 
 
-def _running(bootstrap: Bootstrap) -> bool:
+def is_running(data_dir: Path) -> bool:
+    """Whether a server has the data directory."""
     try:
-        fd = os.open(bootstrap.data_dir / "run" / "mailstead.lock", os.O_RDWR)
+        fd = os.open(data_dir / "run" / "mailstead.lock", os.O_RDWR)
     except OSError:
         return False
     try:

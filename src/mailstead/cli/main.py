@@ -9,6 +9,7 @@ from mailstead.cli.accounts import user
 from mailstead.cli.configuration import listener, setting
 from mailstead.cli.domains import domain
 from mailstead.cli.maintenance import doctor, export, fsck
+from mailstead.cli.reindex import reindex
 from mailstead.cli.serve import demo, init, run
 from mailstead.cli.unique_ids import pop3_ids
 
@@ -25,5 +26,5 @@ def version() -> None:
 
 
 user.add_command(pop3_ids)
-for command in (init, run, demo, user, domain, setting, listener, export, fsck, doctor):
+for command in (init, run, demo, user, domain, setting, listener, export, fsck, reindex, doctor):
     main.add_command(command)

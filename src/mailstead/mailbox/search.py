@@ -13,6 +13,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Sequence
 
+from mailstead.mailbox.search_fuzzy import find_fuzzy_header, find_fuzzy_text
 from mailstead.mailbox.search_header import find_header
 from mailstead.mailbox.search_index import find_text
 from mailstead.mailbox.search_keys import (
@@ -77,9 +78,18 @@ async def evaluate(scope: Scope, key: Key, candidates: Sequence[int] | None = No
         return await _number(scope, key, candidates)
     if isinstance(key, SentDay):
         return await _sent_day(scope, key, candidates)
+    return await _words(scope, key, candidates)
+
+
+async def _words(scope: Scope, key: Header | Text, candidates: Sequence[int]) -> Sequence[int]:
+    found: Sequence[int] | None = None
     if isinstance(key, Header):
-        return await find_header(scope, key, candidates)
-    return await find_text(scope, key, candidates)
+        if key.fuzzy:
+            found = await find_fuzzy_header(scope, key, candidates)
+        return await find_header(scope, key, candidates) if found is None else found
+    if key.fuzzy:
+        found = await find_fuzzy_text(scope, key, candidates)
+    return await find_text(scope, key, candidates) if found is None else found
 
 
 def _flags(scope: Scope, key: Flags, candidates: Sequence[int]) -> list[int]:

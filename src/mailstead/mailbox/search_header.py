@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -163,6 +163,25 @@ def _hits(block: tuple[str, list[int]], needle: str) -> list[int]:
             break
         at = text.find(needle, starts[index + 1])
     return out
+
+
+async def header_values(scope: Scope, name: bytes, candidates: Sequence[int]) -> AsyncIterator[tuple[int, str]]:
+    """(position, decoded and folded values) of the candidates that have the field."""
+    stored = name.upper() in STORED_FIELDS
+    columns = ("header_size", "fields") if stored else ("header_size", "location")
+    for start in range(0, len(candidates), 50):
+        for at, row in await rows_of(scope, candidates[start : start + 50], columns):
+            await scope.breathe()
+            if not stored:
+                value = _values(await octets_of(scope, row[2], row[1]), name)
+            elif row[1] <= COMPLETE_HEADER:
+                value = _values(row[2], name)
+            else:
+                value = ""
+                for _at, whole in await rows_of(scope, [at], ("location",)):
+                    value = _values(await octets_of(scope, whole[1], row[1]), name)
+            if value:
+                yield at, value
 
 
 async def _read_header(scope: Scope, key: Header, candidates: Sequence[int]) -> list[int]:

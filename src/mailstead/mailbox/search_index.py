@@ -66,7 +66,7 @@ async def folder_documents(scope: Scope) -> FolderDocuments:
         await scope.breathe()
 
 
-async def _tail(scope: Scope, known: FolderDocuments, segments: SegmentList) -> Sequence[int]:
+async def tail_of(scope: Scope, known: FolderDocuments, segments: SegmentList) -> Sequence[int]:
     """Positions of messages that no segment holds. Raises SegmentGone."""
     mids = known.mids
     count = len(mids)
@@ -146,7 +146,7 @@ async def narrow_header(scope: Scope, key: Header, candidates: Sequence[int]) ->
         try:
             known = await folder_documents(scope)
             perhaps = await _headers(scope, segments, key)
-            tail = await _tail(scope, known, segments)
+            tail = await tail_of(scope, known, segments)
             _, unsure, _ = await _assign(scope, known, Hits(perhaps=perhaps), tail, candidates)
         except SegmentGone:
             continue
@@ -209,7 +209,7 @@ async def _sort_out(
     """Candidates that have the needle, those to be read, and the ids of those whose attachments may have it."""
     known = await folder_documents(scope)
     hits = await _look_up(scope, segments, needle, names)
-    tail = await _tail(scope, known, segments)
+    tail = await tail_of(scope, known, segments)
     return await _assign(scope, known, hits, tail, candidates)
 
 
@@ -217,12 +217,11 @@ async def _assign(
     scope: Scope, known: FolderDocuments, hits: Hits, tail: Sequence[int], candidates: Sequence[int]
 ) -> tuple[list[int], list[int], dict[int, int]]:
     """The same of what was found."""
-    if scope.uids is scope.view.uids and known.generation == scope.view.generation:
+    if _is_current(scope, known):
         mids: Sequence[int] = known.mids
         unread: frozenset[int] | None = None
     else:
-        mids = await _translated(scope, known)
-        unread = frozenset(known.mids[at] for at in tail)
+        mids, unread = await ids_of(scope, known, tail)
     certain: list[int] = []
     unsure: list[int] = []
     yes, perhaps = hits.certain, hits.perhaps
@@ -244,6 +243,16 @@ async def _assign(
         unsure += [at for at in tail if at in allowed and mids[at]]
     attached = {at: mids[at] for at in unsure if mids[at] in hits.attached} if hits.attached else {}
     return certain, sorted(set(unsure)), attached
+
+
+def _is_current(scope: Scope, known: FolderDocuments) -> bool:
+    return scope.uids is scope.view.uids and known.generation == scope.view.generation
+
+
+async def ids_of(scope: Scope, known: FolderDocuments, tail: Sequence[int]) -> tuple[Sequence[int], frozenset[int]]:
+    """Message ids by the scope's positions, and the ids of messages that no segment holds."""
+    unread = frozenset(known.mids[at] for at in tail) - {0}
+    return (known.mids if _is_current(scope, known) else await _translated(scope, known)), unread
 
 
 async def _translated(scope: Scope, known: FolderDocuments) -> array[int]:

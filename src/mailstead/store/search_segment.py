@@ -14,10 +14,9 @@ from __future__ import annotations
 import zlib
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Any
 
 import msgspec
 
@@ -88,6 +87,16 @@ class Vocabulary:
             yield term
             at = within.find(sought, places[term + 1] - shift)
 
+    def changed(self, change: Callable[[str], str]) -> Vocabulary:
+        """The same documents under changed terms, of which none may hold the separator; only `matches` may be used."""
+        new = object.__new__(Vocabulary)
+        terms = [change(term) for term in self.terms()]
+        new._separator, new._first, new._docs = self._separator, self._first, self._docs
+        new._text = f"{self._separator}{self._separator.join(terms)}{self._separator if terms else ''}"
+        new._starts = array("I", accumulate([len(term) + 1 for term in terms], initial=1))
+        new.size = new._text.__sizeof__() + 4 * len(new._starts)
+        return new
+
     def term(self, number: int) -> str:
         return self._text[self._starts[number] : self._starts[number + 1] - 1]
 
@@ -100,8 +109,8 @@ class Field:
     """The three vocabularies of header, body or attachments: plain words, other words, gaps."""
 
     vocabularies: tuple[Vocabulary, Vocabulary, Vocabulary]
-    folded: Any = None
-    """What fuzzy search has made of it."""
+    folded: Vocabulary | None = None
+    """The other words without accents, once fuzzy search has asked for them."""
 
     @property
     def size(self) -> int:
