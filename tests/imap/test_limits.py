@@ -225,6 +225,10 @@ async def test_random_octets_never_break_the_server(tmp_path: Path, seed: int) -
         b"SELECT INBOX\r\n", b"LIST ", b'"" ', b"*", b"IDLE\r\n", b"DONE\r\n", b"APPEND INBOX ", b"\\Seen", b"(", b")",
         b"AUTHENTICATE PLAIN\r\n", b"STATUS INBOX (", b"MESSAGES", b"COPY 1 ", b"$", b"RETURN (SAVE) ", b"NOT ", b"\xff\xfe",
         b"EXPUNGE\r\n", b"CLOSE\r\n", b"ENABLE QRESYNC\r\n", b"CREATE x", b"DELETE x\r\n", b"RENAME x y\r\n", b"{99999}\r\n",
+        b"REPLACE 1 INBOX ", b"CATENATE (", b"TEXT ", b"URL ", b'"/INBOX/;UID=1"', b"UTF8 (", b"~{3+}\r\na\0b", b"NOTIFY SET ",
+        b"(selected (MessageNew MessageExpunge))", b"(personal (MessageNew MessageExpunge MailboxName))", b"NOTIFY NONE\r\n",
+        b"GENURLAUTH ", b"URLFETCH ", b'"imap://alice@127.0.0.1/INBOX/;UID=1;URLAUTH=anonymous"', b" INTERNAL", b"RESETKEY\r\n",
+        b"UNAUTHENTICATE\r\n", b"BINARY[1]", b"EMAILID", b"PREVIEW (LAZY)", b"(PARTIAL -1:-2)", b"ENABLE UTF8=ACCEPT\r\n",
     ]  # fmt: skip
     filler = await face.client()
     await filler.append("INBOX", message("target"))

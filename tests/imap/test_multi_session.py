@@ -31,6 +31,7 @@ class Mirror:
     flags: dict[int, frozenset[str]] = field(default_factory=dict)
     modseqs: dict[int, int] = field(default_factory=dict)
     qresync: bool = False
+    notified: bool = False
 
     async def command(self, text: str | bytes, expunge_allowed: bool = True) -> tuple[list[bytes], bytes]:
         untagged, reply = await self.client.command(text)
@@ -127,6 +128,9 @@ async def open_session(face: Face, name: str, kind: str) -> Mirror:
         await client.ok("ENABLE CONDSTORE")
     elif kind == "rev2":
         await client.ok("ENABLE IMAP4rev2")
+    elif kind == "notify":
+        await client.ok("NOTIFY SET (selected-delayed (MessageNew (UID FLAGS) MessageExpunge FlagChange))")
+        mirror.notified = True
     await mirror.command("SELECT INBOX")
     await learn(mirror)
     return mirror
@@ -140,7 +144,7 @@ async def learn(mirror: Mirror) -> None:
 
 async def act(rng: random.Random, world: World, mirror: Mirror, count: int) -> None:
     kind = rng.choice(["append", "store", "store", "uidstore", "expunge", "uidexpunge", "noop", "fetch", "search", "move",
-                       "copy", "uidfetch", "multiappend"])  # fmt: skip
+                       "copy", "uidfetch", "multiappend", "replace", "replace"])  # fmt: skip
     known = [uid for uid in mirror.uids if uid is not None]
     if kind == "append":
         flags = rng.sample(FLAGS[:2], rng.randrange(3))
@@ -177,6 +181,9 @@ async def act(rng: random.Random, world: World, mirror: Mirror, count: int) -> N
                 mirror.flags.pop(uid, None)
         _, reply = await mirror.command(command, expunge_allowed=kind == "uidstore")
         assert reply.startswith((b"OK", b"NO [EXPUNGEISSUED]")), reply
+        if silent and mirror.notified:  # what was told without being asked may lie before the change
+            for uid in real:
+                mirror.flags.pop(uid, None)
     elif kind == "expunge":
         _, reply = await mirror.command("EXPUNGE")
         assert reply.startswith(b"OK"), reply
@@ -194,6 +201,25 @@ async def act(rng: random.Random, world: World, mirror: Mirror, count: int) -> N
         if kind == "move":
             world.messages.pop(uid, None)
             assert uid not in mirror.uids
+    elif kind == "replace" and known:
+        uid = rng.choice(known)
+        target = rng.choice(["INBOX", "INBOX", "Archive"])
+        octets = message(f"message {count}")
+        flags = rng.sample(FLAGS[:2], rng.randrange(3))
+        words = b"UID REPLACE %d" % uid if rng.random() < 0.5 else b"REPLACE %d" % (mirror.uids.index(uid) + 1)
+        untagged, reply = await mirror.command(
+            words + b" %b (%b) {%d+}\r\n%b" % (target.encode(), " ".join(flags).encode(), len(octets), octets)
+        )
+        if uid not in world.messages:
+            assert reply.startswith(b"NO "), reply
+            return
+        assert reply.startswith(b"OK"), reply
+        del world.messages[uid]
+        assert uid not in mirror.uids
+        made = [found for line in untagged if (found := re.match(rb"\* OK \[APPENDUID \d+ (\d+)\]", line))]
+        assert len(made) == 1
+        if target == "INBOX":
+            world.messages[int(made[0][1])] = set(flags)
     elif kind == "fetch" and mirror.uids:
         low = rng.randrange(1, len(mirror.uids) + 1)
         high = rng.randrange(low, len(mirror.uids) + 1)
@@ -229,7 +255,7 @@ async def test_sessions_taking_turns_never_disagree(tmp_path: Path, seed: int) -
     rng = random.Random(seed)
     face, stop = await start_face(tmp_path, maxErrors=1000)
     world = World()
-    kinds = ["plain", "qresync", rng.choice(["condstore", "rev2", "plain"])]
+    kinds = ["plain", "qresync", rng.choice(["condstore", "rev2", "plain", "notify", "notify"])]
     mirrors = [await open_session(face, f"{kind}{n}", kind) for n, kind in enumerate(kinds)]
     for count in range(150):
         await act(rng, world, rng.choice(mirrors), count)
@@ -252,7 +278,7 @@ async def test_sessions_taking_turns_never_disagree(tmp_path: Path, seed: int) -
 async def test_sessions_at_the_same_time_end_with_one_truth(tmp_path: Path, seed: int) -> None:
     """Without turns the outcome of a race is not known beforehand, but numbers and the end are."""
     face, stop = await start_face(tmp_path, maxErrors=1000)
-    kinds = ["plain", "qresync", "condstore", "rev2"]
+    kinds = ["plain", "qresync", "condstore", "rev2", "notify"]
     mirrors = [await open_session(face, f"{kind}{n}", kind) for n, kind in enumerate(kinds)]
 
     async def live(mirror: Mirror, number: int) -> None:
