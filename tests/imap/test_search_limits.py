@@ -84,7 +84,7 @@ async def test_a_long_search_says_that_it_is_at_work(face: Face, monkeypatch: py
 
     monkeypatch.setattr(progress.Progress, "_tell", tell)
     monkeypatch.setattr(searching, "evaluate", slow)
-    untagged, reply = await client.command("SEARCH ALL")
+    untagged, reply = await client.command("SEARCH SUBJECT one")
     assert reply == b"OK SEARCH completed"
     assert untagged[-1] == b"* SEARCH 1"
     assert len(untagged) > 1

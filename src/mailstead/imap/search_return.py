@@ -17,6 +17,7 @@ from mailstead.imap.responses import quote
 _OPTIONS = frozenset((b"MIN", b"MAX", b"ALL", b"COUNT", b"SAVE", b"PARTIAL", b"UPDATE", b"CONTEXT", b"RELEVANCY"))
 #: Those that ask for a part of the answer.
 _RESULTS = frozenset((b"MIN", b"MAX", b"ALL", b"COUNT", b"PARTIAL"))
+_LISTS = _RESULTS - {b"COUNT"}
 #: Several PARTIAL of one command are no use, and RFC 9394 section 3.1 forbids them.
 _MAX_OPTIONS = 20
 #: Numbers written between two looks at the clock.
@@ -40,6 +41,11 @@ class Returning:
     def silent(self) -> bool:
         """Nothing but the keeping is wanted (RFC 5182 section 2.1)."""
         return self.save and not self.options - {b"SAVE", b"CONTEXT"}
+
+    @property
+    def lists(self) -> bool:
+        """Numbers of messages are wanted."""
+        return not self.options.isdisjoint(_LISTS)
 
     @property
     def update(self) -> bool:

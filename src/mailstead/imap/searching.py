@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from mailstead.imap import progress
 from mailstead.imap.grammar import Arguments, BadSyntax
+from mailstead.imap.progress import Progress
 from mailstead.imap.responses import Refusal
 from mailstead.imap.search_numbers import NO_NUMBERS, UID_REQUIRED, InSelected
 from mailstead.imap.search_program import Program
@@ -18,7 +19,10 @@ from mailstead.imap.search_return import Returning
 from mailstead.imap.selected import Selected
 from mailstead.imap.session import Session
 from mailstead.mailbox.search import Scope, evaluate
+from mailstead.mailbox.search_keys import cost
 
+#: Cost of the keys from which on rows are read (`search_keys.cost`).
+_READS = 10
 _FILTERS = ("/shared/filters/values/", "/private/filters/values/")
 
 
@@ -57,6 +61,13 @@ class Searching:
         while not self.selected.view.is_durable:
             await self.selected.view.durable()
         return await evaluate(self.scope, self.program.key, self._there)
+
+    async def found(self) -> Sequence[int]:
+        """The same, with word of the progress where it may take long."""
+        if cost(self.program.key) < _READS:
+            return await self.positions()
+        with Progress(self.session):
+            return await self.positions()
 
     @property
     def left(self) -> bool:

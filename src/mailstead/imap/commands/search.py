@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from mailstead.imap import contexts, search_return, searching
 from mailstead.imap.contexts import Context
 from mailstead.imap.grammar import Arguments, BadSyntax
-from mailstead.imap.progress import Progress
 from mailstead.imap.search_return import Returning, extended, numbers_of, spaced, tag_of
 from mailstead.imap.searching import Searching
 from mailstead.imap.session import Session
@@ -81,8 +80,7 @@ async def _answer(session: Session, arguments: Arguments, returning: Returning |
         check_update(session, returning)
     filters = await searching.filters_of(session, arguments)
     work = searching.begin(session, arguments, filters, returning, numbers=not more)
-    with Progress(session):
-        positions = await work.positions()
+    positions = await work.found()
     if work.left:
         return b"NO The mailbox was left"
     word = b"ESEARCH" if more else b"SEARCH"
@@ -94,7 +92,8 @@ async def _answer(session: Session, arguments: Arguments, returning: Returning |
     if returning.update:
         await keep_updated(work, positions, by_uid)
     if not returning.silent and (positions or not more):
-        numbers = numbers_of(positions, work.uids, by_uid)
+        # Only where they are shown: COUNT alone needs none.
+        numbers = numbers_of(positions, work.uids, by_uid) if returning.lists else positions
         relevancy = work.scope.relevancy if work.program.fuzzy else None
         head = tag_of(session.tag) + more
         text = await extended(
