@@ -232,7 +232,7 @@ async def act(rng: random.Random, world: World, mirror: Mirror, count: int) -> N
         assert reply.startswith(b"OK"), reply
         for line in untagged:
             if found := re.search(rb"ALL ([\d:,]+)", line):
-                assert max(expand(found[1])) <= before
+                assert max(expand(found[1])) <= (len(mirror.uids) if mirror.notified else before)
     else:
         await mirror.command("NOOP")
 
