@@ -147,7 +147,7 @@ async def extended(
         start, end = returning.partial.bounds(len(numbers))
         scored = positions[start:end]
         words.append(b"PARTIAL (%b %b)" % (returning.partial.text(), await compact(numbers[start:end], breathe) or b"NIL"))
-    if relevancy is not None and b"RELEVANCY" in options and options & {b"ALL", b"PARTIAL"}:
+    if relevancy is not None and scored and b"RELEVANCY" in options and options & {b"ALL", b"PARTIAL"}:
         words.append(b"RELEVANCY (%b)" % await spaced([max(relevancy.get(at, 0), 1) for at in scored], breathe))
     if modseqs is not None and positions:
         words.append(b"MODSEQ %d" % max(modseqs[at] for at in returning.shown(positions)))

@@ -34,7 +34,7 @@ _COLUMNS = ("message_id", "sent", "date", "fields")
 
 @dataclass(slots=True)
 class Mail:
-    """What threading knows of a message. `sent` and `received` are unix seconds; ids are hashes, 0 for none, `references`
+    """What threading knows of a message. `sent` is unix seconds (RFC 5256 section 2.2); ids are hashes, 0 for none, `references`
     the oldest first."""
 
     position: int
@@ -43,7 +43,6 @@ class Mail:
     subject: str
     reply: bool
     sent: int
-    received: int
 
 
 class Node:
@@ -96,7 +95,7 @@ def _mail(position: int, limit: int, message_id: str, sent: int, date: int, fiel
     ids = reference_ids(references, None) or reference_ids(None, reply_to)[:1]
     base, reply = _subject(subject) if subject is not None else ("", False)
     references_kept = tuple(map(_hashed, ids[-limit:]))
-    return Mail(position, _hashed(message_id) if message_id else 0, references_kept, base, reply, sent or date, date)
+    return Mail(position, _hashed(message_id) if message_id else 0, references_kept, base, reply, sent or date)
 
 
 def _hashed(id: str) -> int:
@@ -144,7 +143,7 @@ async def by_references(mails: Sequence[Mail], breathe: Breathe) -> list[Node]:
 
 
 async def by_references_only(mails: Sequence[Mail], breathe: Breathe) -> list[Node]:
-    """REFS: by Message-IDs only; threads by the time at which their newest message arrived."""
+    """REFS: by Message-IDs only; threads by the time at which their newest message was sent, as Dovecot has it."""
     roots = await _sort_all(await _prune(await _link(mails, breathe), breathe), breathe)
     newest = []
     for number, root in enumerate(roots):
@@ -159,7 +158,7 @@ async def by_references_only(mails: Sequence[Mail], breathe: Breathe) -> list[No
                 await breathe()
             node = pending.pop()
             if node.mail is not None:
-                latest = max(latest, (node.mail.received, node.mail.position))
+                latest = max(latest, (node.mail.sent, node.mail.position))
             pending += node.children
         newest.append((*latest, number))
     return [roots[key[2]] for key in await sorted_slowly(newest, breathe)]

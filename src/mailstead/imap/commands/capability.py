@@ -42,6 +42,7 @@ _AUTHENTICATED = (
     "ESORT",
     "CONTEXT=SEARCH",
     "CONTEXT=SORT",
+    "SEARCH=FUZZY",
     "FILTERS",
     "I18NLEVEL=1",
     "CONDSTORE",
