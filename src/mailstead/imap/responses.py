@@ -34,6 +34,7 @@ _CODES: tuple[tuple[type[errors.MailboxError], str], ...] = (
     (errors.FolderMissing, "NONEXISTENT"),
     (errors.FolderExists, "ALREADYEXISTS"),
     (errors.InvalidFolderName, "CANNOT"),
+    (errors.FolderHasChildren, "HASCHILDREN"),
     (errors.RightMissing, "NOPERM"),
     (errors.NotPermitted, "CANNOT"),
     (errors.OverQuota, "OVERQUOTA"),

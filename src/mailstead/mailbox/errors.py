@@ -27,6 +27,10 @@ class NotPermitted(MailboxError):
     """The verb is not allowed on this folder, e.g. deleting INBOX (IMAP CANNOT / NOPERM)."""
 
 
+class FolderHasChildren(NotPermitted):
+    """Folders lie below it (IMAP HASCHILDREN)."""
+
+
 class RightMissing(NotPermitted):
     """The reader has not the right to do this in another's folder (IMAP NOPERM)."""
 

@@ -11,6 +11,7 @@ import time
 from mailstead.mailbox.base import OTHER_USERS, PUBLIC_FOLDERS, MailboxBase, Place
 from mailstead.mailbox.errors import (
     FolderExists,
+    FolderHasChildren,
     FolderMissing,
     InvalidFolderName,
     LimitReached,
@@ -165,7 +166,7 @@ class FolderVerbs(MailboxBase):
             raise NotPermitted("INBOX cannot be deleted")
         below = f"{place.name}/"
         if any(folder.name.startswith(below) for folder in await self.folders(place.account)):
-            raise NotPermitted("the folder has folders below it")
+            raise FolderHasChildren("the folder has folders below it")
         await self._done(self._store.change([DeleteFolder(shard, place.account, place.name, int(time.time()))]))
 
     async def rename_folder(self, account: int, old: str, new: str) -> None:
