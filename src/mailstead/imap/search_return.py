@@ -99,16 +99,23 @@ def parse(arguments: Arguments) -> Returning | None:
     return found
 
 
-def numbers_of(positions: Sequence[int], uids: Sequence[int], by_uid: bool) -> list[int]:
+async def numbers_of(positions: Sequence[int], uids: Sequence[int], by_uid: bool, breathe: Breathe) -> list[int]:
     """Positions as the client is told them."""
-    return [uids[at] for at in positions] if by_uid else [at + 1 for at in positions]
+    numbers: list[int] = []
+    for start in range(0, len(positions), _SLICE):
+        if start:
+            await breathe()
+        part = positions[start : start + _SLICE]
+        numbers += [uids[at] for at in part] if by_uid else [at + 1 for at in part]
+    return numbers
 
 
 async def spaced(numbers: list[int], breathe: Breathe) -> bytes:
     """Numbers with blanks between. str() of a list is the fastest way to write many."""
     parts = []
     for start in range(0, len(numbers), _SLICE):
-        await breathe()
+        if start:
+            await breathe()
         parts.append(str(numbers[start : start + _SLICE])[1:-1].replace(",", ""))
     return " ".join(parts).encode("ascii")
 

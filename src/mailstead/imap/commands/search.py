@@ -93,7 +93,7 @@ async def _answer(session: Session, arguments: Arguments, returning: Returning |
         await keep_updated(work, positions, by_uid)
     if not returning.silent and (positions or not more):
         # Only where they are shown: COUNT alone needs none.
-        numbers = numbers_of(positions, work.uids, by_uid) if returning.lists else positions
+        numbers = await numbers_of(positions, work.uids, by_uid, work.scope.breathe) if returning.lists else positions
         relevancy = work.scope.relevancy if work.program.fuzzy else None
         head = tag_of(session.tag) + more
         text = await extended(
@@ -104,7 +104,8 @@ async def _answer(session: Session, arguments: Arguments, returning: Returning |
 
 
 async def _plain(work: Searching, positions: Sequence[int], by_uid: bool) -> None:
-    text = await spaced(numbers_of(positions, work.uids, by_uid), work.scope.breathe)
+    breathe = work.scope.breathe
+    text = await spaced(await numbers_of(positions, work.uids, by_uid, breathe), breathe)
     if work.modseqs is not None and positions:
         text += b" (MODSEQ %d)" % max(work.modseqs[at] for at in positions)
     work.session.untagged(b"SEARCH " + text if text else b"SEARCH")

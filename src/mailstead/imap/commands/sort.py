@@ -52,8 +52,9 @@ async def _sort(session: Session, arguments: Arguments, by_uid: bool) -> bytes:
         positions = await sort_positions(work.scope, criteria, await work.positions())
     if work.left:
         return b"NO The mailbox was left"
+    breathe = work.scope.breathe
     if returning is None:
-        text = await spaced(numbers_of(positions, work.uids, by_uid), work.scope.breathe)
+        text = await spaced(await numbers_of(positions, work.uids, by_uid, breathe), breathe)
         if work.modseqs is not None and positions:
             text += b" (MODSEQ %d)" % max(work.modseqs[at] for at in positions)
         session.untagged(b"SORT " + text if text else b"SORT")
@@ -63,9 +64,11 @@ async def _sort(session: Session, arguments: Arguments, by_uid: bool) -> bytes:
     if returning.update:
         await keep_updated(work, positions, by_uid, criteria)
     if not returning.silent:
+        numbers = await numbers_of(positions, work.uids, by_uid, breathe)
+        relevancy = work.scope.relevancy if work.program.fuzzy else None
+        head = tag_of(session.tag)
         session.untagged(await extended(
-            tag_of(session.tag), returning, positions, numbers_of(positions, work.uids, by_uid), work.scope.breathe, by_uid=by_uid,
-            modseqs=work.modseqs, relevancy=work.scope.relevancy if work.program.fuzzy else None,
+            head, returning, positions, numbers, breathe, by_uid=by_uid, modseqs=work.modseqs, relevancy=relevancy
         ))  # fmt: skip
     return b"OK %bSORT completed" % work.code
 
