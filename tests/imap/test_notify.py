@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from mailstead.imap import notify, notify_request
 from mailstead.imap.grammar import Arguments, BadSyntax
 from mailstead.imap.responses import Refusal
+from mailstead.mailbox.errors import StoreUnavailable
 from tests.imap.conftest import Face, message, start_face
 
 
@@ -42,6 +44,59 @@ async def test_news_come_from_another_process(faces: tuple[Face, Face]) -> None:
     assert await listening.line() == b'* LIST (\\HasNoChildren) "/" other ("OLDNAME" (made))'
     await acting.ok("DELETE other")
     assert await listening.line() == b'* LIST (\\NonExistent) "/" other'
+
+
+async def test_news_come_from_a_process_of_its_own(tmp_path: Path) -> None:
+    face, stop = await start_face(tmp_path, "w0")
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.imap.acting_process", str(tmp_path), "w1", cwd=Path(__file__).parents[2],
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+
+    async def order(text: str) -> None:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write(text.encode() + b"\n")
+        assert await asyncio.wait_for(child.stdout.readline(), 20) == b"done\n"
+
+    await order("ready")
+    client = await face.client()
+    await client.ok("SELECT INBOX")
+    await client.ok(
+        "NOTIFY SET (selected (MessageNew (UID) MessageExpunge)) "
+        "(personal (MessageNew MessageExpunge MailboxName SubscriptionChange))"
+    )
+    await order("append INBOX")
+    assert [await client.line(), await client.line()] == [b"* 1 EXISTS", b"* 1 FETCH (UID 1)"]
+    await order("append Sent")
+    assert (await client.line()).startswith(b"* STATUS Sent (MESSAGES 1 ")
+    await order("create made")
+    assert await client.line() == b'* LIST (\\HasNoChildren) "/" made'
+    await order("subscribe made")
+    assert await client.line() == b'* LIST (\\HasNoChildren \\Subscribed) "/" made'
+    await order("append made")
+    assert (await client.line()).startswith(b"* STATUS made (MESSAGES 1 ")
+    await order("delete made")
+    assert await client.line() == b'* LIST (\\NonExistent \\Subscribed) "/" made'
+    assert child.stdin is not None
+    child.stdin.close()
+    assert await asyncio.wait_for(child.wait(), 20) == 0
+    await stop()
+
+
+async def test_what_cannot_be_read_ends_the_notices(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that may have missed something is told so."""
+    client, other = await face.client(), await face.client()
+    await client.ok("NOTIFY SET (personal (MessageNew MessageExpunge MailboxName))")
+
+    async def broken(_: object, account: int) -> None:
+        raise StoreUnavailable("the message store cannot do this now")
+
+    monkeypatch.setattr(type(face.mailbox), "names", broken)
+    await other.ok("CREATE made")
+    assert (await client.line()).startswith(b"* OK [NOTIFICATIONOVERFLOW]")
+    await other.append("Sent", message())
+    assert await client.ok("NOOP") == []
 
 
 async def test_the_selected_mailbox_from_another_process(faces: tuple[Face, Face]) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from mailstead.imap.fetch_items import FetchList
 from mailstead.imap.notify_request import EventGroup, NotifyRequest
-from mailstead.imap.responses import Refusal
+from mailstead.imap.responses import Refusal, one_line
 from mailstead.imap.selected import Selected
 from mailstead.mailbox.errors import MailboxError
 from mailstead.mailbox.model import Folder, FolderStatus
@@ -120,18 +120,31 @@ class Notifier:
     async def tell(self) -> None:
         """Tell all there is to tell."""
         session = self._session
-        while self.pending and not self._stopped and not session.logged_out:
-            self.pending = False
-            request = self.request.selected
-            if request is not None and session.selected is not None and self._followed is session.selected:
-                await session.tell_news(request.kind == b"SELECTED" or session.idle is not None)
-            changed, names = self._watch.take()
-            if names:
-                await self._tell_names()
-            for id in changed:
-                await self._tell_folder(id)
-                await session.pace()
+        try:
+            while self.pending and not self._stopped and not session.logged_out:
+                self.pending = False
+                await self._tell_once()
+        except (MailboxError, OSError) as error:
+            # What is lost now the client would wait for in vain (section 5.8).
+            session.link.log.error("mailboxes cannot be watched", reason=str(error))
+            self._give_up("Mailboxes cannot be watched now")
         session.flush()
+
+    async def _tell_once(self) -> None:
+        session, request = self._session, self.request.selected
+        if request is not None and session.selected is not None and self._followed is session.selected:
+            await session.tell_news(request.kind == b"SELECTED" or session.idle is not None)
+        changed, names = self._watch.take()
+        if names:
+            await self._tell_names()
+        for id in changed:
+            await self._tell_folder(id)
+            await session.pace()
+
+    def _give_up(self, why: str) -> None:
+        self._session.untagged(b"OK [NOTIFICATIONOVERFLOW] " + one_line(why))
+        self._session.notifier = None
+        self.stop()
 
     def _is_selected(self, id: int) -> bool:
         selected = self._session.selected
@@ -226,11 +239,8 @@ class Notifier:
         await self._watch_again(before)
 
     async def _watch_again(self, before: Names) -> None:
-        session = self._session
         if not self._set_groups():
-            session.untagged(b"OK [NOTIFICATIONOVERFLOW] Too many mailboxes to watch")
-            session.notifier = None
-            self.stop()
+            self._give_up("Too many mailboxes to watch")
             return
         for id in self._groups:
             if self._known[id] is None and id not in before.folders:
