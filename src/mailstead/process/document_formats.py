@@ -141,6 +141,14 @@ _READERS: dict[str, Callable[[bytes, _Text], None]] = {
 }
 
 
+def prepare(kind: str) -> None:
+    """Import what a kind needs, while files can still be read. Raises ImportError where a library is missing."""
+    if kind == "pdf":
+        import pypdf  # noqa: F401
+    elif kind == "html":
+        import selectolax.lexbor  # noqa: F401
+
+
 def text_of_document(kind: str, octets: bytes) -> str:
     """Text of a document of a kind of `message.documents.KINDS`, cut at MAX_TEXT. Raises whatever its parser does."""
     out = _Text()

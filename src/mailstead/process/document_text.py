@@ -1,7 +1,7 @@
 """The text of an attached document, by a process of its own that cannot do harm.
 
-Invariants: one document, one process; it has MEMORY octets, CPU_SECONDS, TIMEOUT seconds, may write no file, start no
-process, and (where the kernel lets it) reach no network; at most MAX_OUTPUT octets of what it says are read.  A document
+Invariants: one document, one process; it has MEMORY octets, CPU_SECONDS, TIMEOUT seconds, may write no file, and (where the
+kernel lets it) start no process and reach no network; at most MAX_OUTPUT octets of what it says are read.  A document
 that breaks it has no text, and nobody else notices.
 
 How: the octets lie in an anonymous file that is the process's standard input; the text comes through a pipe.
@@ -27,6 +27,7 @@ CPU_SECONDS = 10
 TIMEOUT = 20.0
 MAX_OUTPUT = 4 << 20
 MAX_INPUT = 64 << 20
+_NOBODY = 65534
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 
 
@@ -100,22 +101,43 @@ def confine() -> None:
         hard = resource.getrlimit(limit)[1]
         wanted = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(limit, (wanted, wanted))
+    if os.geteuid() == 0:
+        _become_nobody()
+
+
+def _become_nobody() -> None:
+    """Root's processes are not counted, and its files are all files; so root gives itself up, where the libraries can still
+    be read then. (A server that is told its user, as it should be, is not root here.)"""
+    try:
+        os.setgroups([])
+        os.setegid(_NOBODY)
+        os.seteuid(_NOBODY)
+        readable = all(os.access(path, os.R_OK, effective_ids=True) for path in (os.__file__, __file__))
+        os.seteuid(0)
+        os.setegid(0)
+        if readable:
+            os.setgid(_NOBODY)
+            os.setuid(_NOBODY)
+    except OSError:
+        pass  # a container's root without these rights has few others
 
 
 def leave_the_network() -> None:
     """Best effort: kernels and containers often refuse it to those who are not root."""
     try:
-        ctypes.CDLL(None).unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
+        flags = _CLONE_NEWNET if os.geteuid() == 0 else _CLONE_NEWUSER | _CLONE_NEWNET
+        ctypes.CDLL(None).unshare(flags)
     except (OSError, AttributeError):
         pass
 
 
 def main() -> None:
     """Entry of the process: the kind as argument, the document on standard input, its text on standard output."""
+    from mailstead.process.document_formats import prepare, text_of_document
+
+    prepare(sys.argv[1])
     leave_the_network()
     confine()
-    from mailstead.process.document_formats import text_of_document
-
     try:
         text = text_of_document(sys.argv[1], sys.stdin.buffer.read(MAX_INPUT))
     except Exception:  # whatever a parser makes of a hostile document
