@@ -13,8 +13,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.mailstead-set-up
 
-TEST_COMMANDS := swaks mbsync mutt fetchmail curl dovecot
-TEST_PACKAGES := swaks isync mutt fetchmail curl dovecot-imapd
+TEST_COMMANDS := swaks mbsync mutt fetchmail curl dovecot sieve-connect
+TEST_PACKAGES := swaks isync mutt fetchmail curl dovecot-imapd sieve-connect
 
 .PHONY: run test lint bench soak set-up test-programs clean
 
