@@ -18,7 +18,7 @@ from mailstead.observe.log import get_logger
 from mailstead.settings import Settings
 from mailstead.store.files import Files
 from mailstead.store.search_indexer import is_needed
-from mailstead.store.search_jobs import pending
+from mailstead.store.search_jobs import is_asked_for, pending
 from mailstead.store.service import Store
 
 log = get_logger("SERVER")
@@ -79,6 +79,8 @@ class Indexing:
             return
         self._waited = self._waited + 1 if waiting else 0
         wanted = waiting >= MANY or self._waited >= ROUNDS_TO_WAIT
+        if waiting and not wanted:
+            wanted = any(is_asked_for(self._store.reader(number)) for number in self._store.shards)
         if not wanted and self._rounds % ROUNDS_TO_LOOK == 2:
             wanted = await asyncio.to_thread(self._look)
         if wanted:

@@ -35,3 +35,8 @@ def pending(shard: Shard, most: int) -> int:
     """How many jobs wait, counted up to `most`."""
     row = shard.row("SELECT count(*) FROM (SELECT 1 FROM job LIMIT ?)", (most,))
     return int(row[0]) if row else 0
+
+
+def is_asked_for(shard: Shard) -> bool:
+    """Whether somebody asked for accounts, and so waits; where few jobs wait, for it looks at them all."""
+    return shard.row("SELECT 1 FROM job WHERE kind = 'reindex' LIMIT 1") is not None
