@@ -132,7 +132,7 @@ class Notifier:
 
     async def _tell_once(self) -> None:
         session, request = self._session, self.request.selected
-        if request is not None and session.selected is not None and self._followed is session.selected:
+        if request is not None and request.counts and session.selected is not None and self._followed is session.selected:
             await session.tell_news(request.kind == b"SELECTED" or session.idle is not None)
         changed, names = self._watch.take()
         if names:
