@@ -6,16 +6,21 @@ each; a verb returns when its effect is durable.
 
 from __future__ import annotations
 
+import time
 import unicodedata
 
+from mailstead.mailbox.base import Accounts, People
 from mailstead.mailbox.errors import FolderExists, FolderMissing, LimitReached, MailboxError, StoreUnavailable
 from mailstead.mailbox.unique_ids import UniqueIdVerbs
 from mailstead.sieve.check import check
 from mailstead.store.operations import ChangeScripts
+from mailstead.store.service import Store
 
 MAX_SCRIPTS = 32
 MAX_OCTETS = 128 * 1024
 MAX_NAME_OCTETS = 512
+MAX_KEPT = 50_000
+KEPT_SECONDS = 60.0
 
 
 class ScriptMissing(MailboxError):
@@ -50,6 +55,13 @@ def checked_name(name: str) -> str:
 class ScriptVerbs(UniqueIdVerbs):
     """By account."""
 
+    _script_mark = -1
+    _scripts_until = 0.0
+
+    def __init__(self, store: Store, accounts: Accounts, people: People | None = None) -> None:
+        super().__init__(store, accounts, people)
+        self._active: dict[int, str | None] = {}
+
     async def scripts(self, account: int) -> list[tuple[str, int, bool]]:
         """(name, octets, active) by name."""
         return self._store.mail_index(await self._ensure(account)).scripts(account)
@@ -62,8 +74,17 @@ class ScriptVerbs(UniqueIdVerbs):
         return text
 
     def active_script(self, account: int, shard: int) -> str | None:
-        """The text of the script that mail runs through, at once."""
-        return self._store.mail_index(shard).active_script(account)
+        """The text of the script that mail runs through, at once. Kept at hand, for every delivery asks."""
+        mark, now = self._store.script_mark(), time.monotonic()
+        if mark != self._script_mark or now >= self._scripts_until or len(self._active) >= MAX_KEPT:
+            # The time is for a change whose author died before it could tell.
+            self._script_mark, self._scripts_until = mark, now + KEPT_SECONDS
+            self._active.clear()
+        try:
+            return self._active[account]
+        except KeyError:
+            found = self._active[account] = self._store.mail_index(shard).active_script(account)
+            return found
 
     async def check_script_space(self, account: int, name: str, size: int) -> None:
         """Raises LimitReached where a script of ``size`` octets would not be kept."""

@@ -254,6 +254,10 @@ class Store:
         """The same as ``reader`` sees it, who is not the owner."""
         return SqliteMailIndex(self._readers[shard], reader)
 
+    def script_mark(self) -> int:
+        """Changes before a change of any account's script is acknowledged, for those who keep scripts at hand."""
+        return self._marks.scripts()
+
     def sharing(self, shard: int) -> SharingReads:
         """Reads of rights and notes of folders."""
         return SqliteSharingReads(self._readers[shard])
@@ -327,6 +331,8 @@ class Store:
 
     def _on_commit(self, shard: int, commit: int, step: Step) -> None:
         self._last_commit[shard] = commit
+        if step.operations and any(effect[0] == "script" for effect in step.effects):
+            self._marks.scripts_changed()
         if shard >= QUEUE_SHARDS:
             if self._queue_listener is not None:
                 self._queue_listener()

@@ -25,6 +25,7 @@ from mailstead.store.schema import QUEUE_STEPS, SHARD_STEPS, migrate
 
 _QWORD = struct.Struct("<Q")
 MAX_SHARDS = 256
+_MARKS_SIZE = MAX_SHARDS * 8 + 8
 
 
 def shard_path(index: Path, number: int) -> Path:
@@ -34,7 +35,8 @@ def shard_path(index: Path, number: int) -> Path:
 
 
 class SharedMarks:
-    """A small file mapped by all processes of a node: per shard, the commit number that is known to be durable.
+    """A small file mapped by all processes of a node: per shard, the commit number that is known to be durable, and behind
+    them a mark that changes whenever a script of an account does.
 
     It is made anew at each start of the node, for a number from before a power cut would promise too much. A lost
     update between two processes only costs one sync more.
@@ -43,9 +45,9 @@ class SharedMarks:
     def __init__(self, path: Path, *, fresh: bool = False) -> None:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
-            if fresh or os.fstat(fd).st_size < MAX_SHARDS * 8:
-                os.pwrite(fd, bytes(MAX_SHARDS * 8), 0)
-            self._map = mmap.mmap(fd, MAX_SHARDS * 8)
+            if fresh or os.fstat(fd).st_size < _MARKS_SIZE:
+                os.pwrite(fd, bytes(_MARKS_SIZE), 0)
+            self._map = mmap.mmap(fd, _MARKS_SIZE)
         finally:
             os.close(fd)
 
@@ -60,6 +62,14 @@ class SharedMarks:
         slot = self._slot(shard)
         if commit > _QWORD.unpack_from(self._map, slot)[0]:
             _QWORD.pack_into(self._map, slot, commit)
+
+    def scripts(self) -> int:
+        """The mark of the youngest change of a script."""
+        return int(_QWORD.unpack_from(self._map, MAX_SHARDS * 8)[0])
+
+    def scripts_changed(self) -> None:
+        """Another value than any before, whoever else changes it in the same moment."""
+        _QWORD.pack_into(self._map, MAX_SHARDS * 8, time.time_ns())
 
     def close(self) -> None:
         self._map.close()
