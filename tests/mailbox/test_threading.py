@@ -66,7 +66,8 @@ def linked(mails: list[Mail]) -> list[Box]:
             if before is not None and referred.parent is None and not referred.above(before):
                 referred.put(before)
             before = referred
-        if before is None or not mine.above(before):
+        mine.put(None)
+        if before is not None and not mine.above(before):
             mine.put(before)
     return [one for one in every if one.parent is None]
 
@@ -152,7 +153,7 @@ ids = st.integers(0, 8)
 mail_lists = st.lists(
     st.tuples(ids, st.lists(ids.filter(bool), max_size=5), st.sampled_from(["", "x", "y"]), st.booleans(), st.integers(0, 5)),
     max_size=14,
-).map(lambda rows: [Mail(at, id, tuple(dict.fromkeys(refs)), subject, reply and bool(subject), sent)
+).map(lambda rows: [Mail(at, id, tuple(refs), subject, reply and bool(subject), sent)
                     for at, (id, refs, subject, reply, sent) in enumerate(rows)])  # fmt: skip
 
 

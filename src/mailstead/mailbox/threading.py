@@ -19,7 +19,7 @@ from functools import lru_cache
 from mailstead.mailbox.search_scope import ROWS, Scope, rows_of
 from mailstead.mailbox.sorting import sorted_slowly
 from mailstead.message.headers import iter_fields
-from mailstead.message.threading import reference_ids, subject_of
+from mailstead.message.threading import MAX_REFERENCES, field_ids, subject_of
 
 Breathe = Callable[[], Awaitable[None]]
 #: Messages between two looks at the clock.
@@ -92,10 +92,11 @@ def _mail(position: int, limit: int, message_id: str, sent: int, date: int, fiel
             reply_to = value
         elif lowered == b"subject" and subject is None:
             subject = value
-    ids = reference_ids(references, None) or reference_ids(None, reply_to)[:1]
+    ids = field_ids(references, limit) if references else []
+    if not ids and reply_to:
+        ids = field_ids(reply_to, MAX_REFERENCES)[:1]
     base, reply = _subject(subject) if subject is not None else ("", False)
-    references_kept = tuple(map(_hashed, ids[-limit:]))
-    return Mail(position, _hashed(message_id) if message_id else 0, references_kept, base, reply, sent or date)
+    return Mail(position, _hashed(message_id) if message_id else 0, tuple(map(_hashed, ids)), base, reply, sent or date)
 
 
 def _hashed(id: str) -> int:
@@ -105,7 +106,7 @@ def _hashed(id: str) -> int:
 async def mails_of(scope: Scope, positions: Sequence[int]) -> list[Mail]:
     """What threading needs of those messages that still exist."""
     found: list[Mail] = []
-    limit = max(MAX_LINKS // max(len(positions), 1), MIN_REFERENCES)
+    limit = min(max(MAX_LINKS // max(len(positions), 1), MIN_REFERENCES), MAX_REFERENCES)
     for start in range(0, len(positions), ROWS // 4):
         await scope.breathe()
         rows = await rows_of(scope, positions[start : start + ROWS // 4], _COLUMNS)
@@ -217,10 +218,9 @@ async def _link(mails: Sequence[Mail], breathe: Breathe) -> list[Node]:
             if above is not None and referred.parent is None and not budget.would_loop(above, referred):
                 referred.hang(above)
             above = referred
-        # The last reference counts more than what others said of this message (1.B).
-        if above is None:
-            node.hang(None)
-        elif not budget.would_loop(above, node):
+        # The last reference counts more than what others said of this message (1.B), also where it would close a loop.
+        node.hang(None)
+        if above is not None and not budget.would_loop(above, node):
             node.hang(above)
     for turn, node in enumerate(nodes):
         if not turn % _TURN:

@@ -81,6 +81,11 @@ def message_id(value: bytes | None) -> str:
     return _clean(words[0][:_MAX_ID]) if words else ""
 
 
+def field_ids(value: bytes, newest: int) -> list[str]:
+    """The last `newest` ids of a References or In-Reply-To field's raw value as they are written, with repetitions."""
+    return [_clean(found) for found in _id.findall(value[-60_000:])[-newest:]]
+
+
 def reference_ids(references: bytes | None, in_reply_to: bytes | None) -> tuple[str, ...]:
     """Ids of References, then In-Reply-To, without repetition, the newest 50 (RFC 5256 section 3)."""
     if references is None and in_reply_to is None:
