@@ -19,6 +19,7 @@ from mailstead.message.decode import decode_transfer
 from mailstead.message.sections import Part, filter_header_fields, load_parts, locate, section_range
 
 SMALL = 256 * 1024
+_IDENTITY = frozenset(("", "7bit", "8bit", "binary"))
 _KNOWN_ENCODINGS = frozenset((
     "", "7bit", "8bit", "binary", "base64", "quoted-printable", "x-uuencode", "x-uue", "uuencode", "uue", "x-uu",
 ))  # fmt: skip
@@ -131,8 +132,19 @@ async def octets_of(source: OctetSource, stored: Stored, body: Body) -> bytes | 
     return octets
 
 
+def _plain_size(stored: Stored, body: Body) -> int | None:
+    """The size of a section that is stored as it is meant, without reading it; None where it is encoded."""
+    found = extent(stored, body)
+    part = locate(stored.root, body.part) if body.part else None
+    if found is None or (part is not None and part.encoding not in _IDENTITY):
+        return None
+    return found[1] - found[0]
+
+
 async def value(source: OctetSource, stored: Stored, body: Body) -> bytes:
     """The item's value with its literal head: what stands after the label. Raises Refusal UNKNOWN-CTE."""
+    if body.size_only and (found := _plain_size(stored, body)) is not None:
+        return b"%d" % found
     octets = await octets_of(source, stored, body)
     if body.size_only:
         return b"%d" % len(octets or b"")
