@@ -18,7 +18,7 @@ from mailstead.mailbox.search import Scope, Text, evaluate
 from mailstead.mailbox.service import Mailbox
 from mailstead.store import search_indexer
 from mailstead.store.search_file import search_path
-from mailstead.store.search_indexer import AlreadyRunning, Indexer, choose, hold_indexer_lock
+from mailstead.store.search_indexer import AlreadyRunning, Indexer, choose, hold_indexer_lock, is_needed
 from mailstead.store.search_jobs import ask_for_all, pending
 from mailstead.store.search_segment import MAX_DOCUMENTS
 from mailstead.store.search_status import progress
@@ -164,6 +164,27 @@ async def test_attachments_are_searched_once_they_are_read(mailbox: Mailbox, tmp
             scope = Scope(mailbox, view, view.uids, view.flags, view.modseqs, 41)
             assert [view.uids[at] for at in await evaluate(scope, Text(needle, headers))] == found, needle
     view.release()
+
+
+async def test_what_a_power_cut_took_from_the_index_is_found_and_added_after_the_start(mailbox: Mailbox, tmp_path: Path) -> None:
+    """The jobs' end was durable, the segment was not: the start after an unclean end looks through all accounts."""
+    await mailbox.append(await inbox(mailbox), [NewMessage(octets) for octets in BODIES])
+    finish(tmp_path)
+    connection = apsw.Connection(str(search_path(tmp_path / "index", 0)))
+    connection.execute("DELETE FROM segment")
+    connection.close()
+    await check(mailbox)
+    assert not is_needed(tmp_path / "index", 0, mailbox._store.files)
+    shard = Shard(tmp_path / "index", 0, mailbox._store.files)
+    shard.begin()
+    shard.execute("INSERT INTO epoch VALUES(5000000, 10, 0)")
+    shard.commit()
+    shard.close()
+    assert is_needed(tmp_path / "index", 0, mailbox._store.files)
+    finish(tmp_path)
+    assert len(held(tmp_path)) == 40
+    assert not is_needed(tmp_path / "index", 0, mailbox._store.files)
+    await check(mailbox)
 
 
 def test_only_one_indexes(tmp_path: Path) -> None:

@@ -19,13 +19,14 @@ from mailstead.directory.service import Directory
 @click.argument("address", required=False)
 @click.option("--all", "everyone", is_flag=True, help="All accounts.")
 @click.option("--missing", is_flag=True, help="Only what the index lacks, instead of everything anew.")
-@click.option("--status", is_flag=True, help="Only say how far the index is.")
+@click.option("--status", is_flag=True, help="Only say how far the index is, of all accounts or one.")
 @click.option("--wait", is_flag=True, help="Wait for a running server to finish, and show how far it is.")
 def reindex(config: Path | None, address: str | None, everyone: bool, missing: bool, status: bool, wait: bool) -> None:
     """Build the search index of an ACCOUNT (name@domain) anew, beside a running server or without one.
 
     Searches are right at any time: messages that are not indexed are read, which takes longer.
     """
+    everyone = everyone or (status and not address)
     if bool(address) == everyone:
         raise click.ClickException("give either an account or --all")
     from mailstead.store.search_indexer import AlreadyRunning, hold_indexer_lock

@@ -20,6 +20,7 @@ from weakref import WeakKeyDictionary
 
 from mailstead.mailbox.search_keys import Header, Text
 from mailstead.mailbox.search_scope import ROWS, SMALL, Scope, octets_of, rows_of
+from mailstead.observe.metrics import search_messages_read
 from mailstead.store.search_reader import SearchReader, SegmentGone, SegmentList
 from mailstead.store.search_segment import Needle, needle_of, words_of
 from mailstead.store.search_text import contains, fold
@@ -270,6 +271,7 @@ async def _read(
 ) -> list[int]:
     """Positions whose message contains the needle, found by reading them. Raises SegmentGone."""
     ascii_needle = needle.encode("ascii") if needle.isascii() else b""
+    search_messages_read.inc(len(positions))
     out: list[int] = []
     for start in range(0, len(positions), 50):
         rows = await rows_of(scope, positions[start : start + 50], ("location", "header_size", "parts"))

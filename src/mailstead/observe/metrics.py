@@ -69,6 +69,7 @@ queue_delivery_seconds = _histogram("queue_delivery_seconds", "Time from accepta
 queue_attempts = _counter("queue_attempts", "Outbound attempts", "result")
 bounces = _counter("bounces", "Bounces and delay notices written", "kind")
 
+search_messages_read = _counter("search_messages_read", "Messages that text searches read, because the index could not tell")
 search_jobs = _gauge("search_jobs", "Messages and accounts that the search index has yet to take in")
 
 store_commits = _counter("store_commits", "Log syncs")
