@@ -45,6 +45,10 @@ class Mail:
     sent: int
 
 
+#: Most nodes have no children, and a list each would be more for the garbage collector to look through.
+_NONE: list[Node] = []
+
+
 class Node:
     """A message in a forest, or (`mail` is None) one that is only referred to."""
 
@@ -55,7 +59,7 @@ class Node:
         self.parent: Node | None = None
         #: Nodes that have this one as their parent; `children` lists them once all parents are known.
         self.count = 0
-        self.children: list[Node] = []
+        self.children: list[Node] = _NONE
 
     def hang(self, parent: Node | None) -> None:
         """Put it below another, out of where it was."""
@@ -65,10 +69,17 @@ class Node:
         if parent is not None:
             parent.count += 1
 
+    def add(self, child: Node) -> None:
+        """List a child."""
+        if self.children is _NONE:
+            self.children = [child]
+        else:
+            self.children.append(child)
+
     def adopt(self, child: Node) -> None:
         """Make it the last child."""
         child.parent = self
-        self.children.append(child)
+        self.add(child)
 
     def date(self) -> tuple[int, int]:
         """By what siblings are sorted: the sent date, then the order of the mailbox (RFC 5256 section 2.2). That of a node
@@ -111,6 +122,16 @@ async def mails_of(scope: Scope, positions: Sequence[int]) -> list[Mail]:
         await scope.breathe()
         rows = await rows_of(scope, positions[start : start + ROWS // 4], _COLUMNS)
         found += [_mail(at, limit, *row[1:]) for at, row in rows]
+    return found
+
+
+async def subjects_of(scope: Scope, positions: Sequence[int]) -> list[Mail]:
+    """What ORDEREDSUBJECT needs of those messages that still exist."""
+    found: list[Mail] = []
+    for start in range(0, len(positions), ROWS):
+        await scope.breathe()
+        rows = await rows_of(scope, positions[start : start + ROWS], ("subject_base", "sent", "date"))
+        found += [Mail(at, 0, (), subject, False, sent or date) for at, (_, subject, sent, date) in rows]
     return found
 
 
@@ -226,7 +247,7 @@ async def _link(mails: Sequence[Mail], breathe: Breathe) -> list[Node]:
         if not turn % _TURN:
             await breathe()
         if node.parent is not None:
-            node.parent.children.append(node)
+            node.parent.add(node)
     return [node for node in nodes if node.parent is None]
 
 
@@ -249,7 +270,7 @@ async def _prune(roots: list[Node], breathe: Breathe) -> list[Node]:
     for turn, node in enumerate(order):
         if not turn % _TURN:
             await breathe()
-        node.children = []
+        node.children = _NONE
         above = node.parent
         if above is not None and above.mail is None and above.parent is not None:
             node.parent = above.parent  # which has a message, or is at the top
@@ -257,7 +278,7 @@ async def _prune(roots: list[Node], breathe: Breathe) -> list[Node]:
         if not turn % _TURN:
             await breathe()
         if node.mail is not None and node.parent is not None:
-            node.parent.children.append(node)
+            node.parent.add(node)
     found: list[Node] = []
     for root in roots:
         if root.mail is not None or len(root.children) > 1:

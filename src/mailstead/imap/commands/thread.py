@@ -66,8 +66,10 @@ async def _thread(session: Session, arguments: Arguments, by_uid: bool) -> bytes
     work = searching.begin(session, arguments, filters, charset_first=True)
     breathe = work.scope.breathe
     with Progress(session):
-        mails = await threading.mails_of(work.scope, await work.positions())
+        read = threading.subjects_of if algorithm is threading.by_subject else threading.mails_of
+        mails = await read(work.scope, await work.positions())
         roots = await algorithm(mails, breathe)
+        mails.clear()  # they go one by one with the threads
         uids = work.uids
         text = await _write(roots, (lambda at: uids[at]) if by_uid else (lambda at: at + 1), breathe)
     if work.left:
