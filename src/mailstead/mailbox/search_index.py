@@ -28,7 +28,7 @@ from mailstead.store.search_text import contains, fold
 #: So few messages are read sooner than looked up.
 FEW = 12
 #: Positions looked at in one go.
-STEP = 20_000
+STEP = 8_000
 TRIES = 5
 
 

@@ -34,6 +34,7 @@ from mailstead.settings import InvalidValueError, SettingsChange, SystemDatabase
 from mailstead.smtp.server import SmtpServer
 from mailstead.smtp.services import SmtpServices
 from mailstead.store.schema import SchemaTooNew
+from mailstead.store.search_reader import SEGMENT_BUDGET
 from mailstead.store.service import Store, prepare
 from mailstead.transport.connection import Connection
 from mailstead.transport.endpoint import Endpoint
@@ -110,6 +111,8 @@ class Node:
         self.store = await Store.open(data_dir, self.context.name, self.directory.shard_count(), prepared=True)
         self._closers.append(self.store.close)
         self.mailbox = Mailbox(self.store, self.directory, self.directory)
+        share = (int(settings.service("server").memoryBudget) << 20) // max(1, self.context.workers)
+        self.mailbox.search_reader.set_budget(max(SEGMENT_BUDGET // 2, share // 5))
         self.delivery = Delivery(self.store, self.directory, self.mailbox)
         self._closers.append(self.delivery.close)
         self._endpoints = Endpoints(data_dir, settings, self.table, SERVICES)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import threading
 import time
 from collections import OrderedDict
@@ -50,10 +51,12 @@ class SegmentList:
 
 
 class Bounded:
-    """The most recently used things, `budget` in all."""
+    """The most recently used things, `budget` in all. With `scanned`, what goes is left to chance: a search passes over all
+    segments of an account, and where those are a little too many, the least recently used one is always the next."""
 
-    def __init__(self, budget: int) -> None:
-        self._budget = budget
+    def __init__(self, budget: int, scanned: bool = False) -> None:
+        self.budget = budget
+        self._scanned = scanned
         self._used = 0
         self._held: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
 
@@ -66,12 +69,13 @@ class Bounded:
 
     def put(self, key: Hashable, value: Any, size: int) -> None:
         """Hold a value of that size unless it would take more than half of all."""
-        if size > self._budget // 2 or key in self._held:
+        if size > self.budget // 2 or key in self._held:
             return
         self._held[key] = value, size
         self._used += size
-        while self._used > self._budget:
-            self._used -= self._held.popitem(last=False)[1][1]
+        while self._used > self.budget:
+            victim = random.choice(list(self._held)) if self._scanned else next(iter(self._held))
+            self._used -= self._held.pop(victim)[1]
 
 
 class _File:
@@ -164,10 +168,14 @@ class SearchReader:
     def __init__(self, index: Path, budget: int = SEGMENT_BUDGET) -> None:
         self._index = index
         self._files: dict[int, _File] = {}
-        self._segments = Bounded(budget)
-        self._heads = Bounded(budget)
+        self._segments = Bounded(budget, scanned=True)
+        self._heads = Bounded(budget // 4)
         self._under_way: dict[Hashable, asyncio.Future[Any]] = {}
         self.results = Bounded(RESULT_BUDGET)
+
+    def set_budget(self, octets: int) -> None:
+        """How much memory segments may take."""
+        self._segments.budget, self._heads.budget = octets, octets // 4
 
     def list(self, shard: int, account: int) -> SegmentList:
         """The segments of an account; none where there is no index."""
