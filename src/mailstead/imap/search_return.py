@@ -94,8 +94,8 @@ def parse(arguments: Arguments) -> Returning | None:
     arguments.space()
     if {b"PARTIAL", b"ALL"} <= found.options:
         raise BadSyntax("PARTIAL and ALL do not go together")
-    if not found.options & _RESULTS and not found.save:
-        found.options.add(b"ALL")
+    if found.options <= {b"CONTEXT", b"RELEVANCY"}:
+        found.options.add(b"ALL")  # RFC 4731 section 3.1; UPDATE alone asks for updates alone
     return found
 
 

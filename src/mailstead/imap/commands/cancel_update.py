@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mailstead.imap.grammar import Arguments, BadSyntax
+from mailstead.imap.responses import Refusal
 from mailstead.imap.session import Session
 
 MAX_TAGS = 100
@@ -20,7 +21,7 @@ def cancel_update(session: Session, arguments: Arguments) -> bytes:
             raise BadSyntax("Too many tags")
     kept = session.contexts
     if kept is None or not all(tag in kept for tag in tags):
-        raise BadSyntax("No result of this tag is being kept up to date")
+        raise Refusal("No result of this tag is being kept up to date")
     for tag in tags:
         kept.cancel(tag)
     return b"OK CANCELUPDATE completed"
