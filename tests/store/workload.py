@@ -125,7 +125,7 @@ class Run:
                 sent = await mailbox.folder(source, "Sent")
                 assert sent is not None
                 for old, uid in zip(tokens, added.uids, strict=True):
-                    new, into = self.token(), self.rng.choice((inbox, sent))
+                    new, into = self.token(), self.rng.choice((inbox, sent, other))
                     self.start("replace", (old, new), inbox.id, into.id)
                     size = self.rng.choice((100, 300_000))
                     result = await mailbox.replace(view, uid, into, NewMessage(text(new, size)))

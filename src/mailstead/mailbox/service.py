@@ -27,6 +27,7 @@ from mailstead.mailbox.model import (
     NewMessage,
     StoreResult,
 )
+from mailstead.mailbox.replacing import insert_and_expunge
 from mailstead.mailbox.scripts import ScriptVerbs
 from mailstead.mailbox.url_keys import UrlKeyVerbs
 from mailstead.mailbox.view import FolderView
@@ -144,19 +145,16 @@ class Mailbox(ScriptVerbs, UrlKeyVerbs, WatchVerbs):
     async def replace(
         self, view: FolderView, uid: int, folder: Folder, message: NewMessage, origin: object | None = None
     ) -> AppendResult:
-        """Append a message and remove another in one step (RFC 8508). Where the folders lie in different shards the one is
-        appended, then the other removed: a crash in between leaves both. Raises MessageMissing and what ``append`` does."""
+        """Append a message and remove another in one step (RFC 8508). Raises MessageMissing and what ``append`` does."""
         self._need(view.folder, "te")
-        apart = view.folder.shard != folder.shard
-        result = await self._append_all(folder, [message], origin, () if apart else (view.folder.id, uid))
-        if apart:
-            op = Expunge(view.folder.shard, view.folder.id, [uid, uid], True, int(time.time()))
-            await self._done(self._store.change([op], origin=origin))
+        if not self._store.mail_index(view.folder.shard).flags(view.folder.id, [uid]):
+            raise MessageMissing("the message to be replaced is gone")
+        result = await self._append_all(folder, [message], origin, (view.folder.shard, view.folder.id, uid))
         await view.refresh()
         return result
 
     async def _append_all(
-        self, folder: Folder, messages: list[NewMessage], origin: object | None, replaces: tuple[int, ...] = ()
+        self, folder: Folder, messages: list[NewMessage], origin: object | None, replaces: tuple[int, int, int] | None = None
     ) -> AppendResult:
         spools = [message.spool for message in messages if message.spool is not None]
         try:
@@ -186,7 +184,12 @@ class Mailbox(ScriptVerbs, UrlKeyVerbs, WatchVerbs):
             await self._done(self._store.change(operations, origin=origin))
 
     async def _append(
-        self, folder: Folder, messages: list[NewMessage], spools: list[Spool], origin: object | None, replaces: tuple[int, ...]
+        self,
+        folder: Folder,
+        messages: list[NewMessage],
+        spools: list[Spool],
+        origin: object | None,
+        replaces: tuple[int, int, int] | None,
     ) -> AppendResult:
         now = int(time.time())
         try:
@@ -195,8 +198,13 @@ class Mailbox(ScriptVerbs, UrlKeyVerbs, WatchVerbs):
             raise StoreUnavailable("the message could not be stored") from error
         if len(prepared) == 1:
             head, body, index = prepared[0]
+            if replaces and replaces[0] != folder.shard:
+                making = insert_and_expunge(self._store, head, body, index, replaces)  # type: ignore[arg-type]
+                operations = await self._done(making)
+                inserted = (await self._done(self._store.change(operations, origin=origin)))[0]
+                return AppendResult(inserted.uidvalidity, list(inserted.new_uids))
             if replaces:
-                head.targets[0].replaces_folder, head.targets[0].replaces_uid = replaces
+                _, head.targets[0].replaces_folder, head.targets[0].replaces_uid = replaces
             futures = [self._store.submit_message(head, body, index=index, shown=True, origin=origin)]  # type: ignore[arg-type]
         else:
             futures = self._store.submit_group(prepared, origin=origin)  # type: ignore[arg-type]
