@@ -118,6 +118,8 @@ def _events(arguments: Arguments, selected: bool) -> tuple[frozenset[str], Fetch
         arguments.space()
     if unknown:
         raise bad_event()
+    if selected and found - _MESSAGE_EVENTS:
+        raise BadSyntax("Of the selected mailbox there are events of messages only")
     if ("MessageNew" in found) != ("MessageExpunge" in found):
         raise BadSyntax("MessageNew and MessageExpunge need each other")
     if "FlagChange" in found and "MessageNew" not in found:
