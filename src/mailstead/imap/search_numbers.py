@@ -5,6 +5,7 @@ Invariants: resolving makes no list of what a client wrote; only messages that t
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -84,8 +85,12 @@ class AmongUids:
 
     def positions_of(self, uids: Sequence[int]) -> sequence_set.Ranges:
         """Where UIDs are; both rise."""
-        wanted = set(uids)
-        return sequence_set.from_positions([at for at, uid in enumerate(self._uids) if uid in wanted])
+        found = []
+        for at, uid in enumerate(self._uids):
+            place = bisect_left(uids, uid)
+            if place < len(uids) and uids[place] == uid:
+                found.append(at)
+        return sequence_set.from_positions(found)
 
     def newest(self) -> int:
         """The highest UID of the mailbox, 0 for none."""

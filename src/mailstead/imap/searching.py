@@ -86,13 +86,14 @@ def _scope(session: Session, selected: Selected) -> tuple[Scope, list[int] | Non
     mailbox = session.services.mailbox
     if selected.current:
         return Scope(mailbox, view, selected.uids, view.flags, view.modseqs, selected.count), None
-    there = []
+    # Between two messages that are gone the session's array and the view's run parallel.
+    there: list[int] = []
     bits, modseqs = array("Q", bytes(8 * selected.count)), array("Q", bytes(8 * selected.count))
-    for at in range(selected.count):
-        index = view.index(selected.uids[at])
-        if index >= 0:
-            there.append(at)
-            bits[at], modseqs[at] = view.flags[index], view.modseqs[index]
+    start = shift = 0
+    for end in (*selected.gone(), selected.count):
+        there += range(start, end)
+        bits[start:end], modseqs[start:end] = view.flags[start - shift : end - shift], view.modseqs[start - shift : end - shift]
+        start, shift = end + 1, shift + 1
     return Scope(mailbox, view, selected.uids, bits, modseqs, selected.count), there
 
 

@@ -134,6 +134,10 @@ class Selected:
                 uids.update(event.uids)
         return sorted(uids)
 
+    def gone(self) -> list[int]:
+        """Positions, rising, of messages that the client knows and the view no longer has."""
+        return self._expunged()[0]
+
     def _expunged(self) -> tuple[list[int], list[int]]:
         """Positions and UIDs, rising, of known messages that the view no longer has."""
         view = self.view
