@@ -29,6 +29,13 @@ NICE = 14
 PAUSE = 3.0
 IDLE_ROUNDS = 5
 SWEEP_SECONDS = 3600.0
+#: While more new jobs than BUSY come in LOOK seconds, it stands aside, for at most PATIENCE seconds between two turns of
+#: TURN seconds; a backlog of BACKLOG jobs does not wait. (It would take a fifth of the throughput of mail that pours in.)
+LOOK = 0.3
+BUSY = 60
+TURN = 2.0
+PATIENCE = 30.0
+BACKLOG = 100_000
 
 
 def _end_with_the_parent() -> None:
@@ -42,6 +49,29 @@ def _end_with_the_parent() -> None:
 def work(indexers: list[Indexer]) -> bool:
     """One round over all shards; whether any had work."""
     return sum([indexer.run_once() for indexer in indexers]) > 0
+
+
+class Calm:
+    """Waits for a moment in which little mail arrives."""
+
+    def __init__(self, indexers: list[Indexer]) -> None:
+        self._indexers = indexers
+        self._turn_ends = 0.0
+
+    def wait(self) -> None:
+        """Return at once within a turn, else when it is calm or PATIENCE is at its end."""
+        end = time.monotonic() + PATIENCE
+        if time.monotonic() < self._turn_ends:
+            return
+        while time.monotonic() < end:
+            before = [indexer.newest_job() for indexer in self._indexers]
+            if not any(before) or sum(indexer.backlog(BACKLOG) for indexer in self._indexers) >= BACKLOG:
+                break
+            time.sleep(LOOK)
+            after = [indexer.newest_job() for indexer in self._indexers]
+            if sum(abs(new - old) for new, old in zip(after, before, strict=True)) <= BUSY:
+                break
+        self._turn_ends = time.monotonic() + TURN
 
 
 def main() -> None:
@@ -63,7 +93,9 @@ def main() -> None:
         return
     indexers = [Indexer(data_dir, number, extract if attachments else None) for number in range(shards)]
     idle = 0
+    calm = Calm(indexers)
     while idle < IDLE_ROUNDS:
+        calm.wait()
         if work(indexers):
             idle = 0
             continue

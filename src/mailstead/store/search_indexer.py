@@ -32,6 +32,7 @@ from mailstead.observe.log import get_logger
 from mailstead.store.files import Files
 from mailstead.store.record import DamagedRecord
 from mailstead.store.search_file import meta, open_for_writing, search_path
+from mailstead.store.search_jobs import pending
 from mailstead.store.search_segment import FIELDS, MAX_DOCUMENTS, Builder, Head, load_field, load_head
 from mailstead.store.search_text import MAX_OCTETS, DocumentTerms, attachment_terms, document_terms, fold
 from mailstead.store.segment import LogReader, external_file_id
@@ -102,6 +103,15 @@ class Indexer:
         with self._file:
             self._file.executemany("INSERT OR IGNORE INTO todo VALUES(?, 0)", [(account,) for account in accounts])
             self._file.execute("INSERT OR REPLACE INTO meta VALUES('epoch', ?)", (epoch,))
+
+    def newest_job(self) -> int:
+        """The number of the newest job, 0 for none: how it rises tells how much mail comes."""
+        row = self._shard.row("SELECT max(id) FROM job")
+        return int(row[0] or 0) if row else 0
+
+    def backlog(self, most: int) -> int:
+        """How many jobs wait, counted up to `most`."""
+        return pending(self._shard, most)
 
     def run_once(self) -> bool:
         """Take the next jobs, else look through the next account; whether there was anything. Raises apsw.Error."""
