@@ -39,6 +39,11 @@ async def tell(session: Session, allow_expunge: bool) -> None:
         return
     known = selected.count
     told = selected.news(allow_expunge)
+    if not allow_expunge and session.notifier is not None and session.notifier.delays:
+        arrived = selected.take_arrivals()
+        if arrived >= 0:
+            told = told or News()
+            told.exists = arrived
     if told is not None:
         write(session, selected, told)
         if told.exists >= 0 and session.notifier is not None and session.notifier.new_items is not None:

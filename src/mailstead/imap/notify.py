@@ -50,6 +50,11 @@ class Notifier:
         return self.request.selected is not None
 
     @property
+    def delays(self) -> bool:
+        """Whether expunges of the selected mailbox wait for a command, while new messages do not."""
+        return self.request.selected is not None and self.request.selected.kind == b"SELECTED-DELAYED"
+
+    @property
     def new_items(self) -> FetchList | None:
         """What is fetched of messages that are new in the selected mailbox."""
         return self.request.selected.items if self.request.selected is not None else None

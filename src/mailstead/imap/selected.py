@@ -12,7 +12,7 @@ gives the view a new array, which the session takes over when it may tell so; un
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -119,6 +119,20 @@ class Selected:
             if 0 <= at < known and view.index(uid) >= 0:
                 news.flags.append(at)
         return news
+
+    def take_arrivals(self) -> int:
+        """While an expunge may not be told: put what came later behind the messages the client knows, gone ones among
+        them (RFC 5465 SELECTED-DELAYED). The new number of messages, -1 where nothing came."""
+        view = self.view
+        if self.current:
+            return -1
+        last = self.uids[self.count - 1] if self.count else 0
+        new = view.uids[bisect_right(view.uids, last) :]
+        if not new:
+            return -1
+        self.uids = self.uids[: self.count] + new
+        self.count = len(self.uids)
+        return self.count
 
     def _changed_uids(self) -> list[int]:
         view = self.view
