@@ -145,3 +145,32 @@ async def test_a_session_that_knows_uids_only_sees_the_truth(face: Face, seed: i
             truth[int(found[1])] = frozenset(found[2].decode().split())
     assert truth == known.flags
     assert known.count == len(truth)
+
+
+WORDS = [
+    b"UID ", b"SEARCH ", b"SORT ", b"THREAD ", b"ESEARCH ", b"CANCELUPDATE ", b"LANGUAGE ", b"ENABLE UIDONLY", b"NOOP", b"EXPUNGE",
+    b"STORE 1 +FLAGS (\\Deleted)", b"RETURN (", b"UPDATE ", b"PARTIAL 1:2 ", b"PARTIAL -1:-3 ", b"SAVE ", b"COUNT", b"RELEVANCY ",
+    b") ",
+    b"(SUBJECT) ", b"(REVERSE DATE RELEVANCY) ", b"(DISPLAYFROM ARRIVAL) ", b"UTF-8 ", b"KOI8-R ", b"REFERENCES ", b"REFS ", b"ALL",
+    b" ", b"FUZZY SUBJECT mesage", b"FILTER mine", b"OR ", b"NOT ", b"1:2 ", b"$", b'"a3" ', b"IN (", b"personal",
+    b"subtree ", b'""', b"INBOX ",
+    b"mailboxes (", b"selected ", b"en-GB ", b"\xc3\xa9", b"{3+}\r\nabc", b"CHARSET UTF-8 ", b"MODSEQ 1", b"EMAILID M1 ",
+    b"SAVEDON 1-Feb-2024 ",
+    b"STATUS INBOX (DELETED-STORAGE MAILBOXID)", b"SETMETADATA \"\" (/private/filters/values/mine \"OR SEEN FILTER mine\")",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_whatever_is_asked_is_answered(face: Face, seed: int) -> None:
+    """Each command has one tagged reply, and none of them is our own fault."""
+    rng = random.Random(seed)
+    face.endpoint.max_errors = 0
+    client = await face.client()
+    for number in range(4):
+        await client.append("INBOX", message(f"message {number}"))
+    await client.command('SETMETADATA "" (/private/filters/values/mine "NOT SEEN")')
+    await client.ok("SELECT INBOX")
+    for _ in range(400):
+        words = rng.choices(WORDS, k=rng.randrange(1, 9))
+        _, reply = await client.command(b"".join(words))
+        assert not reply.startswith(b"NO [SERVERBUG"), words
