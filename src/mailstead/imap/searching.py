@@ -37,6 +37,12 @@ async def filters_of(session: Session, arguments: Arguments) -> Mapping[str, byt
     return found
 
 
+def check_charset(session: Session, arguments: Arguments) -> None:
+    """After ENABLE UTF8=ACCEPT a search names no charset (RFC 9755 section 3). Raises BadSyntax."""
+    if b"UTF8=ACCEPT" in session.enabled and arguments.text[arguments.pos : arguments.pos + 8].upper() == b"CHARSET ":
+        raise BadSyntax("After ENABLE UTF8=ACCEPT everything is UTF-8; name no charset")
+
+
 class Searching:
     """One search of the selected mailbox in progress. `code` goes into the reply: what was not searched."""
 

@@ -161,6 +161,7 @@ async def esearch(session: Session, arguments: Arguments) -> bytes:
     returning = search_return.parse(arguments) or Returning({b"ALL"})
     if returning.save:
         raise BadSyntax("SAVE is for the selected mailbox only")
+    searching.check_charset(session, arguments)
     parsed = _Parsed(arguments, dict(await searching.filters_of(session, arguments)))
     # Parsed without any message first, so that BAD comes before the first answer.
     checked = parsed.program(AmongUids((), (), 0))

@@ -78,6 +78,7 @@ async def _answer(session: Session, arguments: Arguments, returning: Returning |
     """Search and answer; `more` are correlators beside the tag."""
     if returning is not None:
         check_update(session, returning)
+    searching.check_charset(session, arguments)
     filters = await searching.filters_of(session, arguments)
     work = searching.begin(session, arguments, filters, returning, numbers=not more)
     positions = await work.found()
