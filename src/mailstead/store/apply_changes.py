@@ -25,6 +25,7 @@ from mailstead.store.record import Target
 from mailstead.store.results import FLAGS, GONE, NEW, Refused, Result, record_change, uid_condition
 from mailstead.store.search_jobs import note_new
 from mailstead.store.shard import Shard
+from mailstead.store.thread_ids import thread_of_copy
 
 __all__ = [
     "FLAGS", "GONE", "NEW", "Refused", "Result", "change_flags", "copied_rows", "copy_messages", "count_dead", "expunge",
@@ -221,7 +222,7 @@ def _allocate(shard: Shard, target: int, count: int, unseen: int, deleted: int, 
 def copy_messages(shard: Shard, op: CopyMessages) -> Result:
     """COPY or MOVE within a shard: rows in order of uid, bodies shared."""
     account = _folder_account(shard, op.source)
-    if op.reader or (_folder_account(shard, op.target) != account and _has_keywords(shard, op)):
+    if op.reader or _folder_account(shard, op.target) != account:
         return _copy_translated(shard, op)
     where, bindings = uid_condition(op.ranges)
     counts = shard.row(
@@ -269,14 +270,9 @@ def copy_messages(shard: Shard, op: CopyMessages) -> Result:
     return result
 
 
-def _has_keywords(shard: Shard, op: CopyMessages) -> bool:
-    where, bindings = uid_condition(op.ranges)
-    sql = f"SELECT 1 FROM message WHERE folder = ? AND {where} AND flags >= ? LIMIT 1"
-    return shard.row(sql, (op.source, *bindings, 1 << KEYWORD_SHIFT)) is not None
-
-
 def _copy_translated(shard: Shard, op: CopyMessages) -> Result:
-    """Between accounts, whose keywords have other bits, and by a reader, who has flags of his own."""
+    """Between accounts, whose keywords have other bits and whose threads other ids, and by a reader, who has flags of his
+    own."""
     rows = copied_rows(shard, op.source, op.ranges, op.reader)
     copies = InsertCopies(op.shard, op.target, rows, op.saved, op.quota_size, op.quota_messages, op.target_reader)
     result = insert_copies(shard, copies)
@@ -330,7 +326,7 @@ def insert_copies(shard: Shard, op: InsertCopies) -> Result:
         held = shard.connection.changes() == 0
         shard.execute(
             "INSERT INTO message VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (op.target, uid, modseq, bits, mid, octets, date, op.saved, mid),
+            (op.target, uid, modseq, bits, mid, octets, date, op.saved, thread_of_copy(shard, account, mid, str(wide[9]))),
         )
         if held:
             shard.execute(

@@ -9,7 +9,6 @@ One UPDATE per folder gives the UIDs of all its messages in the batch, in record
 
 from __future__ import annotations
 
-from hashlib import blake2b
 from typing import Any
 
 from mailstead.message.index import MessageIndex
@@ -18,6 +17,7 @@ from mailstead.store.apply_changes import remove_replaced
 from mailstead.store.record import Target, TargetKind
 from mailstead.store.search_jobs import note_new
 from mailstead.store.shard import Shard
+from mailstead.store.thread_ids import thread_of
 
 OK, OVER_QUOTA, FOLDER_GONE, KEYWORDS, REPLACED_GONE = 0, 1, 2, 3, 4
 
@@ -89,34 +89,6 @@ class StoredMessage:
         self.sender = sender
         self.received = received
         self.index = index
-
-
-def message_hash(message_id: str) -> int:
-    """A 63-bit key of a Message-ID, the same in every process."""
-    # Python's hash of a str is keyed per process, so a digest it is.
-    return int.from_bytes(blake2b(message_id.encode("utf-8", "surrogateescape"), digest_size=8).digest(), "little") >> 1
-
-
-def thread_of(shard: Shard, account: int, mid: int, index: MessageIndex) -> int:
-    """The thread a message belongs to in its account (RFC 5256 REFERENCES in one step: by any id it shares)."""
-    own = index.message_id
-    if not own and not index.references:
-        return mid
-    hashes = [message_hash(name) for name in index.references[-20:]]
-    if own:
-        hashes.append(message_hash(own))
-    thread = mid
-    if len(hashes) == 1:
-        row = shard.row("SELECT thread FROM thread WHERE account = ? AND hash = ?", (account, hashes[0]))
-        if row:
-            return int(row[0])
-    else:
-        marks = ",".join("?" * len(hashes))
-        row = shard.row(f"SELECT min(thread) FROM thread WHERE account = ? AND hash IN ({marks})", (account, *hashes))
-        if row and row[0] is not None:
-            thread = int(row[0])
-    shard.executemany("INSERT OR IGNORE INTO thread VALUES(?, ?, ?)", [(account, key, thread) for key in hashes])
-    return thread
 
 
 def wide_row(delivery: Delivery) -> tuple[Any, ...]:

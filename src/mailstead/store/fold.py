@@ -23,7 +23,7 @@ from typing import Any, Protocol
 from mailstead.message.index import index_message
 from mailstead.store.accounts import KeywordLimit, create_account, default_folder_id, ensure_account, keyword_bits
 from mailstead.store.apply_changes import FLAGS, GONE, Refused, record_change, uid_condition
-from mailstead.store.apply_delivery import Delivery, StoredMessage, thread_of, wide_row
+from mailstead.store.apply_delivery import Delivery, StoredMessage, wide_row
 from mailstead.store.apply_folders import delete_folder, remove_account, rename_folder, subscribe
 from mailstead.store.apply_scripts import change_scripts
 from mailstead.store.apply_sharing import (
@@ -54,6 +54,7 @@ from mailstead.store.operations import (
 from mailstead.store.record import Record, Target
 from mailstead.store.segment import external_file_id
 from mailstead.store.shard import Shard
+from mailstead.store.thread_ids import thread_of, thread_of_copy
 
 
 class Bodies(Protocol):
@@ -202,7 +203,7 @@ class Fold:
         if account and not self._account_of(folder):
             self._home(folder, account, mids[0])
         if values:
-            rows = [self._brought(folder, mid, *value) for mid, value in zip(mids, values, strict=True)]
+            rows = [self._brought(account, mid, *value) for mid, value in zip(mids, values, strict=True)]
         elif source:
             rows = self._copied(folder, mids, *source)
         else:
@@ -275,7 +276,7 @@ class Fold:
             rows.append(row if row is not None else self._delivered(folder, mid))
         return rows
 
-    def _brought(self, folder: int, mid: int, bits: int, date: int, size: int, saved: int) -> tuple[int, ...]:
+    def _brought(self, account: int, mid: int, bits: int, date: int, size: int, saved: int) -> tuple[int, ...]:
         """The same for a copy from another index or account."""
         wide = self._bodies.copied(mid)
         if wide is not None:
@@ -289,7 +290,9 @@ class Fold:
                 delivery = Delivery(_stored(source, file, targets[0].overlay + octets), targets[0])
                 delivery.mid = mid
                 self._widen(wide_row(delivery))
-        return bits, mid, size, date, saved, mid
+        row = self._shard.row("SELECT message_id FROM wide WHERE mid = ?", (mid,))
+        thread = thread_of_copy(self._shard, account, mid, str(row[0])) if row else mid
+        return bits, mid, size, date, saved, thread
 
     def _widen(self, row: tuple[Any, ...]) -> None:
         self._shard.execute(f"INSERT OR IGNORE INTO wide VALUES({', '.join('?' * 20)})", row)
