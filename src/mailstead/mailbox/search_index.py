@@ -13,8 +13,10 @@ from __future__ import annotations
 import asyncio
 import zlib
 from array import array
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from operator import lt
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -35,10 +37,11 @@ TRIES = 5
 @dataclass(slots=True)
 class FolderDocuments:
     """Message ids by position in a view's UIDs, of one generation; `tail` are the positions below `checked` that no segment
-    of `segments` holds. An id of 0 is a message that is gone."""
+    of `segments` holds. An id of 0 is a message that is gone. `rising`: so do the ids, as they do where nothing was moved."""
 
     generation: int
     mids: array[int] = field(default_factory=lambda: array("Q"))
+    rising: bool = True
     segments: SegmentList | None = None
     tail: Sequence[int] = ()
     checked: int = 0
@@ -60,10 +63,12 @@ async def folder_documents(scope: Scope) -> FolderDocuments:
         uids = view.uids[start : start + ROWS]
         rows = scope.source.rows(view, uids, ("mid",))
         if len(rows) == len(uids):
-            known.mids.extend([row[1] for row in rows])
+            new = [row[1] for row in rows]
         else:
             by_uid = dict(rows)
-            known.mids.extend([by_uid.get(uid, 0) for uid in uids])
+            new = [by_uid.get(uid, 0) for uid in uids]
+        known.rising &= all(map(lt, [known.mids[-1] if start else 0, *new[:-1]], new))
+        known.mids.extend(new)
         await scope.breathe()
 
 
@@ -227,8 +232,13 @@ async def _assign(
     unsure: list[int] = []
     yes, perhaps = hits.certain, hits.perhaps
     whole = scope.is_whole(candidates)
-    for start in range(0, len(candidates), STEP):
-        part = candidates[start : start + STEP]
+    if whole and unread is None and known.rising and (len(yes) + len(perhaps)) * 20 < len(candidates):
+        certain, unsure = (_positions(known.mids, found, scope.count) for found in (yes, perhaps))
+        candidates_left: Sequence[int] = ()
+    else:
+        candidates_left = candidates
+    for start in range(0, len(candidates_left), STEP):
+        part = candidates_left[start : start + STEP]
         if whole:
             numbered = list(enumerate(mids[start : start + len(part)], start))
         else:
@@ -244,6 +254,12 @@ async def _assign(
         unsure += [at for at in tail if at in allowed and mids[at]]
     attached = {at: mids[at] for at in unsure if mids[at] in hits.attached} if hits.attached else {}
     return certain, sorted(set(unsure)), attached
+
+
+def _positions(mids: array[int], found: set[int], count: int) -> list[int]:
+    """Where some of the ids are in the array, which rises."""
+    places = [(bisect_left(mids, mid, 0, count), mid) for mid in found]
+    return sorted([at for at, mid in places if at < count and mids[at] == mid])
 
 
 def _is_current(scope: Scope, known: FolderDocuments) -> bool:
