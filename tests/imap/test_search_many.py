@@ -174,3 +174,18 @@ async def test_whatever_is_asked_is_answered(face: Face, seed: int) -> None:
         words = rng.choices(WORDS, k=rng.randrange(1, 9))
         _, reply = await client.command(b"".join(words))
         assert not reply.startswith(b"NO [SERVERBUG"), words
+
+
+async def test_ids_that_fetch_gives_are_found_in_every_mailbox(face: Face) -> None:
+    client = await face.client()
+    await client.append("INBOX", message("one"))
+    await client.append("INBOX", message("two"))
+    await client.ok("SELECT INBOX")
+    await client.ok("COPY 2 Trash")
+    lines = await client.ok("FETCH 1:2 (EMAILID THREADID)")
+    ids = [re.search(rb"EMAILID \((M\d+)\) THREADID \((T\d+)\)", line) for line in lines]
+    assert ids[0]
+    assert ids[1]
+    assert await client.ok(b"SEARCH EMAILID " + ids[0][1]) == [b"* SEARCH 1"]
+    assert await client.ok(b"SEARCH THREADID " + ids[1][2]) == [b"* SEARCH 2"]
+    assert answers(await client.ok(b"ESEARCH IN (personal) RETURN (ALL) EMAILID " + ids[1][1])) == {"INBOX": "2", "Trash": "1"}
