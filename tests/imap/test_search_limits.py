@@ -92,3 +92,22 @@ async def test_a_long_search_says_that_it_is_at_work(face: Face, monkeypatch: py
         assert re.fullmatch(rb'\* OK \[INPROGRESS \("a\d+" NIL NIL\)\] .+', line), line
     # Afterwards nothing comes by itself.
     assert await client.ok("NOOP") == []
+
+
+async def test_a_long_sort_says_how_far_it_has_come(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = await face.client()
+    for number in range(3):
+        await client.append("INBOX", message(f"message {number}"))
+    await client.ok("SELECT INBOX")
+    monkeypatch.setattr(progress, "FIRST_SECONDS", 3600.0)
+    noted = progress.Progress.note
+
+    def note(self: progress.Progress, done: int, goal: int) -> None:
+        noted(self, done, goal)
+        self._tell()
+
+    monkeypatch.setattr(progress.Progress, "note", note)
+    for command in ("SORT (SUBJECT) UTF-8 ALL", "THREAD REFS UTF-8 ALL", "THREAD ORDEREDSUBJECT UTF-8 ALL"):
+        untagged = await client.ok(command)
+        assert untagged[0].startswith(b'* OK [INPROGRESS ("a%d" 0 3)] ' % client._tags), untagged
+        assert len(untagged) == 2

@@ -34,6 +34,10 @@ class Progress:
         self._timer: asyncio.TimerHandle | None = None
         self.done = self.goal = 0
 
+    def note(self, done: int, goal: int) -> None:
+        """So many of so many messages."""
+        self.done, self.goal = done, goal
+
     def __enter__(self) -> Progress:
         self._timer = asyncio.get_running_loop().call_later(FIRST_SECONDS, self._tell)
         return self

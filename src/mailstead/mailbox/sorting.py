@@ -40,6 +40,8 @@ _TEXT = frozenset(("cc", "displayfrom", "displayto", "from", "subject", "to"))
 #: Values sorted in one go: about a millisecond.
 BUCKET = 2000
 MAX_ADDRESSES = 4096
+#: Told how many of how many messages have been read.
+Note = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,9 @@ def _value_of(name: str, first: int) -> Callable[[tuple[Any, ...]], Any]:
     return lambda row: sort_key(row[first])
 
 
-async def keys_of(scope: Scope, criteria: Sequence[Criterion], positions: Sequence[int]) -> tuple[list[int], list[list[Any]]]:
+async def keys_of(
+    scope: Scope, criteria: Sequence[Criterion], positions: Sequence[int], note: Note | None = None
+) -> tuple[list[int], list[list[Any]]]:
     """The positions of those messages that still exist, and for each criterion a list of values that runs parallel;
     numbers are negated already where they are to be reversed."""
     columns: list[str] = []
@@ -116,6 +120,8 @@ async def keys_of(scope: Scope, criteria: Sequence[Criterion], positions: Sequen
     step = ROWS if "fields" not in columns else ROWS // 4
     for start in range(0, len(positions), step):
         await scope.breathe()
+        if note is not None:
+            note(start, len(positions))
         rows = await rows_of(scope, positions[start : start + step], tuple(columns) or ("size",))
         there += [at for at, _ in rows]
         for values, make in zip(found, makers, strict=True):
@@ -171,9 +177,11 @@ async def sorted_slowly(values: Iterable[Any], breathe: Callable[[], Awaitable[N
     return out
 
 
-async def sort_positions(scope: Scope, criteria: Sequence[Criterion], positions: Sequence[int]) -> list[int]:
+async def sort_positions(
+    scope: Scope, criteria: Sequence[Criterion], positions: Sequence[int], note: Note | None = None
+) -> list[int]:
     """The positions in the order of the criteria; messages that are gone meanwhile are left out."""
-    there, columns = await keys_of(scope, criteria, positions)
+    there, columns = await keys_of(scope, criteria, positions, note)
     slices = [slice(start, start + BUCKET) for start in range(0, len(there), BUCKET)]
     for index, criterion in enumerate(criteria):
         if criterion.reverse and criterion.name in _TEXT:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from mailstead.mailbox.search_scope import ROWS, Scope, rows_of
-from mailstead.mailbox.sorting import sorted_slowly
+from mailstead.mailbox.sorting import Note, sorted_slowly
 from mailstead.message.headers import iter_fields
 from mailstead.message.threading import MAX_REFERENCES, field_ids, subject_of
 
@@ -114,22 +114,24 @@ def _hashed(id: str) -> int:
     return hash(id) or 1
 
 
-async def mails_of(scope: Scope, positions: Sequence[int]) -> list[Mail]:
+async def mails_of(scope: Scope, positions: Sequence[int], note: Note) -> list[Mail]:
     """What threading needs of those messages that still exist."""
     found: list[Mail] = []
     limit = min(max(MAX_LINKS // max(len(positions), 1), MIN_REFERENCES), MAX_REFERENCES)
     for start in range(0, len(positions), ROWS // 4):
         await scope.breathe()
+        note(start, len(positions))
         rows = await rows_of(scope, positions[start : start + ROWS // 4], _COLUMNS)
         found += [_mail(at, limit, *row[1:]) for at, row in rows]
     return found
 
 
-async def subjects_of(scope: Scope, positions: Sequence[int]) -> list[Mail]:
+async def subjects_of(scope: Scope, positions: Sequence[int], note: Note) -> list[Mail]:
     """What ORDEREDSUBJECT needs of those messages that still exist."""
     found: list[Mail] = []
     for start in range(0, len(positions), ROWS):
         await scope.breathe()
+        note(start, len(positions))
         rows = await rows_of(scope, positions[start : start + ROWS], ("subject_base", "sent", "date"))
         found += [Mail(at, 0, (), subject, False, sent or date) for at, (_, subject, sent, date) in rows]
     return found

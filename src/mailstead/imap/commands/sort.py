@@ -48,8 +48,8 @@ async def _sort(session: Session, arguments: Arguments, by_uid: bool) -> bytes:
     filters = await searching.filters_of(session, arguments)
     fuzzy = any(criterion.name == "relevancy" for criterion in criteria)
     work = searching.begin(session, arguments, filters, returning, charset_first=True, fuzzy=fuzzy)
-    with Progress(session):
-        positions = await sort_positions(work.scope, criteria, await work.positions())
+    with Progress(session) as told:
+        positions = await sort_positions(work.scope, criteria, await work.positions(), told.note)
     if work.left:
         return b"NO The mailbox was left"
     breathe = work.scope.breathe

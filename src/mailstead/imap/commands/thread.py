@@ -65,9 +65,9 @@ async def _thread(session: Session, arguments: Arguments, by_uid: bool) -> bytes
     filters = await searching.filters_of(session, arguments)
     work = searching.begin(session, arguments, filters, charset_first=True)
     breathe = work.scope.breathe
-    with Progress(session):
+    with Progress(session) as told:
         read = threading.subjects_of if algorithm is threading.by_subject else threading.mails_of
-        mails = await read(work.scope, await work.positions())
+        mails = await read(work.scope, await work.positions(), told.note)
         roots = await algorithm(mails, breathe)
         mails.clear()  # they go one by one with the threads
         uids = work.uids
