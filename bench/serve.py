@@ -9,12 +9,14 @@ Passwords are kept as {SSHA256} so that login figures measure the server and not
 from __future__ import annotations
 
 import argparse
+import asyncio
 import base64
 import hashlib
 import os
 import sys
 from pathlib import Path
 
+from mailstead.directory import Actor, Directory
 from mailstead.observe import log
 from mailstead.process import installation, launch
 from mailstead.process.bootstrap import FILE_NAME, read
@@ -61,6 +63,15 @@ def make(directory: Path, base: int, shards: int, users: int, more: list[tuple[s
         raise SystemExit("the users could not be made")
 
 
+def lift_limits(directory: Path) -> None:
+    """A scenario has up to 1000 sessions of one account, where accounts have 16 by default."""
+    opened = Directory.open(directory)
+    try:
+        asyncio.run(opened.settings.set_account_default("imapConnectionCount", "0", Actor.system("bench")))
+    finally:
+        opened.close()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory", type=Path)
@@ -73,6 +84,7 @@ def main() -> None:
     args = parser.parse_args()
     if not (args.directory / FILE_NAME).exists():
         make(args.directory, args.base, args.shards, args.users, [tuple(each) for each in args.set])
+    lift_limits(args.directory)
     os.environ["MAILSTEAD_LOG_LEVEL"] = "information"
     os.environ["MAILSTEAD_LOG_FILE"] = str((args.log_file or args.directory / "server.log").resolve())
     log.configure_from_environment("main")
