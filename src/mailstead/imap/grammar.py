@@ -31,7 +31,7 @@ _atom = re.compile(rb'[^\x00-\x20(){%*"\\\]\x7f-\xff]+').match
 _astring = re.compile(rb'[^\x00-\x20(){%*"\\\x7f-\xff]+').match
 _list_mailbox = re.compile(rb'[^\x00-\x20(){"\\\x7f-\xff]+').match
 _quoted = re.compile(rb'"([^"\\\r\n\x00]*(?:\\["\\][^"\\\r\n\x00]*)*)"').match
-_marker = re.compile(rb"\x00(~?)([0-9]+)\x00").match
+_marker = re.compile(rb"\x00(~?)([0-9]{1,5})\x00").match
 _number = re.compile(rb"[0-9]{1,20}").match
 _flag = re.compile(rb'\\?[^\x00-\x20(){%*"\\\]\x7f-\xff]+').match
 _sequence_set = re.compile(rb"[0-9*][0-9*,:]*|\$").match
@@ -343,6 +343,8 @@ class Arguments:
 
     def _literal(self, found: re.Match[bytes], binary: bool = False) -> bytes:
         self.pos = found.end()
+        if int(found[2]) >= len(self.literals):
+            raise BadSyntax("Expected a literal")
         value = self.literals[int(found[2])]
         if found[1] and not binary:
             raise BadSyntax("A literal8 is not allowed here")
