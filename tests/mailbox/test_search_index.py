@@ -325,3 +325,39 @@ async def test_fields_that_rows_lack_are_read_of_a_few_messages_only(
     odd = sum(not octets[:200].partition(b"\r\n\r\n")[0].isascii() for octets in messages)
     assert len(read) <= odd + 1
     view.release()
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_any_text_of_any_field_is_found_with_the_index_as_without(mailbox: Mailbox, tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    folder = await inbox(mailbox)
+    values = []
+    messages = []
+    for number in range(60):
+        value = rng.choice(["", " ", "  "]) + sentence(rng, 6)
+        kind = rng.randrange(6)
+        if kind == 0:
+            value = value.replace(" ", "\r\n ", 2)
+        elif kind == 1:
+            value = f"=?utf-8?q?{value.encode().hex('=')[:60]}?=\r\n =?utf-8?b?w6k=?= tail"
+        elif kind == 2:
+            value = value.replace("e", "e\0", 1)
+        octets = value.encode(rng.choice(["utf-8", "latin-1", "ascii"]), "replace")
+        values.append(octets.decode("latin-1"))
+        head = b"Subject: s%d\r\nx-listed:%b\r\nX-Listed : second %d\r\n" % (number, octets, number % 7)
+        messages.append(head + b"\r\nbody\r\n")
+    await mailbox.append(folder, [NewMessage(octets) for octets in messages])
+    view = await mailbox.open(folder)
+    keys = []
+    for _ in range(80):
+        value = rng.choice([*values, " second 3", "x \x01 second", "\x01 second 5"])
+        start = rng.randrange(len(value))
+        needle = value[start : start + rng.choice([1, 3, 6, 15])]
+        keys.append(
+            Header(rng.choice([b"x-listed", b"x-listed", b"listed", b"x"]), needle.upper() if rng.random() < 0.3 else needle)
+        )
+    before = [await found(mailbox, view, key) for key in keys]
+    await index_all(tmp_path)
+    assert [await found(mailbox, view, key) for key in keys] == before
+    assert sum(map(bool, before)) > 20
+    view.release()
