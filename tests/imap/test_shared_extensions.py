@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.imap.conftest import Client, message
-from tests.imap.test_sharing import Domain, domain, share
+from tests.imap.test_sharing import ADMIN, Domain, domain, share
 
 __all__ = ["domain"]
 WORK = '"Other Users/alice/Work"'
@@ -71,6 +71,20 @@ async def test_a_url_gives_what_its_author_may_still_read(pair: tuple[Client, Cl
     assert (await alice.ok(b"URLFETCH " + url))[0].endswith(b" {6}\r\nplan\r\n"), "alice's key is not bob's"
     await alice.ok("DELETEACL Work bob")
     assert (await alice.ok(b"URLFETCH " + url))[0].endswith(b" NIL")
+
+
+async def test_urls_have_translated_names_where_the_client_sees_them(domain: Domain) -> None:
+    account = domain.directory.account_by_address("alice@example.test")
+    assert account is not None
+    await domain.directory.set_account_setting(account.id, "localizedImapFolderNames", "yes", actor=ADMIN)
+    await domain.directory.set_account_setting(account.id, "language", "de", actor=ADMIN)
+    alice, bob = await domain.client("alice"), await domain.client("bob")
+    await alice.ok("ENABLE UTF8=ACCEPT")
+    await alice.append('"Entwürfe"', message(body="draft\r\n"))
+    await alice.ok('APPEND INBOX CATENATE (URL "/Entw%C3%BCrfe/;UID=1")')
+    rump = b"imap://alice@example.test/Entw%C3%BCrfe/;UID=1/;SECTION=TEXT;URLAUTH=user+bob"
+    (line,) = await alice.ok(b'GENURLAUTH "%b" INTERNAL' % rump)
+    assert (await bob.ok(b"URLFETCH " + line.split()[2]))[0].endswith(b" {7}\r\ndraft\r\n")
 
 
 async def test_the_root_of_a_shared_mailbox_is_its_owners(pair: tuple[Client, Client]) -> None:

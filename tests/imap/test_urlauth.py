@@ -25,6 +25,9 @@ class Directory:
         found = re.fullmatch(r"user(\d+)", login)
         return SimpleNamespace(id=int(found[1]) + 1000, enabled=True) if found else None
 
+    def account(self, account: int) -> Any:
+        return SimpleNamespace(id=account, enabled=True)
+
 
 @pytest.fixture
 async def author(face: Face) -> Client:

@@ -7,6 +7,10 @@ of its own is never hidden by a translation; INBOX has none (RFC 9051 section 5.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mailstead.imap.services import ImapServices
 
 _NAMES = ("Drafts", "Sent", "Trash", "Spam", "Archive")
 _WORDS: Mapping[str, tuple[str, str, str, str, str]] = {
@@ -54,3 +58,10 @@ class LocalizedNames:
         """The stored name that the client means."""
         top, slash, below = name.partition("/")
         return self._stored.get(top, top) + slash + below
+
+
+def names_of(services: ImapServices, account: Any) -> LocalizedNames | None:
+    """The translations of an account of the directory, None for none."""
+    if not getattr(account, "localized_folders", False):
+        return None
+    return LocalizedNames(services.directory.language_of(account.id), services.mailbox.top_names(account.id)) or None

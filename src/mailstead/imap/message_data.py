@@ -193,7 +193,8 @@ async def folder_of(session: Session, found: MessageUrl) -> Folder:
         if session.selected is None:
             raise BadUrl("no mailbox is selected")
         return session.selected.folder
-    folder = await session.services.mailbox.folder(session.account_id, found.mailbox)
+    name = session.names.stored(found.mailbox) if session.names is not None else found.mailbox
+    folder = await session.services.mailbox.folder(session.account_id, name)
     if folder is None:
         raise BadUrl("no such mailbox")
     return folder

@@ -8,7 +8,7 @@ from typing import Any
 from mailstead.identity import sasl
 from mailstead.identity.authenticator import AuthReason
 from mailstead.imap.grammar import Arguments, BadSyntax
-from mailstead.imap.localized import LocalizedNames
+from mailstead.imap.localized import names_of
 from mailstead.imap.responses import Refusal
 from mailstead.imap.session import Session
 from mailstead.observe.metrics import logins
@@ -42,11 +42,7 @@ def logged_in(session: Session, account: Any, login: str) -> bytes:
     session.services.sessions.enter(session, account)
     session.account = account if isinstance(account, int) else account.id
     session.account_name = str(getattr(account, "address", "") or login)
-    if getattr(account, "localized_folders", False):
-        names = LocalizedNames(
-            session.services.directory.language_of(session.account), session.services.mailbox.top_names(session.account)
-        )
-        session.names = names or None
+    session.names = names_of(session.services, account)
     session.auth_errors = 0
     session.link.logged_in()
     logins.labels("imap", "ok").inc()

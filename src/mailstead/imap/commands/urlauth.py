@@ -20,6 +20,7 @@ from mailstead.imap.body import SMALL, Stored, without_nul
 from mailstead.imap.fetch_items import Body
 from mailstead.imap.grammar import Arguments, BadSyntax
 from mailstead.imap.literals import append_limit
+from mailstead.imap.localized import names_of
 from mailstead.imap.message_data import bad_url
 from mailstead.imap.message_source import Piece
 from mailstead.imap.responses import Refusal, astring
@@ -55,6 +56,14 @@ def _account_of(session: Session, name: str) -> int:
     return account.id if account is not None and account.enabled else 0
 
 
+async def _folder_of(session: Session, author: int, name: str) -> Folder | None:
+    """The folder that the author of a URL knows by a name."""
+    names = session.names
+    if author != session.account_id:
+        names = names_of(session.services, session.services.directory.account(author))
+    return await session.services.mailbox.folder(author, names.stored(name) if names is not None else name)
+
+
 def _check_rump(session: Session, found: MessageUrl) -> None:
     """Whether the session may sign it. Raises BadUrl."""
     if not found.host or not found.user:
@@ -74,7 +83,7 @@ async def _signed(session: Session, octets: bytes) -> bytes:
     try:
         found = url.parse(octets)
         _check_rump(session, found)
-        folder = await session.services.mailbox.folder(session.account_id, found.mailbox)
+        folder = await _folder_of(session, session.account_id, found.mailbox)
         if folder is None or "r" not in folder.rights:
             raise BadUrl("no such mailbox")
         if found.uidvalidity and found.uidvalidity != folder.uidvalidity:
@@ -154,7 +163,7 @@ async def _authorized(session: Session, octets: bytes) -> tuple[MessageUrl, Fold
     elif found.access.lower() not in ("authuser", "anonymous"):
         raise BadUrl("for submission servers")
     author = _account_of(session, found.user)
-    folder = await session.services.mailbox.folder(author, found.mailbox) if author else None
+    folder = await _folder_of(session, author, found.mailbox) if author else None
     key = session.services.mailbox.url_key(author, folder) if folder is not None else None
     if folder is None or key is None or not hmac.compare_digest(_token(key, found.rump), found.token):
         raise BadUrl("not valid")
