@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mailstead.mailbox import view as view_module
+from mailstead.mailbox import view_filling
 from mailstead.mailbox.model import EventKind, Folder, NewMessage
 from mailstead.mailbox.service import Mailbox
 from mailstead.mailbox.view import FolderView
@@ -25,7 +25,7 @@ async def _inbox(mailbox: Mailbox, count: int) -> Folder:
 async def test_a_session_that_leaves_while_a_view_loads_takes_nobody_with_it(
     mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(view_module, "LOAD_SLICE", 2)
+    monkeypatch.setattr(view_filling, "LOAD_SLICE", 2)
     folder = await _inbox(mailbox, 7)
     first = asyncio.create_task(mailbox.open(folder))
     await asyncio.sleep(0)

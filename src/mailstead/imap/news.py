@@ -29,6 +29,10 @@ async def tell(session: Session, allow_expunge: bool) -> None:
     view = selected.view
     try:
         await view.refresh()
+        if not view.is_filled:
+            return  # the view stands still until then
+        if session.contexts is None and not session.condstore and selected.nothing_to_tell():
+            return
         while not view.is_durable:
             await view.durable()  # the view may have gained more while we waited
     except (MailboxError, OSError) as error:

@@ -10,6 +10,7 @@ one piece, keyed by item list and positions.  A piece is rendered with one `%` o
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -17,7 +18,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
-from mailstead.imap.fetch_items import COMPLETE_HEADER, FetchList, IncompleteFields
+from mailstead.imap.fetch_items import COMPLETE_HEADER, FLAGS, FetchList, IncompleteFields
 from mailstead.imap.flags import FlagTexts
 from mailstead.mailbox.model import SEEN, EventKind
 
@@ -233,13 +234,47 @@ def format_rows(
         by_column.update(zip(items.columns, columns, strict=True))
     if "fields" in by_column and max(by_column["header_size"]) > COMPLETE_HEADER:
         raise IncompleteFields
-    values = [
-        by_column[a.column] if a.convert is None else map(a.convert, by_column[a.column]) for a in items.attributes
-    ]
+    values = [by_column[a.column] if a.convert is None else map(a.convert, by_column[a.column]) for a in items.attributes]
     if len(values) == 1 and not items.columns and items.attributes[0].column == "uid":
         values = [uids]
     flat = tuple(chain.from_iterable(zip(numbers, *values, strict=False)))
     return items.templates(len(uids), BLOCK) % flat
+
+
+class Heads:
+    """How the responses of a block begin that show nothing but flags, `* 17 FETCH (FLAGS `: what follows is put between
+    them in one join. A few blocks are held, for they take some tens of octets a message."""
+
+    HELD = 48
+
+    def __init__(self) -> None:
+        self._held: OrderedDict[int, list[bytes]] = OrderedDict()
+
+    def of(self, start: int, end: int) -> list[bytes]:
+        """Those of positions within one block."""
+        first = start - start % BLOCK
+        heads = self._held.get(first)
+        if heads is None:
+            heads = [b"* %d FETCH (FLAGS " % number for number in range(first + 1, first + BLOCK + 1)]
+            self._held[first] = heads
+            if len(self._held) > self.HELD:
+                self._held.popitem(last=False)
+        else:
+            self._held.move_to_end(first)
+        return heads if end - start == BLOCK else heads[start - first : end - first]
+
+    def flags(self, texts: FlagTexts, flags: array[int], start: int, end: int) -> bytes:
+        """The responses of positions within one block, `flags` theirs."""
+        heads = self.of(start, end)
+        first = flags[0]
+        if flags == array("Q", [first]) * len(flags):
+            tail = texts[first] + b")\r\n"
+            return tail.join(heads) + tail
+        tails = {bits: texts[bits] + b")\r\n" for bits in set(flags)}
+        return b"".join(chain.from_iterable(zip(heads, map(tails.__getitem__, flags), strict=True)))
+
+
+_PLAIN = FetchList((FLAGS,), ()).key
 
 
 class Renderer:
@@ -248,6 +283,7 @@ class Renderer:
     def __init__(self, source: RowSource, cache: RenderCache) -> None:
         self._source = source
         self._cache = cache
+        self._heads = Heads()
         #: Messages left out so far because they are gone.
         self.missed = 0
 
@@ -273,6 +309,9 @@ class Renderer:
             rows = self._source.rows(view, uids, items.columns)
             if len(rows) != len(uids):
                 return self._with_gaps(view, items, range(start, end), uids, rows)
+        if items.key == _PLAIN:
+            # Not kept: STORE answers so, and the next one makes it untrue.
+            return self._heads.flags(cache.texts, view.flags[start:end], start, end) if start < end else b""
         piece = format_rows(
             items, range(start + 1, end + 1), uids,
             map(cache.texts.__getitem__, view.flags[start:end]), view.modseqs[start:end], rows,

@@ -76,10 +76,8 @@ class Selected:
             return [(0, self.count)]
         start = bisect_left(self.uids, uids[0], 0, self.count)
         end = start + len(uids)
-        if end <= self.count and self.uids[start] == uids[0] and self.uids[end - 1] == uids[-1]:
-            middle = self.uids[start:end]
-            if all(map(int.__eq__, middle, uids)):
-                return [(start, end)]
+        if end <= self.count and self.uids[start:end] == (uids if isinstance(uids, array) else array("I", uids)):
+            return [(start, end)]
         return sequence_set.from_positions([at for at in map(self.position, uids) if at >= 0])
 
     def new_keywords(self) -> bool:
@@ -87,6 +85,20 @@ class Selected:
         if len(self.view.keywords) == self._keywords:
             return False
         self._keywords = len(self.view.keywords)
+        return True
+
+    def nothing_to_tell(self) -> bool:
+        """Whether all that is new in the view, after a refresh, are flags that this session changed itself; noted if so."""
+        view = self.view
+        if view.event_no == self._flags_no == self._map_no:
+            return True
+        if self._flags_no != self._map_no or self._generation != view.generation or len(view.keywords) != self._keywords:
+            return False
+        events = view.events_since(self._flags_no)
+        if events is None or any(event.kind != EventKind.FLAGS or event.origin is not self for event in events):
+            return False
+        self._flags_no = self._map_no = view.event_no
+        self._modseq = view.highest_modseq
         return True
 
     def news(self, allow_expunge: bool) -> News | None:

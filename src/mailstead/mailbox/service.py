@@ -70,9 +70,9 @@ class Mailbox(ScriptVerbs, UrlKeyVerbs, WatchVerbs):
 
     # -- views -------------------------------------------------------------------------------------------------
 
-    async def open(self, folder: Folder) -> FolderView:
-        """A view of the folder, shared in this process by all who see the same; ``release`` it once. Raises FolderMissing,
-        RightMissing."""
+    async def open(self, folder: Folder, *, whole: bool = True) -> FolderView:
+        """A view of the folder, shared in this process by all who see the same; ``release`` it once. Unless ``whole``, a
+        large one may still be filling (``FolderView.filled``). Raises FolderMissing, RightMissing."""
         self._need(folder, "r")
         key = folder.id, folder.reader
         view = self._views.get(key)
@@ -82,7 +82,11 @@ class Mailbox(ScriptVerbs, UrlKeyVerbs, WatchVerbs):
         self._idle.pop(key, None)
         view.users += 1
         try:
-            await view.load()
+            view.begin()
+            if whole:
+                await view.filled()
+            else:
+                view.fill()
             await view.refresh()
             if view.gone:
                 raise FolderMissing("the folder is gone")
@@ -284,6 +288,7 @@ class Mailbox(ScriptVerbs, UrlKeyVerbs, WatchVerbs):
         lazy = not durable and len(uids) <= LAZY_ROWS
         change = self._store.change_lazily if lazy else self._store.change
         (result,) = await self._done(change([op], origin=origin))
+        view.changed_here(result.modseq, mode, result.bits)
         await view.refresh()
         failed = set(result.modified)
         changed = [uid for uid in uids if uid not in failed] if failed else uids
@@ -306,7 +311,7 @@ class Mailbox(ScriptVerbs, UrlKeyVerbs, WatchVerbs):
         op = Expunge(view.folder.shard, view.folder.id, ranges, False, int(time.time()))
         (result,) = await self._done(self._store.change([op], origin=origin))
         await view.refresh()
-        return result.uids
+        return list(result.uids)
 
     async def remove(self, view: FolderView, uids: Sequence[int], origin: object | None = None) -> list[int]:
         """Remove messages whatever their flags (POP3 DELE, JMAP destroy); returns the UIDs that went."""
@@ -316,7 +321,7 @@ class Mailbox(ScriptVerbs, UrlKeyVerbs, WatchVerbs):
         op = Expunge(view.folder.shard, view.folder.id, to_ranges(uids), True, int(time.time()))
         (result,) = await self._done(self._store.change([op], origin=origin))
         await view.refresh()
-        return result.uids
+        return list(result.uids)
 
     # -- reading -----------------------------------------------------------------------------------------------
 

@@ -6,6 +6,10 @@ Invariants
   arrays.  A session left too far behind compares arrays instead.
 - The arrays are what was committed at ``commit``; they may be shown only after ``durable()``.
 - A refresh reads folder row, change sequence, new rows and commit number in one read transaction.
+- While a large folder's arrays are being filled (``low`` > 0) the view stands still at what it was when it was opened:
+  there are no news.  Positions from ``low`` on can be used; who needs others waits for ``filled``.
+- A change of flags made through this view is done to the arrays without reading rows again, in its place in the
+  sequence of changes; rows changed by others are read after that.
 
 Nothing here knows of sequence numbers: those are a session's own.
 """
@@ -14,18 +18,21 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from mailstead.mailbox import view_filling
 from mailstead.mailbox.errors import FolderMissing
 from mailstead.mailbox.model import Event, EventKind, Folder
+from mailstead.mailbox.view_filling import Filling
 from mailstead.store.apply_changes import FLAGS, GONE
-from mailstead.store.operations import from_ranges
+from mailstead.store.operations import to_ranges, uids_in
 
 if TYPE_CHECKING:
     from mailstead.store.engine import MailIndex, SmallRow
@@ -33,7 +40,9 @@ if TYPE_CHECKING:
 
 MAX_EVENTS = 500
 MAX_EVENT_UIDS = 50_000
-LOAD_SLICE = 5_000
+#: Up to so many ranges are cut out of an array; for more it is gone through message by message.
+MAX_CUTS = 64
+logger = logging.getLogger("mailstead.mailbox")
 _decode_ranges = msgspec.msgpack.Decoder(list[int]).decode
 
 
@@ -61,58 +70,89 @@ class FolderView:
         self._event_uids = 0
         self._callbacks: list[Callable[[], None]] = []
         self._origins: dict[int, object] = {}
+        self._own: dict[int, tuple[str, int]] = {}
         self._commit = 0
         self._stale = True
-        self._loaded: asyncio.Future[None] | None = None
+        self._opened = False
+        self._filling: Filling | None = None
+        self._task: asyncio.Task[None] | None = None
         self._wake_pending = False
         store.listen(folder.id, self._changed)
 
     # -- loading -----------------------------------------------------------------------------------------------
 
-    async def load(self) -> None:
-        """Fill the arrays, a slice of at most a few ms at a time. Raises FolderMissing."""
-        while self._loaded is not None:
-            done = self._loaded
-            await asyncio.shield(done)
-            if done is self._loaded:
-                return
-        self._loaded = asyncio.get_running_loop().create_future()
-        try:
-            row = self._index.head(self.folder.id)
-            if row is None:
-                raise FolderMissing("the folder is gone")
-            # Rows below this uidnext are loaded in slices; what changes meanwhile has a higher modseq and comes
-            # with the first refresh.
-            uidnext, modseq = row
-            last = 0
-            while True:
-                rows = self._index.slice(self.folder.id, last, uidnext, LOAD_SLICE)
-                if not rows:
-                    break
-                uids, flags, modseqs = zip(*rows, strict=True)
-                self.uids.extend(uids)
-                self.flags.extend(flags)
-                self.modseqs.extend(modseqs)
-                last = uids[-1]
-                if len(rows) < LOAD_SLICE:
-                    break
-                await asyncio.sleep(0)
-            self.uidnext, self.highest_modseq = uidnext, modseq
-            self.keywords = self._index.keyword_names(self.folder.account)
-            self._commit = self._index.commit_seq()
+    def begin(self) -> None:
+        """Open the folder with its newest messages in place; ``filled`` waits for the others. Raises FolderMissing."""
+        if self._opened:
+            return
+        row = self._index.opening(self.folder.id)
+        if row is None:
+            raise FolderMissing("the folder is gone")
+        uidnext, modseq, count, self._commit = row
+        filling = Filling(self._index, self.folder.id, count, uidnext, modseq)
+        filling.step(view_filling.LOAD_SLICE)
+        self.keywords = self._index.keyword_names(self.folder.account)
+        self.uids, self.flags, self.modseqs = filling.uids, filling.flags, filling.modseqs
+        self.uidnext, self.highest_modseq = uidnext, modseq
+        self._commit = max(self._commit, filling.commit)
+        self._opened = True
+        self._filling = filling
+        if filling.done:
+            self._complete(filling)
             self._refresh_now()
-        except BaseException as error:
-            # What was read so far must not be read twice; and a session that goes away takes nobody with it.
-            waiting, self._loaded = self._loaded, None
-            for column in (self.uids, self.flags, self.modseqs):
-                del column[:]
-            if isinstance(error, Exception):
-                waiting.set_exception(error)
-                waiting.exception()
-            else:
-                waiting.set_result(None)
-            raise
-        self._loaded.set_result(None)
+
+    @property
+    def low(self) -> int:
+        """The first position whose message is known; 0 once the arrays are complete."""
+        return self._filling.low if self._filling is not None else 0
+
+    @property
+    def is_filled(self) -> bool:
+        """Whether the arrays are complete."""
+        return self._filling is None
+
+    async def load(self) -> None:
+        """Until the arrays are complete. Raises FolderMissing."""
+        self.begin()
+        await self.filled()
+
+    async def filled(self) -> None:
+        """Until the arrays are complete, and what happened meanwhile is taken in. Raises FolderMissing, OSError."""
+        self.fill()
+        if self._filling is not None and self._task is not None:
+            # A session that goes away takes nobody with it.
+            await asyncio.shield(self._task)
+
+    def fill(self) -> None:
+        """Begin to fill the arrays, unless that is done or under way."""
+        if self._filling is not None and (self._task is None or self._task.done()):
+            self._task = asyncio.get_running_loop().create_task(self._fill(self._filling))
+            self._task.add_done_callback(_seen)
+
+    async def _fill(self, filling: Filling) -> None:
+        while not filling.done:
+            await asyncio.sleep(0)
+            try:
+                filling.step(view_filling.LOAD_SLICE)
+            except FolderMissing:
+                self._vanish()
+                raise
+            self._commit = max(self._commit, filling.commit)
+        self._complete(filling)
+        self._refresh_now()
+        for callback in list(self._callbacks):
+            callback()
+
+    def _complete(self, filling: Filling) -> None:
+        self._filling = None
+        if filling.low:
+            # Fewer messages than the folder counts; those who look compare arrays.
+            logger.error("folder %d has fewer messages than it counts; fsck repairs it", self.folder.id)
+            self.uids, self.flags, self.modseqs = self.uids[filling.low :], self.flags[filling.low :], self.modseqs[filling.low :]
+            self.generation += 1
+            self.event_no += 1
+            self._events.clear()
+            self._event_uids = 0
 
     # -- news --------------------------------------------------------------------------------------------------
 
@@ -127,7 +167,7 @@ class FolderView:
 
     def _wake(self) -> None:
         self._wake_pending = False
-        if not self._callbacks or self.gone:
+        if not self._callbacks or self.gone or self._filling is not None:
             return
         self._refresh_now()
         for callback in list(self._callbacks):
@@ -138,7 +178,7 @@ class FolderView:
         self._refresh_now()
 
     def _refresh_now(self) -> None:
-        if self.gone:
+        if self.gone or self._filling is not None:
             return
         folder = self.folder.id
         self._stale = False
@@ -157,16 +197,22 @@ class FolderView:
         # Flags of changed rows were read a moment later than the rest.
         self._commit = self._index.commit_seq() if news.changes else news.commit
         self._origins.clear()
+        self._own.clear()
+
+    def changed_here(self, modseq: int, mode: str, bits: int) -> None:
+        """The change with this modseq was made through this view and is known: flags set, added or removed."""
+        if modseq > self.highest_modseq and not self.folder.reader:
+            self._own[modseq] = mode, bits
 
     def _vanish(self) -> None:
         """The folder was deleted: sessions keep what they see until they leave it."""
         self.gone = True
 
     def _take(self, changes: Sequence[tuple[int, int, bytes]], new: Sequence[SmallRow], modseq: int) -> None:
-        flagged: list[tuple[int, list[int]]] = []
-        expunged: list[tuple[int, list[int]]] = []
+        flagged: list[tuple[int, Sequence[int]]] = []
+        expunged: list[tuple[int, Sequence[int]]] = []
         for at, kind, packed in changes:
-            uids = from_ranges(_decode_ranges(packed))
+            uids = uids_in(_decode_ranges(packed))
             if kind == GONE:
                 expunged.append((at, uids))
             elif kind == FLAGS:
@@ -176,55 +222,76 @@ class FolderView:
         if expunged:
             self._take_expunged(expunged)
         if new:
-            self.uids.extend([row[0] for row in new])
-            self.flags.extend([row[1] for row in new])
-            self.modseqs.extend([row[2] for row in new])
-            limit = 1 << (5 + len(self.keywords))
-            if any(row[1] >= limit for row in new):
+            uids, flags, modseqs = zip(*new, strict=True)
+            self.uids.extend(uids)
+            self.flags.extend(flags)
+            self.modseqs.extend(modseqs)
+            if max(flags) >= 1 << (5 + len(self.keywords)):
                 self.keywords = self._index.keyword_names(self.folder.account)
-            self._event(EventKind.EXISTS, [row[0] for row in new], modseq)
+            self._event(EventKind.EXISTS, uids, modseq)
 
-    def _take_flags(self, flagged: list[tuple[int, list[int]]]) -> None:
-        wanted = sorted({uid for _, uids in flagged for uid in uids})
-        keywords = 1 << (5 + len(self.keywords))
-        for start in range(0, len(wanted), LOAD_SLICE):
-            part = wanted[start : start + LOAD_SLICE]
-            found = self._index.flags(self.folder.id, part)
+    def _take_flags(self, flagged: list[tuple[int, Sequence[int]]]) -> None:
+        foreign: list[Sequence[int]] = []
+        for at, uids in flagged:
+            known = self._own.get(at)
+            if known is None:
+                foreign.append(uids)
+            else:
+                self._change_here(at, uids, *known)
+        if foreign:
+            self._read_flags(foreign[0] if len(foreign) == 1 else sorted({uid for uids in foreign for uid in uids}))
+        for at, uids in flagged:
+            there = uids if uids and uids[-1] < self.uidnext else [uid for uid in uids if uid < self.uidnext]
+            if there:
+                self._event(EventKind.FLAGS, there, at)
+
+    def _change_here(self, modseq: int, uids: Sequence[int], mode: str, bits: int) -> None:
+        if bits >= 1 << (5 + len(self.keywords)):
+            self.keywords = self._index.keyword_names(self.folder.account)
+        for low, high in _runs(uids):
+            start = bisect_left(self.uids, low)
+            end = bisect_right(self.uids, high, start)
+            if start < end:
+                self.flags[start:end] = changed_flags(self.flags[start:end], mode, bits)
+                self.modseqs[start:end] = array("Q", [modseq]) * (end - start)
+
+    def _read_flags(self, wanted: Sequence[int]) -> None:
+        for begin in range(0, len(wanted), view_filling.LOAD_SLICE):
+            found = self._index.flags(self.folder.id, wanted[begin : begin + view_filling.LOAD_SLICE])
             if not found:
                 continue
-            first = self.index(found[0][0])
-            if first >= 0 and self.uids[first : first + len(found)] == array("I", [row[0] for row in found]):
-                self.flags[first : first + len(found)] = array("Q", [row[1] for row in found])
-                self.modseqs[first : first + len(found)] = array("Q", [row[2] for row in found])
+            uids, flags, modseqs = zip(*found, strict=True)
+            first = self.index(uids[0])
+            if first >= 0 and self.uids[first : first + len(uids)] == array("I", uids):
+                self.flags[first : first + len(uids)] = array("Q", flags)
+                self.modseqs[first : first + len(uids)] = array("Q", modseqs)
             else:
-                for uid, flags, modseq in found:
+                for uid, bits, modseq in found:
                     position = self.index(uid)
                     if position >= 0:
-                        self.flags[position] = flags
+                        self.flags[position] = bits
                         self.modseqs[position] = modseq
-            if any(row[1] >= keywords for row in found):
+            if max(flags) >= 1 << (5 + len(self.keywords)):
                 self.keywords = self._index.keyword_names(self.folder.account)
-                keywords = 1 << (5 + len(self.keywords))
-        for at, uids in flagged:
-            known = [uid for uid in uids if uid < self.uidnext]
-            if known:
-                self._event(EventKind.FLAGS, known, at)
 
-    def _take_expunged(self, expunged: list[tuple[int, list[int]]]) -> None:
+    def _take_expunged(self, expunged: list[tuple[int, Sequence[int]]]) -> None:
         """All of them in one pass: a view that nobody looked at for long may have thousands to take in."""
-        told: list[tuple[int, list[int]]] = []
-        dropped: set[int] = set()
+        told: list[tuple[int, Sequence[int]]] = []
+        cuts: list[tuple[int, int]] = []
         for at, uids in expunged:
-            present = [uid for uid in uids if uid not in dropped and self.index(uid) >= 0]
-            if present:
-                told.append((at, present))
-                dropped.update(present)
-        if not dropped:
+            start = bisect_left(self.uids, uids[0])
+            if len(expunged) == 1 and self.uids[start : start + len(uids)] == array("I", uids):
+                # The usual case: a run of messages that are all here.
+                told.append((at, uids))
+                cuts.append((start, start + len(uids)))
+                continue
+            dropped = [(position, uid) for uid in uids if (position := self.index(uid)) >= 0]
+            if dropped:
+                told.append((at, [uid for _, uid in dropped]))
+                cuts += [(position, position + 1) for position, _ in dropped]
+        if not cuts:
             return
-        keep = [] if len(dropped) == len(self.uids) else [0 if uid in dropped else 1 for uid in self.uids]
-        self.uids = array("I", itertools.compress(self.uids, keep))
-        self.flags = array("Q", itertools.compress(self.flags, keep))
-        self.modseqs = array("Q", itertools.compress(self.modseqs, keep))
+        self.uids, self.flags, self.modseqs = _without(cuts, self.uids, self.flags, self.modseqs)
         self.generation += 1
         for at, present in told:
             self._event(EventKind.EXPUNGE, present, at)
@@ -276,7 +343,51 @@ class FolderView:
             self._on_idle(self)
 
     def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
         self._store.unlisten(self.folder.id, self._changed)
+
+
+def changed_flags(flags: array[int], mode: str, bits: int) -> array[int]:
+    """Flag bits set to, with or without ``bits``: one long number instead of many small ones."""
+    count = len(flags)
+    if mode == "set":
+        return array("Q", [bits]) * count
+    if count < 16:
+        return array("Q", [flag | bits for flag in flags] if mode == "add" else [flag & ~bits for flag in flags])
+    mask = int.from_bytes((array("Q", [bits]) * count).tobytes(), "little")
+    number = int.from_bytes(flags.tobytes(), "little")
+    number = number | mask if mode == "add" else number & ~mask
+    return array("Q", number.to_bytes(8 * count, "little"))
+
+
+def _runs(uids: Sequence[int]) -> list[tuple[int, int]]:
+    """Runs of consecutive ones as (first, last)."""
+    ranges = to_ranges(uids)
+    return list(zip(ranges[::2], ranges[1::2], strict=True))
+
+
+def _without(cuts: list[tuple[int, int]], *columns: array[int]) -> list[array[int]]:
+    """Copies of the columns without some ranges of positions."""
+    cuts = sorted(set(cuts))
+    if len(cuts) <= MAX_CUTS:
+        kept: list[array[int]] = []
+        for column in columns:
+            rest = column[: cuts[0][0]]
+            for (_, start), (end, _) in zip(cuts, [*cuts[1:], (len(column), 0)], strict=True):
+                rest += column[start:end]
+            kept.append(rest)
+        return kept
+    keep = bytearray(b"\1") * len(columns[0])
+    for start, end in cuts:
+        keep[start:end] = bytes(end - start)
+    return [array(column.typecode, itertools.compress(column, keep)) for column in columns]
+
+
+def _seen(task: asyncio.Task[None]) -> None:
+    """Whoever waits for it hears of the error; the next one who does tries again."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _compact(uids: Sequence[int]) -> Sequence[int]:

@@ -18,11 +18,13 @@ from mailstead.store.operations import (
     Expunge,
     InsertCopies,
     RemoveMoved,
+    count_ranges,
     from_ranges,
     to_ranges,
+    uids_in,
 )
 from mailstead.store.record import Target
-from mailstead.store.results import FLAGS, GONE, NEW, Refused, Result, record_change, uid_condition
+from mailstead.store.results import FLAGS, GONE, NEW, Refused, Result, record_change, record_ranges, uid_condition
 from mailstead.store.search_jobs import note_new
 from mailstead.store.shard import Shard
 from mailstead.store.thread_ids import thread_of_copy
@@ -44,15 +46,19 @@ def _folder_account(shard: Shard, folder: int) -> int:
 
 def change_flags(shard: Shard, op: ChangeFlags) -> Result:
     """Set, add or remove flags. Rows that have the value already keep their modseq (RFC 7162 3.1.3)."""
-    account = _folder_account(shard, op.folder)
+    head = shard.row("SELECT account, modseq FROM folder WHERE id = ?", (op.folder,))
+    if head is None:
+        raise Refused("missing", "no such folder")
+    account, modseq = int(head[0]), int(head[1]) + 1
     if op.reader:
         return change_reader_flags(shard, op, account)
     try:
         bits = op.system | keyword_bits(shard, account, op.keywords, create=op.mode != "remove")
     except KeywordLimit as limit:
         raise Refused("keywords", str(limit)) from None
-    where, bindings = uid_condition(op.ranges)
-    result = Result(folder=op.folder)
+    ranges = op.ranges
+    where, bindings = uid_condition(ranges)
+    result = Result(folder=op.folder, bits=bits)
     if op.unchanged_since >= 0:
         failed = {
             int(row[0])
@@ -63,7 +69,8 @@ def change_flags(shard: Shard, op: ChangeFlags) -> Result:
         }
         if failed:
             result.modified = sorted(failed)
-            where, bindings = uid_condition(to_ranges(uid for uid in from_ranges(op.ranges) if uid not in failed) or [0, 0])
+            ranges = to_ranges(uid for uid in from_ranges(ranges) if uid not in failed) or [0, 0]
+            where, bindings = uid_condition(ranges)
     if op.mode == "add":
         value, changes = "flags | ?", "(flags & ?) <> ?"
         args: tuple[int, ...] = (bits, bits)
@@ -71,40 +78,39 @@ def change_flags(shard: Shard, op: ChangeFlags) -> Result:
         value, changes, args = "flags & ~?", "(flags & ?) <> 0", (bits,)
     else:
         value, changes, args = "?", "flags <> ?", (bits,)
-    rows = list(
-        shard.execute(f"SELECT uid, flags FROM message WHERE folder = ? AND {where} AND {changes}", (op.folder, *bindings, *args))
-    )
-    if not rows:
-        return result
-    uids = [uid for uid, _ in rows]
     unseen = deleted = 0
     if op.mode == "set" or bits & (SEEN | DELETED):
-        old_seen = sum(1 for _, flag in rows if flag & SEEN)
-        old_deleted = sum(1 for _, flag in rows if flag & DELETED)
-        count = len(rows)
-        if op.mode == "add":
-            unseen = -(count - old_seen) if bits & SEEN else 0
-            deleted = count - old_deleted if bits & DELETED else 0
-        elif op.mode == "remove":
-            unseen = old_seen if bits & SEEN else 0
-            deleted = -old_deleted if bits & DELETED else 0
-        else:
-            unseen = old_seen - (count if bits & SEEN else 0)
-            deleted = (count if bits & DELETED else 0) - old_deleted
-    row = shard.row(
-        "UPDATE folder SET modseq = modseq + 1, unseen = unseen + ?, deleted = deleted + ? WHERE id = ? RETURNING modseq",
-        (unseen, deleted, op.folder),
-    )
-    assert row is not None
-    modseq = int(row[0])
+        unseen, deleted = _counted(shard, f"folder = ? AND {where} AND {changes}", (op.folder, *bindings, *args), op.mode, bits)
     shard.execute(
         f"UPDATE message SET flags = {value}, modseq = ? WHERE folder = ? AND {where} AND {changes}",
         (bits, modseq, op.folder, *bindings, *args),
     )
-    record_change(shard, op.folder, modseq, FLAGS, uids)
-    result.modseq, result.uids = modseq, uids
-    result.effects.append(["flags", op.folder, modseq, to_ranges(uids), op.mode, op.system, op.keywords])
+    changed = shard.connection.changes()
+    if not changed:
+        return result
+    if changed != count_ranges(ranges):
+        # Only the rows that changed have the new modseq.
+        rows = shard.execute(f"SELECT uid FROM message WHERE folder = ? AND {where} AND modseq = ?", (op.folder, *bindings, modseq))
+        ranges = to_ranges([uid for (uid,) in rows])
+    shard.execute(
+        "UPDATE folder SET modseq = ?, unseen = unseen + ?, deleted = deleted + ? WHERE id = ?",
+        (modseq, unseen, deleted, op.folder),
+    )
+    result.modseq, result.uids = modseq, uids_in(ranges)
+    record_ranges(shard, op.folder, modseq, FLAGS, ranges)
+    result.effects.append(["flags", op.folder, modseq, ranges, op.mode, op.system, op.keywords])
     return result
+
+
+def _counted(shard: Shard, condition: str, bindings: tuple[Any, ...], mode: str, bits: int) -> tuple[int, int]:
+    """By how much the counters of unseen and \\Deleted messages change with the rows of a change of flags."""
+    row = shard.row(f"SELECT count(*), sum(flags & 1), sum((flags & 8) <> 0) FROM message WHERE {condition}", bindings)
+    assert row is not None
+    count, seen, deleted = (int(value or 0) for value in row)
+    on = mode != "remove"
+    now_seen = (count if on else 0) if bits & SEEN else 0 if mode == "set" else seen
+    now_deleted = (count if on else 0) if bits & DELETED else 0 if mode == "set" else deleted
+    return seen - now_seen, now_deleted - deleted
 
 
 def _remove_rows(shard: Shard, folder: int, account: int, uids: list[int], *, keep_until: int | None) -> int:

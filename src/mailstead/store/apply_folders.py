@@ -221,7 +221,9 @@ def operations_weight(ops: list[Any]) -> int:
     for op in ops:
         ranges = getattr(op, "ranges", None)
         if ranges:
-            weight += min(sum(ranges[1::2]) - sum(ranges[::2]) + 1, 1_000_000)
+            rows = min(sum(ranges[1::2]) - sum(ranges[::2]) + 1, 1_000_000)
+            # A row whose flags change costs a fraction of one that comes or goes.
+            weight += rows // 16 if isinstance(op, ChangeFlags) and not op.reader else rows
         elif isinstance(op, InsertCopies):
             weight += len(op.rows)
         elif isinstance(op, RemoveAccount | DeleteFolder | RenameFolder):

@@ -100,7 +100,8 @@ def change_reader_flags(shard: Shard, op: ChangeFlags, account: int) -> Result:
     except KeywordLimit as limit:
         raise Refused("keywords", str(limit)) from None
     where, bindings = uid_condition(op.ranges, "m.uid")
-    result = Result(folder=op.folder)
+    changed: list[int] = []
+    result = Result(folder=op.folder, uids=changed)
     own: dict[int, list[int]] = {}
     base: dict[int, list[int]] = {}
     deleted = 0
@@ -117,13 +118,13 @@ def change_reader_flags(shard: Shard, op: ChangeFlags, account: int) -> Result:
         wanted = seen & ~op.mask | wanted & op.mask
         if wanted == seen:
             continue
-        result.uids.append(uid)
+        changed.append(uid)
         if (wanted ^ seen) & ~SHARED_FLAGS:
             own.setdefault(wanted & ~SHARED_FLAGS, []).append(uid)
         if (wanted ^ seen) & SHARED_FLAGS:
             base.setdefault(all_flags & ~SHARED_FLAGS | wanted & SHARED_FLAGS, []).append(uid)
             deleted += bool(wanted & DELETED) - bool(seen & DELETED)
-    if not result.uids:
+    if not changed:
         return result
     row = shard.row(
         "UPDATE folder SET modseq = modseq + 1, deleted = deleted + ? WHERE id = ? RETURNING modseq", (deleted, op.folder)

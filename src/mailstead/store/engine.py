@@ -34,6 +34,16 @@ class FolderChanges:
     commit: int
 
 
+@dataclass(frozen=True, slots=True)
+class OlderRows:
+    """A folder at ``modseq``: ``rows`` by falling UID, ``gone`` the packed uid ranges of what went since an earlier one."""
+
+    modseq: int
+    rows: list[SmallRow]
+    gone: Sequence[bytes]
+    commit: int
+
+
 class MailIndex(Protocol):
     """Reads of one mail shard."""
 
@@ -47,6 +57,8 @@ class MailIndex(Protocol):
     def counters(self, folder: int) -> tuple[int, int, int, int, int, int, int, int] | None: ...
     def head(self, folder: int) -> tuple[int, int] | None: ...
     def slice(self, folder: int, after: int, below: int, limit: int) -> list[SmallRow]: ...
+    def opening(self, folder: int) -> tuple[int, int, int, int] | None: ...
+    def older(self, folder: int, below: int, limit: int, modseq: int) -> OlderRows | None: ...
     def changes(self, folder: int, modseq: int, uidnext: int) -> FolderChanges | None: ...
     def flags(self, folder: int, uids: Sequence[int]) -> list[SmallRow]: ...
     def rows(

@@ -15,7 +15,7 @@ from typing import Any
 from mailstead.store.accounts import keyword_names
 from mailstead.store.apply_changes import copied_rows
 from mailstead.store.apply_sharing import merged, own_join
-from mailstead.store.engine import FolderChanges, FolderRow, SmallRow
+from mailstead.store.engine import FolderChanges, FolderRow, OlderRows, SmallRow
 from mailstead.store.shard import Shard
 
 _SMALL = {
@@ -130,6 +130,31 @@ class SqliteMailIndex:
             f"SELECT {self._small} WHERE m.folder = ? AND m.uid > ? AND m.uid < ? ORDER BY m.uid LIMIT ?",
             (folder, after, below, limit),
         ).fetchall()
+
+    def opening(self, folder: int) -> tuple[int, int, int, int] | None:
+        """uidnext, modseq, number of messages, and the commit they were read at; None where the folder is gone."""
+        return self._shard.row(
+            "SELECT f.uidnext, f.modseq, f.messages, s.commit_seq FROM folder f, state s WHERE f.id = ?", (folder,)
+        )
+
+    def older(self, folder: int, below: int, limit: int, modseq: int) -> OlderRows | None:
+        """Rows with uid < ``below``, the ``limit`` newest of them, and what went after ``modseq``, in one read transaction."""
+        shard = self._shard
+        shard.execute("BEGIN")
+        try:
+            row = shard.row("SELECT modseq FROM folder WHERE id = ?", (folder,))
+            if row is None:
+                return None
+            gone: list[bytes] = []
+            if row[0] != modseq:
+                sql = "SELECT uids FROM change WHERE folder = ? AND modseq > ? AND kind = 3"
+                gone = [packed for (packed,) in shard.execute(sql, (folder, modseq))]
+            rows: Any = shard.execute(
+                f"SELECT {self._small} WHERE m.folder = ? AND m.uid < ? ORDER BY m.uid DESC LIMIT ?", (folder, below, limit)
+            ).fetchall()
+            return OlderRows(int(row[0]), rows, gone, shard.commit_seq())
+        finally:
+            shard.execute("COMMIT")
 
     def changes(self, folder: int, modseq: int, uidnext: int) -> FolderChanges | None:
         """What came after ``modseq`` and from ``uidnext`` on, in one read transaction; None where the folder is gone."""

@@ -7,6 +7,7 @@ of inclusive ranges ``[lo, hi, lo, hi, ...]``, rising.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -214,6 +215,8 @@ def decode_operation(data: bytes) -> Operation:
 
 def to_ranges(uids: Iterable[int]) -> list[int]:
     """Rising UIDs as flat inclusive ranges."""
+    if isinstance(uids, list | range | array) and uids and uids[-1] - uids[0] == len(uids) - 1:
+        return [uids[0], uids[-1]]
     ranges: list[int] = []
     low = high = -2
     for uid in uids:
@@ -233,6 +236,11 @@ def from_ranges(ranges: Sequence[int]) -> list[int]:
     for i in range(0, len(ranges), 2):
         uids.extend(range(ranges[i], ranges[i + 1] + 1))
     return uids
+
+
+def uids_in(ranges: Sequence[int]) -> Sequence[int]:
+    """The UIDs in flat inclusive ranges; a single range takes no room."""
+    return range(ranges[0], ranges[1] + 1) if len(ranges) == 2 else from_ranges(ranges)
 
 
 def count_ranges(ranges: Sequence[int]) -> int:

@@ -6,7 +6,7 @@ Invariants: a change of a folder has a row here under its modseq and kind, excep
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,16 +32,18 @@ class Refused(Exception):
 
 @dataclass(slots=True)
 class Result:
-    """What an operation did: ``uids`` touched (sources of a copy), ``new_uids``, ``modified`` (UNCHANGEDSINCE failed)."""
+    """What an operation did: ``uids`` touched (sources of a copy), ``new_uids``, ``modified`` (UNCHANGEDSINCE failed),
+    ``bits`` that a change of flags set, added or removed, keywords included."""
 
     folder: int = 0
     modseq: int = 0
-    uids: list[int] = field(default_factory=list)
-    new_uids: list[int] = field(default_factory=list)
+    uids: Sequence[int] = ()
+    new_uids: Sequence[int] = ()
     modified: list[int] = field(default_factory=list)
     uidvalidity: int = 0
     target: int = 0
     id: int = 0
+    bits: int = 0
     effects: list[Any] = field(default_factory=list)
 
 
@@ -61,4 +63,10 @@ def pack_uids(uids: Iterable[int]) -> bytes:
 
 
 def record_change(shard: Shard, folder: int, modseq: int, kind: int, uids: Iterable[int]) -> None:
-    shard.execute("INSERT OR REPLACE INTO change VALUES(?, ?, ?, ?)", (folder, modseq, kind, pack_uids(uids)))
+    """Note that rising UIDs changed."""
+    record_ranges(shard, folder, modseq, kind, to_ranges(uids))
+
+
+def record_ranges(shard: Shard, folder: int, modseq: int, kind: int, ranges: list[int]) -> None:
+    """The same for flat ranges."""
+    shard.execute("INSERT OR REPLACE INTO change VALUES(?, ?, ?, ?)", (folder, modseq, kind, _pack(ranges)))

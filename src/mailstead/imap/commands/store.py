@@ -60,7 +60,7 @@ async def _store(session: Session, arguments: Arguments, by_uid: bool) -> bytes:
     if request.since >= 0:
         session.condstore = True
     ranges, code = progress.limited(ranges, selected.uids)
-    uids = sequence_set.uids_of(ranges, selected.uids)
+    uids = sequence_set.uids_of(ranges, selected.uids) if len(ranges) != 1 else selected.uids[slice(*ranges[0])]
     view = selected.view
     changed: list[int] = []
     modified: list[int] = []
@@ -69,14 +69,17 @@ async def _store(session: Session, arguments: Arguments, by_uid: bool) -> bytes:
             view, uids[start : start + STEP], request.mode, request.names,
             unchanged_since=request.since if request.since >= 0 else None, origin=selected, durable=session.condstore,
         )  # fmt: skip
-        changed += result.changed
-        modified += result.modified
+        if request.since >= 0:
+            changed += result.changed
+            modified += result.modified
+    if modified:
+        ranges = selected.positions_of(changed)
     if session.condstore:
         while not view.is_durable:
             await view.durable()
     if not request.silent or session.condstore:
         # A session that knows modseqs needs the new ones even where it asked for silence (RFC 7162 section 3.1.3).
-        await _respond(session, selected, changed, by_uid, request.silent)
+        await _respond(session, selected, ranges, by_uid, request.silent)
     if modified:
         if code:  # one reply has room for one code
             session.untagged(b"OK %bNot all were looked at" % code)
@@ -85,12 +88,10 @@ async def _store(session: Session, arguments: Arguments, by_uid: bool) -> bytes:
         else:
             numbers = [at + 1 for at in map(selected.position, modified) if at >= 0]
         return b"OK [MODIFIED %b] Conditional STORE failed for some" % sequence_set.compact(numbers)
-    if len(changed) < len(uids) and not by_uid:
-        return b"NO [EXPUNGEISSUED] Some messages no longer exist"
     return b"OK %bSTORE completed" % code
 
 
-async def _respond(session: Session, selected: Selected, changed: list[int], by_uid: bool, silent: bool) -> None:
+async def _respond(session: Session, selected: Selected, ranges: sequence_set.Ranges, by_uid: bool, silent: bool) -> None:
     items = _NOTHING if silent else _FLAGS
     if session.uidonly:
         items = (_NEITHER if silent else _FLAGS).uid_form
@@ -100,7 +101,7 @@ async def _respond(session: Session, selected: Selected, changed: list[int], by_
         items = items.with_attributes(fetch_items.MODSEQ)
     session.tell_keywords(selected)
     renderer = session.services.renderer
-    for start, end in cut(selected.positions_of(changed)):
+    for start, end in cut(ranges):
         if selected.current:
             session.emit(renderer.piece(selected.view, items, start, end))
         else:
