@@ -13,7 +13,8 @@ ORDER = {
     "account": "id", "folder": "id", "subscription": "account, name", "keyword": "account, bit", "message": "folder, uid",
     "wide": "mid", "copies": "mid", "thread": "account, hash", "change": "folder, modseq, kind",
     "expunged": "at, folder, uid", "acl": "account, folder, identifier", "metadata": "account, folder, reader, entry",
-    "reader_flags": "folder, reader, uid", "uidl": "folder, uid", "script": "account, name", "reader_change": "folder, modseq, reader",
+    "reader_flags": "folder, reader, uid", "uidl": "folder, uid", "script": "account, name",
+    "reader_change": "folder, modseq, reader",
     "url_key": "reader, folder",
 }  # fmt: skip
 QUEUE_ORDER = {"entry": "mid", "recipient": "mid, number"}
