@@ -203,3 +203,42 @@ async def test_the_queue_gives_what_is_due_in_order(store: Store) -> None:
     assert queue.mark(first[0], 0) is None
     assert queue.entry(first[0]) is None
     assert queue.recipients(first[0], 10) == []
+
+
+async def test_older_rows_and_what_went_since(store: Store) -> None:
+    await deliver(store, 6)
+    index, folder = store.mail_index(0), await inbox(store)
+    opening = index.opening(folder)
+    assert opening is not None
+    uidnext, modseq, messages, commit = opening
+    assert (uidnext, messages) == (7, 6)
+    assert commit == index.commit_seq()
+    await store.change([Expunge(0, folder, [2, 2], True, 1)])
+    await store.change([ChangeFlags(0, folder, [5, 5], "add", 4, [], -1)])
+    older = index.older(folder, uidnext, 3, modseq)
+    assert older is not None
+    assert [(uid, flags) for uid, flags, _ in older.rows] == [(6, 0), (5, 4), (4, 0)]
+    assert [_ranges(packed) for packed in older.gone] == [[2, 2]]
+    assert older.modseq == modseq + 2
+    again = index.older(folder, 4, 3, older.modseq)
+    assert again is not None
+    assert [uid for uid, _, _ in again.rows] == [3, 1]
+    assert list(again.gone) == []
+    assert index.opening(folder + 1) is None
+    assert index.older(folder + 1, 7, 3, 0) is None
+
+
+async def test_a_change_of_flags_names_those_that_changed(store: Store) -> None:
+    await deliver(store, 6)
+    folder = await inbox(store)
+    (first,) = await store.change([ChangeFlags(0, folder, [1, 4], "add", 1, [], -1)])
+    assert list(first.uids) == [1, 2, 3, 4]
+    (second,) = await store.change([ChangeFlags(0, folder, [2, 6], "add", 1, [], -1)])
+    assert (list(second.uids), second.bits) == ([5, 6], 1)
+    (none,) = await store.change([ChangeFlags(0, folder, [1, 6], "add", 1, [], -1)])
+    assert (list(none.uids), none.modseq) == ([], 0)
+    (some,) = await store.change([ChangeFlags(0, folder, [1, 6], "set", 8, [], first.modseq)])
+    assert (list(some.uids), some.modified) == ([1, 2, 3, 4], [5, 6])
+    counters = store.mail_index(0).counters(folder)
+    assert counters is not None
+    assert counters[:3] == (6, 4, 4)

@@ -30,6 +30,8 @@ BLOCK = 512
 MIN_PIECE = 8
 DEFAULT_BUDGET = 32 << 20
 _OVERHEAD = 300
+#: Messages looked at for the first unseen one, and at a time.
+MAX_LOOK, _LOOK = 250_000, 4096
 #: How many refused pieces are remembered, and how many are refused for one that comes in all the same.
 _WANTED, _TURNS = 64, 16
 
@@ -117,12 +119,20 @@ class ViewCache:
             keys[1].discard(key)
 
     def first_unseen(self, view: FolderView) -> int:
-        """Sequence number of the first message without \\Seen, 0 for none (in the view as it is now)."""
+        """Sequence number of the first message without \\Seen, 0 for none or none among many (in the view as it is now)."""
         self.catch_up(view)
         if self._first_unseen is None or self._first_unseen[0] != len(view.flags):
-            number = next((i for i, bits in enumerate(view.flags, 1) if not bits & SEEN), 0)
-            self._first_unseen = (len(view.flags), number)
+            self._first_unseen = (len(view.flags), _first_unseen(view.flags))
         return self._first_unseen[1]
+
+
+def _first_unseen(flags: array[int]) -> int:
+    for start in range(0, min(len(flags), MAX_LOOK), _LOOK):
+        part = flags[start : start + _LOOK]
+        mask = int.from_bytes((array("Q", [SEEN]) * len(part)).tobytes(), "little")
+        if int.from_bytes(part.tobytes(), "little") & mask != mask:
+            return next(number for number, bits in enumerate(part, start + 1) if not bits & SEEN)
+    return 0
 
 
 class RenderCache:

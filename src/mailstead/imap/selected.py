@@ -11,16 +11,26 @@ gives the view a new array, which the session takes over when it may tell so; un
 
 from __future__ import annotations
 
+import re
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mailstead.imap import sequence_set
+from mailstead.imap.grammar import BadSyntax
 from mailstead.mailbox.model import EventKind, Folder
 
 if TYPE_CHECKING:
+    from mailstead.imap.commands import Entry, Function
+    from mailstead.imap.grammar import Arguments
+    from mailstead.imap.session import Session
     from mailstead.mailbox.view import FolderView
+
+#: No item that sets \\Seen, no modifier; the set is group 1.
+_plain_fetch = re.compile(
+    rb" ([0-9:,*]+) (?!.*(?:BODY\[|BINARY\[|RFC822(?!\.SIZE|\.HEADER)|CHANGEDSINCE|PARTIAL)).*", re.I | re.S
+).fullmatch
 
 
 class Selected:
@@ -53,6 +63,31 @@ class Selected:
         if not self.released:
             self.released = True
             self.view.release()
+
+    def when_filled(self, entry: Entry, arguments: Arguments) -> Function:
+        """The command's function; one that waits first where the command needs messages that a large view has not yet."""
+        view = self.view
+        if view.is_filled or not entry.whole or (entry.partly and self._has(arguments.text[arguments.pos :], entry.by_uid)):
+            return entry.function
+
+        async def waiting(session: Session, arguments: Arguments) -> bytes | None:
+            await view.filled()
+            result = entry.function(session, arguments)
+            return result if isinstance(result, bytes | None) else await result
+
+        return waiting
+
+    def _has(self, octets: bytes, by_uid: bool) -> bool:
+        """Whether a FETCH changes nothing and names only messages that the view has already."""
+        match = _plain_fetch(octets)
+        if match is None or self.view.low >= self.count:
+            return False
+        newest, lowest = (self.uids[self.count - 1], self.uids[self.view.low]) if by_uid else (self.count, self.view.low + 1)
+        try:
+            pairs = sequence_set.parse(match[1])
+        except BadSyntax:
+            return True  # it is refused anyway
+        return all(min(first or newest, last or newest) >= lowest for first, last in pairs)
 
     def resolve(self, octets: bytes, by_uid: bool) -> sequence_set.Ranges:
         """Positions named by a sequence set or "$". Raises BadSyntax."""

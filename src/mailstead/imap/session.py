@@ -294,7 +294,8 @@ class Session:
             return None
         self.tag = tag
         try:
-            result = entry.function(self, arguments)
+            function = entry.function if self.selected is None else self.selected.when_filled(entry, arguments)
+            result = function(self, arguments)
         except Exception as error:
             result = self._failure(error)
         if not isinstance(result, bytes | None):

@@ -82,7 +82,7 @@ class Mailbox(ScriptVerbs, UrlKeyVerbs, WatchVerbs):
         self._idle.pop(key, None)
         view.users += 1
         try:
-            view.begin()
+            await view.begin()
             if whole:
                 await view.filled()
             else:

@@ -42,6 +42,8 @@ MAX_EVENTS = 500
 MAX_EVENT_UIDS = 50_000
 #: Up to so many ranges are cut out of an array; for more it is gone through message by message.
 MAX_CUTS = 64
+#: Arrays of more messages are made one at a time, for the system takes some milliseconds to find the room.
+MANY = 200_000
 logger = logging.getLogger("mailstead.mailbox")
 _decode_ranges = msgspec.msgpack.Decoder(list[int]).decode
 
@@ -74,6 +76,7 @@ class FolderView:
         self._commit = 0
         self._stale = True
         self._opened = False
+        self._opening = asyncio.Lock()
         self._filling: Filling | None = None
         self._task: asyncio.Task[None] | None = None
         self._wake_pending = False
@@ -81,15 +84,25 @@ class FolderView:
 
     # -- loading -----------------------------------------------------------------------------------------------
 
-    def begin(self) -> None:
+    async def begin(self) -> None:
         """Open the folder with its newest messages in place; ``filled`` waits for the others. Raises FolderMissing."""
-        if self._opened:
-            return
+        if not self._opened:
+            async with self._opening:
+                if not self._opened:
+                    await self._open()
+
+    async def _open(self) -> None:
         row = self._index.opening(self.folder.id)
         if row is None:
             raise FolderMissing("the folder is gone")
         uidnext, modseq, count, self._commit = row
-        filling = Filling(self._index, self.folder.id, count, uidnext, modseq)
+        filling = Filling(self._index, self.folder.id, uidnext, modseq)
+        for column in (filling.uids, filling.flags, filling.modseqs):
+            column.append(0)
+            column *= count
+            if count > MANY:
+                await asyncio.sleep(0)
+        filling.low = count
         filling.step(view_filling.LOAD_SLICE)
         self.keywords = self._index.keyword_names(self.folder.account)
         self.uids, self.flags, self.modseqs = filling.uids, filling.flags, filling.modseqs
@@ -113,7 +126,7 @@ class FolderView:
 
     async def load(self) -> None:
         """Until the arrays are complete. Raises FolderMissing."""
-        self.begin()
+        await self.begin()
         await self.filled()
 
     async def filled(self) -> None:

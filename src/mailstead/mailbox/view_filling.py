@@ -29,13 +29,14 @@ _decode_ranges = msgspec.msgpack.Decoder(list[int]).decode
 
 
 class Filling:
-    """One folder's arrays, ``count`` messages with UIDs below ``uidnext`` as they were at ``modseq``."""
+    """One folder's arrays, its messages with UIDs below ``uidnext`` as they were at ``modseq``. The owner makes room in the
+    columns and sets ``low`` to the number of messages before the first step."""
 
-    def __init__(self, index: MailIndex, folder: int, count: int, uidnext: int, modseq: int) -> None:
-        self.uids: array[int] = array("I", bytes(4 * count))
-        self.flags: array[int] = array("Q", bytes(8 * count))
-        self.modseqs: array[int] = array("Q", bytes(8 * count))
-        self.low = count
+    def __init__(self, index: MailIndex, folder: int, uidnext: int, modseq: int) -> None:
+        self.uids: array[int] = array("I")
+        self.flags: array[int] = array("Q")
+        self.modseqs: array[int] = array("Q")
+        self.low = 0
         self.commit = 0
         self.done = False
         self._index = index

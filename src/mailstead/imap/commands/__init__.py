@@ -3,7 +3,8 @@
 Invariants: a command's function takes (session, arguments) and gives the reply after the tag, or None when it has
 replied itself; it raises BadSyntax, Refusal or MailboxError instead of writing a refusal.  `expunge` says whether
 EXPUNGE may be told before its tagged reply (RFC 9051 section 7.5.1).  A command that takes message numbers is not for
-sessions that enabled UIDONLY (RFC 9586).
+sessions that enabled UIDONLY (RFC 9586).  One that looks at messages of the selected mailbox waits until a large mailbox
+is read in; FETCH of the newest ones (`partly`) need not.
 """
 
 from __future__ import annotations
@@ -23,18 +24,23 @@ Function = Callable[["Session", "Arguments"], "Reply | Coroutine[Any, Any, Reply
 
 #: RFC 9586 section 3.
 _NUMBERED = frozenset(("COPY", "FETCH", "MOVE", "REPLACE", "SEARCH", "SORT", "STORE", "THREAD"))
+#: They need a selected mailbox and look at none of its messages.
+_BLIND = frozenset(("CHECK", "CLOSE", "UNSELECT"))
 
 
 class Entry:
     """One command: its function, the state it needs (any, fresh, authenticated, selected), and its counters."""
 
-    __slots__ = ("bad", "expunge", "function", "no", "numbered", "ok", "state")
+    __slots__ = ("bad", "by_uid", "expunge", "function", "no", "numbered", "ok", "partly", "state", "whole")
 
     def __init__(self, name: str, function: Function, state: str, expunge: bool = True) -> None:
         self.function = function
         self.state = state
         self.expunge = expunge
         self.numbered = name in _NUMBERED
+        self.by_uid = name.startswith("UID ")
+        self.whole = state == "selected" and name not in _BLIND
+        self.partly = name in ("FETCH", "UID FETCH")
         self.ok = imap_commands.labels(name, "OK")
         self.no = imap_commands.labels(name, "NO")
         self.bad = imap_commands.labels(name, "BAD")

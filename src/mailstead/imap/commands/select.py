@@ -93,14 +93,20 @@ def _floor(resync: Resync, selected: Selected) -> int:
 
 
 async def _report_changes(session: Session, selected: Selected, resync: Resync) -> None:
-    """VANISHED (EARLIER) and changed flags since the client's modseq, if its UIDVALIDITY is still good."""
+    """VANISHED (EARLIER) and changed flags since the client's modseq, if its UIDVALIDITY is still good.
+
+    What vanished is told even to a client that has our HIGHESTMODSEQ: it may have that of a change of flags, told by a
+    command that had to keep an earlier expunge to itself.
+    """
     view = selected.view
-    if resync.uidvalidity != selected.folder.uidvalidity or resync.modseq >= view.highest_modseq:
+    if resync.uidvalidity != selected.folder.uidvalidity:
         return
     known = resync.known or ((1, max(view.uidnext - 1, 1)),)
     gone = vanished.missing(known, selected.uids, selected.count, view.uidnext, _floor(resync, selected))
     if gone:
         session.untagged(b"VANISHED (EARLIER) " + gone)
+    if resync.modseq >= view.highest_modseq:
+        return
     inside = sequence_set.by_uid(known, selected.uids, selected.count)
     positions = [at for start, end in inside for at in range(start, end) if view.modseqs[at] > resync.modseq]
     items = _UID_CHANGES if session.uidonly else _CHANGES
@@ -121,10 +127,12 @@ async def _open(session: Session, arguments: Arguments, read_only: bool) -> byte
     folder = await mailbox.folder(session.account_id, name)
     if folder is None:
         raise Refusal("No such mailbox", "NONEXISTENT")
-    view = await mailbox.open(folder)
+    view = await mailbox.open(folder, whole=False)
     # RFC 4314 section 5.2: without any right to change something the mailbox is read-only.
     read_only = read_only or not set("steiwp") & set(folder.rights)
     try:
+        if resync is not None:
+            await view.filled()
         await view.refresh()
         while not view.is_durable:
             await view.durable()
@@ -148,7 +156,7 @@ def _describe(session: Session, selected: Selected) -> None:
     session.untagged(b"%d EXISTS" % selected.count)
     if not session.rev2:
         session.untagged(b"0 RECENT")
-        unseen = session.services.renderer.first_unseen(view)
+        unseen = session.services.renderer.first_unseen(view) if view.is_filled else 0
         if unseen and not session.uidonly:
             session.untagged(b"OK [UNSEEN %d] First unseen" % unseen)
     else:
