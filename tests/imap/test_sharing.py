@@ -318,3 +318,13 @@ async def test_special_folders_may_have_translated_names(domain: Domain) -> None
     await domain.directory.set_account_setting(account.id, "localizedImapFolderNames", "yes", actor=ADMIN)
     again = await domain.client("alice")
     assert {"Archiv", "Archive"} <= set(names(await again.ok('LIST "" %')))
+
+
+async def test_close_without_the_right_to_expunge_just_leaves(domain: Domain) -> None:
+    alice, bob = await domain.client("alice"), await domain.client("bob")
+    await alice.ok("CREATE Work")
+    await alice.append("Work", message("m"), "(\\Deleted)")
+    await share(alice, "Work", "bob", "lrs")
+    await bob.ok('SELECT "Other Users/alice/Work"')
+    await bob.ok("CLOSE")
+    assert b"* STATUS Work (MESSAGES 1)" in await alice.ok("STATUS Work (MESSAGES)")

@@ -2,7 +2,7 @@
 
 Invariants: every UID of the set that no message has is in the answer, and no other; the RFC allows more UIDs than
 were expunged since the client's modseq, so that no history is needed.  The answer has as many ranges as there are
-gaps, whatever the numbers.
+gaps, whatever the numbers, and so are the steps to it.
 """
 
 from __future__ import annotations
@@ -20,12 +20,27 @@ def _gaps(low: int, high: int, uids: Sequence[int], count: int) -> Iterable[tupl
     if end - start == high - low + 1:
         return
     following = low
-    for uid in uids[start:end]:
-        if uid != following:
-            yield following, uid - 1
-        following = uid + 1
+    at = start
+    while at < end:
+        if uids[at] != following:
+            yield following, uids[at] - 1
+        at = _end_of_run(uids, at, end)
+        following = uids[at - 1] + 1
     if following <= high:
         yield following, high
+
+
+def _end_of_run(uids: Sequence[int], start: int, end: int) -> int:
+    """Where the UIDs that follow each other without a gap from `start` on end; in steps that double, then by bisection."""
+    offset, step, at = uids[start] - start, 1, start
+    while at + step < end and uids[at + step] - (at + step) == offset:
+        at += step
+        step *= 2
+    while step:
+        if at + step < end and uids[at + step] - (at + step) == offset:
+            at += step
+        step //= 2
+    return at + 1
 
 
 def missing(

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from mailstead.imap.grammar import Arguments
 from mailstead.imap.session import Session
+from mailstead.mailbox.errors import FolderMissing, RightMissing
 
 
 async def close(session: Session, arguments: Arguments) -> bytes:
-    """Expunge without telling, and leave the mailbox."""
+    """Expunge without telling, and leave the mailbox; where nothing may be expunged, just leave it (RFC 4314 section 4)."""
     arguments.end()
     selected = session.mailbox
     if not selected.read_only:
-        await session.services.mailbox.expunge(selected.view, None, origin=selected)
+        try:
+            await session.services.mailbox.expunge(selected.view, None, origin=selected)
+        except (FolderMissing, RightMissing):
+            pass  # the mailbox is gone or not the reader's to expunge: he wants to leave it all the same
     modseq = selected.view.highest_modseq
     session.deselect()
     code = b"[HIGHESTMODSEQ %d] " % modseq if session.qresync else b""
