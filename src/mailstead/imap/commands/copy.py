@@ -23,6 +23,7 @@ async def _prepare(session: Session, arguments: Arguments, by_uid: bool) -> tupl
     target = await session.services.mailbox.folder(session.account_id, name)
     if target is None:
         raise Refusal("No such mailbox", "TRYCREATE")
+    await selected.view.refresh()  # another process may have expunged some
     if not selected.current:
         there = [uid for uid in uids if selected.view.index(uid) >= 0]
         if len(there) < len(uids) and not by_uid:
