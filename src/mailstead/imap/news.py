@@ -56,6 +56,18 @@ async def tell(session: Session, allow_expunge: bool) -> None:
         await session.contexts.update(selected)
 
 
+def tell_now(session: Session) -> bool:
+    """Write what an idling session has to be told, without a task; False where that would have to wait for something."""
+    selected = session.mailbox
+    view = selected.view
+    if not view.is_filled or not view.is_durable or session.contexts is not None or session.notifier is not None:
+        return False
+    told = selected.news(allow_expunge=True)
+    if told is not None:
+        write(session, selected, told)
+    return True
+
+
 async def _fetch_new(session: Session, selected: Selected, start: int, end: int) -> None:
     """What NOTIFY asked for of new messages (RFC 5465 section 5.2)."""
     from mailstead.imap.commands.fetch import Fetching  # it stands above this module

@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import time
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import deque
@@ -44,6 +45,8 @@ MAX_EVENT_UIDS = 50_000
 MAX_CUTS = 64
 #: Arrays of more messages are made one at a time, for the system takes some milliseconds to find the room.
 MANY = 200_000
+#: How long sessions are called back before others get their turn.
+CALL_BACK_SECONDS = 0.002
 logger = logging.getLogger("mailstead.mailbox")
 _decode_ranges = msgspec.msgpack.Decoder(list[int]).decode
 
@@ -153,8 +156,7 @@ class FolderView:
             self._commit = max(self._commit, filling.commit)
         self._complete(filling)
         self._refresh_now()
-        for callback in list(self._callbacks):
-            callback()
+        self._call_back_when_durable()
 
     def _complete(self, filling: Filling) -> None:
         self._filling = None
@@ -183,8 +185,25 @@ class FolderView:
         if not self._callbacks or self.gone or self._filling is not None:
             return
         self._refresh_now()
-        for callback in list(self._callbacks):
+        self._call_back_when_durable()
+
+    def _call_back_when_durable(self, synced: asyncio.Future[None] | None = None) -> None:
+        """One wait for all who look; where the sync failed they find out themselves."""
+        failed = synced is not None and synced.exception() is not None
+        waiting = None if failed else self._store.durable(self.folder.shard, self._commit)
+        if waiting is None:
+            self._call_back(list(self._callbacks))
+        else:
+            waiting.add_done_callback(self._call_back_when_durable)
+
+    def _call_back(self, callbacks: list[Callable[[], None]]) -> None:
+        """In slices, for a thousand sessions may look at one folder."""
+        until = time.monotonic() + CALL_BACK_SECONDS
+        for done, callback in enumerate(callbacks, 1):
             callback()
+            if time.monotonic() > until and done < len(callbacks):
+                self._store.loop.call_soon(self._call_back, callbacks[done:])
+                return
 
     async def refresh(self) -> None:
         """Bring in what others did. Cheap when nothing changed."""
@@ -343,7 +362,7 @@ class FolderView:
         return position if position < len(self.uids) and self.uids[position] == uid else -1
 
     def attach(self, callback: Callable[[], None]) -> None:
-        """Call back (in the loop) after news have been taken in."""
+        """Call back (in the loop) after news have been taken in and are durable."""
         self._callbacks.append(callback)
 
     def detach(self, callback: Callable[[], None]) -> None:

@@ -1,7 +1,8 @@
 """IDLE (RFC 2177, RFC 9051 section 6.3.13).
 
-Invariants: while idling a session has no task; a change of the mailbox starts one, which tells all there is to tell
-by then, so that a burst costs each session one write; expunges may be told.
+Invariants: while idling a session has no task; news that are durable are written in the view's own turn, one session
+after the other; only where that would have to wait (the client does not read, the view has gained more) a task tells all
+there is to tell by then.  Expunges may be told.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from mailstead.imap import news
 from mailstead.imap.grammar import Arguments
 from mailstead.imap.selected import Selected
 from mailstead.imap.session import Session
@@ -34,8 +36,17 @@ class Idling:
 
     def changed(self) -> None:
         """The view has news (called by the view)."""
-        if self._session.logged_out or self._session.link.closing:
+        session = self._session
+        if self._selected is None or session.logged_out or session.link.closing:
             return
+        if self._task is None and not session.link.write_blocked:
+            try:
+                if news.tell_now(session):
+                    session.flush()
+                    return
+            except Exception as error:
+                self._failed(error)
+                return
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._tell())
         else:
@@ -55,11 +66,14 @@ class Idling:
         except ConnectionResetError:
             pass  # the client is gone; `ended` cleans up
         except Exception as error:
-            faults.labels("IMAP").inc()
-            fault(session.link.log, "session closed by our own error", error)
-            session.bye("Internal error")
+            self._failed(error)
         finally:
             self._task = None
+
+    def _failed(self, error: Exception) -> None:
+        faults.labels("IMAP").inc()
+        fault(self._session.link.log, "session closed by our own error", error)
+        self._session.bye("Internal error")
 
     def stop(self) -> None:
         """No more news."""
