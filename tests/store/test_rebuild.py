@@ -52,6 +52,12 @@ async def everything(store: Store, other: Store, tag: str) -> None:
             await mailbox.expunge(view, uids[1:2])
             await mailbox.expunge(view, uids[1:2])
             view.release()
+            script = f"{tag}{uids[0]}"
+            for name_ in (script, f"{script}-gone"):
+                await mailbox.put_script(account, name_, f"# {name_}\r\nkeep;\r\n")
+            await mailbox.rename_script(account, script, f"{script}-renamed")
+            await mailbox.activate_script(account, f"{script}-renamed")
+            await mailbox.delete_script(account, f"{script}-gone")
             await mailbox.rename_folder(account, name, f"{name}-renamed")
             if account == 100:
                 await mailbox.delete_folder(account, f"{name}-renamed")

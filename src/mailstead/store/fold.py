@@ -13,7 +13,7 @@ mode, system, keywords]``, ``["gone", folder, modseq, ranges, at]``, ``["moved",
 ``["owner", account, uidvalidity]``, ``["acl", account, folder, identifier, rights]``, ``["metadata", account, folder,
 reader, rows]``, ``["own", folder, modseq, reader, [[ranges, flags], ...]]``, ``["base", folder, modseq, [[ranges, flags],
 ...]]``, ``["uidl", folder, [[uid, name], ...]]``,
-``["urlkey", reader, folder, key]``.
+``["urlkey", reader, folder, key]``, ``["script", account, verb, name, value]``.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Fold:
                     self._remove(effect[1], effect[2], effect[3], None)
                 case "keyword":
                     self._shard.execute("INSERT OR IGNORE INTO keyword VALUES(?, ?, ?)", tuple(effect[1:4]))
-                case "account" | "folder" | "subscribe" | "owner" | "acl" | "metadata" | "urlkey":
+                case "account" | "folder" | "subscribe" | "owner" | "acl" | "metadata" | "urlkey" | "script":
                     self._structure(effect)
                 case "uidl":
                     set_unique_ids(self._shard, SetUniqueIds(self._shard.number, effect[1], effect[2]))
