@@ -15,6 +15,7 @@ from mailstead.imap.server import ImapServer
 from mailstead.imap.services import ImapServices
 from mailstead.mailbox.service import Mailbox
 from mailstead.store.fsck import fsck
+from mailstead.store.operations import CreateFolder
 from mailstead.store.rebuild import rebuild_shard
 from mailstead.store.service import Store
 from mailstead.transport.endpoint import Endpoint
@@ -102,9 +103,7 @@ async def test_a_shared_folder_comes_with_what_lies_below_and_exceptions(domain:
     assert b'* NAMESPACE (("" "/")) (("Other Users/" "/")) (("Public Folders/" "/"))' in await bob.ok("NAMESPACE")
     assert (await bob.command('SELECT "Other Users/alice/Work/Secret"'))[1].startswith(b"NO [NONEXISTENT]")
     assert b'* MYRIGHTS "Other Users/alice/Work/Plans" lr' in await bob.ok('MYRIGHTS "Other Users/alice/Work/Plans"')
-    assert (await alice.ok("GETACL Work/Plans"))[0] == (
-        b"* ACL Work/Plans alice@example.test lrswipkxtea bob@example.test lr"
-    )
+    assert (await alice.ok("GETACL Work/Plans"))[0] == (b"* ACL Work/Plans alice@example.test lrswipkxtea bob@example.test lr")
     await alice.ok("DELETEACL Work bob")
     assert not any(name.startswith("Other Users") for name in names(await bob.ok('LIST "" *')))
 
@@ -280,9 +279,7 @@ async def test_notes_on_folders(domain: Domain) -> None:
     )
     await bob.ok(f'SETMETADATA {shared} (/private/vendor/x "his")')
     assert (await bob.command(f'SETMETADATA {shared} (/shared/comment "no")'))[1].startswith(b"NO [NOPERM]")
-    assert (await alice.ok("GETMETADATA (DEPTH infinity) Work /private"))[0] == (
-        b'* METADATA Work (/private/vendor/x "mine")'
-    )
+    assert (await alice.ok("GETMETADATA (DEPTH infinity) Work /private"))[0] == (b'* METADATA Work (/private/vendor/x "mine")')
     await alice.ok('SETMETADATA "" (/private/filters/values/open "UNSEEN")')
     assert (await alice.ok('GETMETADATA "" /private/filters/values/open'))[0] == (
         b'* METADATA "" (/private/filters/values/open "UNSEEN")'
@@ -290,7 +287,7 @@ async def test_notes_on_folders(domain: Domain) -> None:
     assert (await alice.command('SETMETADATA "" (/shared/x "y")'))[1].startswith(b"NO [NOPERM]")
     _, reply = await alice.command("GETMETADATA (MAXSIZE 3) Work (/shared/comment)")
     assert reply.startswith(b"OK [METADATA LONGENTRIES 7]")
-    assert b"* METADATA Work (/shared/comment \"for all\")" in await alice.ok(
+    assert b'* METADATA Work (/shared/comment "for all")' in await alice.ok(
         'LIST "" "Work" RETURN (METADATA (/shared/comment) MYRIGHTS)'
     )
     await alice.ok("SETMETADATA Work (/shared/comment NIL)")
@@ -328,3 +325,35 @@ async def test_close_without_the_right_to_expunge_just_leaves(domain: Domain) ->
     await bob.ok('SELECT "Other Users/alice/Work"')
     await bob.ok("CLOSE")
     assert b"* STATUS Work (MESSAGES 1)" in await alice.ok("STATUS Work (MESSAGES)")
+
+
+async def test_folders_that_had_their_names_before_namespaces_did(domain: Domain) -> None:
+    bob = await domain.client("bob")
+    account = domain.directory.account_by_address("bob@example.test")
+    assert account is not None
+    await bob.ok("NOOP")
+    for name in ("Other Users", "Other Users/alice", "Public Folders", "Public Folders/x"):
+        made = CreateFolder(account.shard, domain.store.new_id(), account.id, name, None, "mail", 1)
+        await domain.store.change([made])
+    await bob.ok('LIST "" *')
+    assert b"* 0 EXISTS" in await bob.ok('SELECT "Other Users/alice"')
+    await bob.ok('STATUS "Public Folders/x" (MESSAGES)')
+    await bob.ok("CLOSE")
+    assert (await bob.command('CREATE "Other Users/alice/y"'))[1].startswith(b"NO [NONEXISTENT]")
+    assert (await bob.command('RENAME Drafts "Other Users/z"'))[1].startswith(b"NO")
+    await bob.ok('RENAME "Other Users" Others')
+    assert {"Others", "Others/alice"} <= set(names(await bob.ok('LIST "" *')))
+    assert (await bob.command('SELECT "Other Users/alice"'))[1].startswith(b"NO [NONEXISTENT]")
+    await bob.ok('DELETE "Public Folders/x"')
+    await bob.ok('RENAME "Public Folders" Mine')
+
+
+async def test_the_first_rights_of_the_root_do_not_take_those_of_everybody(domain: Domain) -> None:
+    """PUB-01: what holds as long as nothing is said stays when a folder has an entry of its own first."""
+    bob, master = await domain.client("bob"), await domain.client("postmaster")
+    await master.ok('CREATE "Public Folders/News"')
+    await share(master, "Public Folders/News", "carol", "lr")
+    postmaster = domain.directory.account_by_address("postmaster@example.test")
+    assert postmaster is not None
+    await domain.mailbox.set_acl(postmaster.id, "Public Folders", "carol", "set", "lrswipk", whole=True)
+    assert b'* MYRIGHTS "Public Folders/News" lrswip' in await bob.ok('MYRIGHTS "Public Folders/News"')

@@ -1,7 +1,8 @@
 """The verbs on folders: one's own, and those of others as far as one has the right.
 
 Invariants: a verb returns only when its effect is durable; renaming takes everything below along or nothing; names of a
-reader's own folders never lie in the namespaces of others.
+reader's own folders never lie in the namespaces of others, but for those that were made before there were any: they can
+be opened, renamed and deleted where no folder of others has the name.
 """
 
 from __future__ import annotations
@@ -40,19 +41,17 @@ class FolderVerbs(MailboxBase):
         """The folder that ``account`` knows by that name; INBOX in any case."""
         name = canonical(name)
         place = self.place(account, name)
-        if place is None or not place.name:
-            return None
-        shard = await self._ensure(place.account)
-        row = self._store.mail_index(shard).folder(place.account, place.name)
-        if row is None:
-            return None
-        if not place.reader:
-            return Folder(row[0], account, shard, name, row[2], row[3], bool(row[4]), row[5])
-        given = self._rights(place.reader, place.account, place.name)
-        if not given:
-            return None
-        shown = place.prefix + place.name
-        return Folder(row[0], place.account, shard, shown, row[2], None, False, row[5], given, place.reader)
+        if place is not None and place.name and place.reader:
+            shard = await self._ensure(place.account)
+            row = self._store.mail_index(shard).folder(place.account, place.name)
+            given = self._rights(place.reader, place.account, place.name) if row is not None else ""
+            if row is not None and given:
+                shown = place.prefix + place.name
+                return Folder(row[0], place.account, shard, shown, row[2], None, False, row[5], given, place.reader)
+        # One's own, also one that was there before its name was a namespace's.
+        shard = await self._ensure(account)
+        row = self._store.mail_index(shard).folder(account, name)
+        return Folder(row[0], account, shard, name, row[2], row[3], bool(row[4]), row[5]) if row is not None else None
 
     def top_names(self, account: int) -> set[str]:
         """Names of the account's folders at the top, at once."""
@@ -109,6 +108,12 @@ class FolderVerbs(MailboxBase):
             raise NotPermitted("this name is that of a namespace")
         return place
 
+    async def _place_of(self, account: int, name: str) -> Place:
+        """Whose the folder ``name`` (normalized) is: also one's own that was there before its name was a namespace's.
+        Raises FolderMissing, NotPermitted."""
+        found = await self.folder(account, name)
+        return Place(account, name) if found is not None and not found.reader else self._place_for(account, name)
+
     def _need_at(self, place: Place, wanted: str, name: str) -> None:
         """Raises RightMissing, or FolderMissing where the reader may not even know of it."""
         if not place.reader:
@@ -159,7 +164,7 @@ class FolderVerbs(MailboxBase):
         """Delete a folder and its messages (restorable for the retention time). Raises NotPermitted for INBOX and
         where folders lie below it, RightMissing."""
         name = normalize(name)
-        place = self._place_for(account, name)
+        place = await self._place_of(account, name)
         shard = await self._ensure(place.account)
         self._need_at(place, "x", place.name)
         if place.name == "INBOX":
@@ -171,7 +176,7 @@ class FolderVerbs(MailboxBase):
 
     async def rename_folder(self, account: int, old: str, new: str) -> None:
         """Rename a folder and those below it; INBOX gives its messages to the new folder (RFC 3501 6.3.5)."""
-        source, target = self._place_for(account, normalize(old)), self._place_for(account, normalize(new))
+        source, target = await self._place_of(account, normalize(old)), self._place_for(account, normalize(new))
         if source.account != target.account:
             raise NotPermitted("a folder cannot be renamed into another's mailbox")
         owner, old, new = source.account, source.name, target.name

@@ -111,7 +111,7 @@ class SharingVerbs(FolderVerbs):
                 above = entries[level][identifier]
                 break
         operations = []
-        if place.public and not folder and not self._store.sharing(shard).acl(place.account):
+        if place.public and not folder and not any(not name for name, _, _ in self._store.sharing(shard).acl(place.account)):
             # What stood for everybody as long as nothing was said must not vanish with the first word.
             operations += [SetAcl(shard, place.account, 0, one, text) for one, text in own.items() if one != identifier]
         value = None if given == "" and not above and not (place.public and not folder) else given
