@@ -28,6 +28,7 @@ from mailstead.imap.grammar import (
     Unbearable,
     split_command,
 )
+from mailstead.imap.output import Output
 from mailstead.imap.responses import Refusal, encode_mailbox, one_line, refusal_of
 from mailstead.imap.selected import Selected
 from mailstead.mailbox.errors import MailboxError
@@ -44,14 +45,13 @@ if TYPE_CHECKING:
     from mailstead.imap.services import ImapServices
     from mailstead.imap.spooled import SpooledLiteral
 
-FLUSH_AT = 65536
 #: Commands of one batch handled in one go before others get their turn.
 BATCH = 100
 
 Reply = bytes | None
 
 
-class Session:
+class Session(Output):
     """One client. The link calls `greet`, `received`, `ended`; commands use the rest."""
 
     __slots__ = (
@@ -61,7 +61,7 @@ class Session:
     )  # fmt: skip
 
     def __init__(self, link: Link, services: ImapServices, entries: dict[bytes, Entry]) -> None:
-        self.link = link
+        super().__init__(link)
         self.services = services
         self.entries = entries
         self.options = services.settings.service("imap")
@@ -81,7 +81,6 @@ class Session:
         self.enabled: frozenset[bytes] = frozenset()
         self.tag = b""
         self.errors = self.auth_errors = 0
-        self.logged_out = False
         #: Set while NOTIFY is in force.
         self.notifier: Notifier | None = None
         #: Set while IDLE is in progress.
@@ -89,59 +88,12 @@ class Session:
         #: Large literals of the command that is being received, by their place in it.
         self.spools = literals.Spools()
         self._line_waiter: asyncio.Future[bytes] | None = None
-        self._out: list[bytes] = []
-        #: Octets queued for the client and not handed to the connection.
-        self.queued = 0
         self._busy = False
         #: Why to end once the command in progress is done.
         self._stopping = ""
         self._task: asyncio.Task[None] | None = None
-        self._deflate: Deflate | None = None
 
-    # ---- output ------------------------------------------------------------------------------------------------
-
-    def emit(self, data: bytes) -> None:
-        """Queue octets for the client."""
-        self._out.append(data)
-        self.queued += len(data)
-
-    def emit_many(self, parts: list[bytes]) -> None:
-        """Queue several pieces; large ones are not copied."""
-        self._out += parts
-        self.queued += sum(map(len, parts))
-
-    def untagged(self, text: bytes) -> None:
-        """Queue one untagged response."""
-        self.emit(b"* %b\r\n" % text)
-
-    def flush(self) -> None:
-        """Hand what is queued to the connection."""
-        if not self._out:
-            return
-        out, self._out, self.queued = self._out, [], 0
-        if self._deflate is not None:
-            out = [self._deflate.deflate(b"".join(out))]
-        self.link.send_many(out)
-
-    async def pace(self) -> None:
-        """Write out when much is queued, and wait until the client has taken it. Raises ConnectionResetError."""
-        if self.queued >= FLUSH_AT:
-            self.flush()
-            if self.link.write_blocked:
-                await self.link.drained()
-
-    async def breathe(self) -> None:
-        """`pace`, and let others have their turn."""
-        await self.pace()
-        await asyncio.sleep(0)
-
-    def bye(self, text: str) -> None:
-        """Say BYE and close after what was queued."""
-        if not self.logged_out:
-            self.logged_out = True
-            self.untagged(b"BYE " + one_line(text))
-        self.flush()
-        self.link.close()
+    # ---- the link's calls --------------------------------------------------------------------------------------
 
     def stop(self, reason: str = "Server shutting down") -> None:
         """Say BYE once the command in progress is done."""
@@ -149,8 +101,6 @@ class Session:
             self._stopping = reason
         else:
             self.bye(reason)
-
-    # ---- the link's calls --------------------------------------------------------------------------------------
 
     def ended(self) -> None:
         """The connection is gone."""
@@ -191,11 +141,6 @@ class Session:
                 self.collector.feed(self._deflate.inflate(rest))
             except BadStream as error:
                 self.bye(f"Bad compressed data: {error}")
-
-    @property
-    def compressed(self) -> bool:
-        """Whether COMPRESS is active."""
-        return self._deflate is not None
 
     # ---- the loop over commands --------------------------------------------------------------------------------
 

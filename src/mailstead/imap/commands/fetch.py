@@ -16,10 +16,11 @@ from mailstead.imap.body import SMALL, Stored
 from mailstead.imap.commands.select import MAX_MODSEQ
 from mailstead.imap.fetch_items import FetchList, IncompleteFields
 from mailstead.imap.grammar import Arguments, BadSyntax
+from mailstead.imap.output import FLUSH_AT
 from mailstead.imap.partial import Partial
 from mailstead.imap.render import BLOCK, cut
 from mailstead.imap.selected import Selected
-from mailstead.imap.session import FLUSH_AT, Session
+from mailstead.imap.session import Session
 from mailstead.imap.streaming import stream
 from mailstead.mailbox.model import SEEN, Location
 from mailstead.store.record import DamagedRecord
