@@ -327,6 +327,18 @@ async def test_fields_that_rows_lack_are_read_of_a_few_messages_only(
     view.release()
 
 
+@pytest.mark.parametrize("length", [124, 125, 126, 150, 200])
+async def test_a_field_with_a_name_of_one_very_long_word_is_found(mailbox: Mailbox, tmp_path: Path, length: int) -> None:
+    folder = await inbox(mailbox)
+    name = b"x" * length
+    await mailbox.append(folder, [NewMessage(b"Subject: s\r\n%b: v%d\r\n\r\nbody\r\n" % (name, n % 3)) for n in range(30)])
+    view = await mailbox.open(folder)
+    await index_all(tmp_path)
+    assert await found(mailbox, view, Header(name, "v1")) == list(range(2, 31, 3))
+    assert await found(mailbox, view, Header(name[1:], "")) == []
+    view.release()
+
+
 @pytest.mark.parametrize("seed", range(3))
 async def test_any_text_of_any_field_is_found_with_the_index_as_without(mailbox: Mailbox, tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)

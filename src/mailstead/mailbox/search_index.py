@@ -25,7 +25,7 @@ from mailstead.mailbox.search_scope import ROWS, SMALL, Scope, octets_of, rows_o
 from mailstead.observe.metrics import search_messages_read
 from mailstead.store.search_reader import SearchReader, SegmentGone, SegmentList
 from mailstead.store.search_segment import Needle, needle_of, words_of
-from mailstead.store.search_text import contains, fold
+from mailstead.store.search_text import OVERLAP, contains, fold
 
 #: So few messages are read sooner than looked up.
 FEW = 12
@@ -166,7 +166,10 @@ async def _headers(scope: Scope, segments: SegmentList, key: Header) -> set[int]
     In a header that is not plain ASCII a field by itself can read otherwise than within the whole: only the name counts.
     """
     reader = scope.source.search_reader
-    name = tuple(replace(piece, starts=True, ends=True) for piece in words_of(key.name.decode("ascii")))
+    # The name of a field stands alone; but of a very long word only a part is looked for, and that may lie within.
+    name = tuple(
+        replace(piece, starts=True, ends=True) if len(piece.text) < OVERLAP else piece for piece in words_of(key.name.decode("ascii"))
+    )
     text = words_of(fold(key.text)) if key.text else ()
     found: set[int] = set()
     for segment in segments.ids:
