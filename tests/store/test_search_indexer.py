@@ -18,7 +18,16 @@ from mailstead.mailbox.search import Scope, Text, evaluate
 from mailstead.mailbox.service import Mailbox
 from mailstead.store import search_indexer
 from mailstead.store.search_file import search_path
-from mailstead.store.search_indexer import AlreadyRunning, Indexer, choose, hold_indexer_lock, is_needed
+from mailstead.store.search_indexer import (
+    MAX_MERGED,
+    MERGE_FROM,
+    AlreadyRunning,
+    Indexer,
+    choose,
+    groups,
+    hold_indexer_lock,
+    is_needed,
+)
 from mailstead.store.search_jobs import ask_for_all, pending
 from mailstead.store.search_segment import MAX_DOCUMENTS
 from mailstead.store.search_status import progress
@@ -199,15 +208,35 @@ def test_only_one_indexes(tmp_path: Path) -> None:
 
 
 def test_merges_keep_an_account_to_a_handful_of_segments() -> None:
-    segments: list[tuple[int, int]] = []
+    segments: list[tuple[int, int, int]] = []
     copied = 0
     for number in range(5000):
-        segments.append((number, 2 + number % 5))
+        segments.append((number, 2 + number % 5, 3000))
         chosen = choose(segments)
         if chosen:
-            total = sum(documents for id, documents in segments if id in chosen)
+            total = sum(documents for id, documents, _ in segments if id in chosen)
             copied += total
-            segments = [row for row in segments if row[0] not in chosen] + [(10_000 + number, total)]
+            segments = [row for row in segments if row[0] not in chosen] + [(10_000 + number, total, total * 1000)]
         assert len(segments) < 16
-        assert max(documents for _, documents in segments) <= MAX_DOCUMENTS
-    assert copied / sum(documents for _, documents in segments) < 12
+        assert max(documents for _, documents, _ in segments) <= MAX_DOCUMENTS
+    assert copied / sum(documents for _, documents, _ in segments) < 12
+
+
+def test_merges_take_no_more_than_memory_bears_and_heavy_segments_stop_no_others() -> None:
+    segments: list[tuple[int, int, int]] = []
+    for number in range(1000):
+        # Every third holds a message or two that are nothing but different words.
+        segments.append((number, 1 + number % 2, 5 << 20) if number % 3 == 0 else (number, 40, 30_000))
+        chosen = choose(segments)
+        merged = [row for row in segments if row[0] in chosen]
+        assert sum(octets for _, _, octets in merged) <= MAX_MERGED
+        if chosen:
+            one = (10_000 + number, sum(row[1] for row in merged), sum(row[2] for row in merged))
+            segments = [row for row in segments if row not in merged] + [one]
+    assert len([row for row in segments if row[2] < MAX_MERGED // MERGE_FROM]) < 16
+    every = groups(segments)
+    assert sorted(id for group in every for id in group) == sorted(row[0] for row in segments)
+    sizes = {row[0]: row for row in segments}
+    for group in every:
+        assert sum(sizes[id][1] for id in group) <= MAX_DOCUMENTS
+        assert len(group) == 1 or sum(sizes[id][2] for id in group) <= MAX_MERGED

@@ -168,7 +168,8 @@ async def _headers(scope: Scope, segments: SegmentList, key: Header) -> set[int]
     reader = scope.source.search_reader
     # The name of a field stands alone; but of a very long word only a part is looked for, and that may lie within.
     name = tuple(
-        replace(piece, starts=True, ends=True) if len(piece.text) < OVERLAP else piece for piece in words_of(key.name.decode("ascii"))
+        replace(piece, starts=True, ends=True) if len(piece.text) < OVERLAP else piece
+        for piece in words_of(key.name.decode("ascii"))
     )
     text = words_of(fold(key.text)) if key.text else ()
     found: set[int] = set()

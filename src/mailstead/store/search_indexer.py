@@ -48,6 +48,9 @@ MAX_POSTINGS = 3_000_000
 #: Job rows deleted in one transaction.
 DELETES = 400
 MERGE_FROM = 4
+#: Octets, as they are stored, of segments that are merged into one. (Terms of hostile messages, all different, take thirty
+#: times as much while they are merged, and no number of documents bounds that.)
+MAX_MERGED = 32 << 20
 #: Octets of one attachment that is read, and characters of text kept of all of a message's.
 MAX_ATTACHMENT = 32 << 20
 MAX_ATTACHMENT_TEXT = 1_000_000
@@ -337,11 +340,17 @@ class Indexer:
             self._file.executemany("DELETE FROM segment WHERE id = ?", [(id,) for id in instead_of])
 
     def _merge(self, account: int, everything: bool = False) -> None:
-        """Make one of the small segments of an account where there are enough of them."""
-        sql = "SELECT id, documents FROM segment WHERE account = ?"
-        chosen = choose(self._file.execute(sql, (account,)).fetchall(), everything)  # type: ignore[arg-type]
-        if not chosen:
-            return
+        """Make one of the small segments of an account where there are enough of them; with `everything` look through all."""
+        sql = "SELECT id, documents, octets FROM segment WHERE account = ?"
+        segments: list[tuple[int, int, int]] = self._file.execute(sql, (account,)).fetchall()  # type: ignore[assignment]
+        if everything:
+            for chosen in groups(segments):
+                self._merge_these(account, chosen)
+        elif chosen := choose(segments):
+            self._merge_these(account, chosen)
+
+    def _merge_these(self, account: int, chosen: list[int]) -> None:
+        """One segment instead of several, without messages that are gone."""
         live = set(self._live(account))
         builder = Builder()
         for id in chosen:
@@ -397,16 +406,31 @@ class _Suspects:
         os.close(self._fd)
 
 
-def choose(segments: list[tuple[int, int]], everything: bool = False) -> list[int]:
-    """Which of the segments (id, documents) to merge into one, smallest first."""
+def groups(segments: list[tuple[int, int, int]]) -> list[list[int]]:
+    """All segments (id, documents, octets), smallest first, put together as far as one segment may go."""
+    found: list[list[int]] = []
+    total = weight = 0
+    for id, documents, octets in sorted(segments, key=lambda row: row[1:]):
+        if not found or total + documents > MAX_DOCUMENTS or weight + octets > MAX_MERGED:
+            found.append([])
+            total = weight = 0
+        found[-1].append(id)
+        total, weight = total + documents, weight + octets
+    return found
+
+
+def choose(segments: list[tuple[int, int, int]]) -> list[int]:
+    """Which of the segments (id, documents, octets) to merge into one, smallest first."""
     chosen: list[int] = []
-    total = 0
-    for id, documents in sorted(segments, key=lambda row: row[1]):
-        if total + documents > MAX_DOCUMENTS or (chosen and documents > 2 * total + 32 and not everything):
+    total = weight = 0
+    # Of those that are not heavy MERGE_FROM fit together whatever they are.
+    light = [row for row in segments if row[2] <= MAX_MERGED // MERGE_FROM]
+    for id, documents, octets in sorted(light, key=lambda row: row[1:]):
+        if total + documents > MAX_DOCUMENTS or weight + octets > MAX_MERGED or (chosen and documents > 2 * total + 32):
             break
         chosen.append(id)
-        total += documents
-    return chosen if len(chosen) >= (1 if everything else MERGE_FROM) else []
+        total, weight = total + documents, weight + octets
+    return chosen if len(chosen) >= MERGE_FROM else []
 
 
 def is_needed(index: Path, number: int, files: Files) -> bool:
