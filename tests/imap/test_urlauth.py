@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from mailstead.store.record import DamagedRecord
 from tests.imap.conftest import PASSWORD, Client, Face
 
 BASE = b"imap://user2@127.0.0.1/INBOX/;UID=1"
@@ -140,6 +141,21 @@ async def test_message_that_is_gone_gives_nothing(face: Face, author: Client) ->
     await author.ok("STORE 1 +FLAGS (\\Deleted)")
     await author.ok("EXPUNGE")
     assert (await fetched(author, url)).endswith(b" NIL")
+
+
+async def test_message_that_cannot_be_read_gives_nothing_and_the_response_is_whole(
+    face: Face, author: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = await signed(author, BASE + b"/;SECTION=1;URLAUTH=anonymous")
+
+    def unreadable(*_: object, **__: object) -> None:
+        raise DamagedRecord("bad checksum")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(face.mailbox), "read", unreadable)
+        assert await fetched(author, url + b" (" + url + b" BODY)") == b"* URLFETCH %b NIL %b (BODY NIL)" % (url, url)
+        assert await fetched(author, b"(" + url + b" BODYPARTSTRUCTURE)") == b"* URLFETCH %b NIL" % url
+    assert (await fetched(author, url)).endswith(b"hello")
 
 
 async def test_fetching_sets_no_flag(face: Face, author: Client) -> None:

@@ -186,18 +186,23 @@ async def _structure(session: Session, stored: Stored, item: Body) -> bytes:
     return index_message(octets).bodystructure
 
 
-async def _send(session: Session, found: Piece, binary: bool) -> None:
-    """The octets as an nstring."""
+async def _load(session: Session, found: Piece) -> bytes | None:
+    """The octets of a piece that is sent in one go, None for one that is streamed. Raises BadUrl."""
     if found.octets is not None or found.size <= SMALL:
-        octets = await message_source.octets(session.services.mailbox, found)
-        if binary and b"\0" in octets:
-            session.emit(b"~{%d}\r\n%b" % (len(octets), octets))
-        else:
-            session.emit(b"{%d}\r\n%b" % (len(octets), without_nul(octets)))
-        await session.pace()
-        return
-    session.emit(b"{%d}\r\n" % found.size)
-    await stream(session, found.stored.location, found.start, found.end)
+        return await message_source.octets(session.services.mailbox, found)
+    return None
+
+
+async def _send(session: Session, found: Piece, octets: bytes | None, binary: bool) -> None:
+    """The octets as an nstring."""
+    if octets is None:
+        session.emit(b"{%d}\r\n" % found.size)
+        await stream(session, found.stored.location, found.start, found.end)
+    elif binary and b"\0" in octets:
+        session.emit(b"~{%d}\r\n%b" % (len(octets), octets))
+    else:
+        session.emit(b"{%d}\r\n%b" % (len(octets), without_nul(octets)))
+    await session.pace()
 
 
 async def _fetch(session: Session, request: Request) -> None:
@@ -208,6 +213,7 @@ async def _fetch(session: Session, request: Request) -> None:
         stored = await message_source.find(mailbox, folder, found)
         if not request.wants:
             piece = await message_source.piece(mailbox, stored, found.section)
+            octets = await _load(session, piece)
         elif b"BODYPARTSTRUCTURE" in request.wants:
             structure = await _structure(session, stored, found.section)
     except BadUrl as error:
@@ -216,7 +222,7 @@ async def _fetch(session: Session, request: Request) -> None:
         return
     if not request.wants:
         session.emit(b" ")
-        await _send(session, piece, binary=False)
+        await _send(session, piece, octets, binary=False)
         return
     for word in request.wants:
         session.emit(b" (%b " % word)
@@ -226,10 +232,11 @@ async def _fetch(session: Session, request: Request) -> None:
             binary = word == b"BINARY" and not found.section.text
             try:
                 piece = await message_source.piece(mailbox, stored, replace(found.section, binary=binary))
+                octets = await _load(session, piece)
             except (BadUrl, Refusal):  # there is none, or its transfer encoding is unknown (RFC 5524 section 3)
                 session.emit(b"NIL")
             else:
-                await _send(session, piece, binary)
+                await _send(session, piece, octets, binary)
         session.emit(b")")
 
 
