@@ -146,6 +146,25 @@ async def test_rights_are_held_to(domain: Domain) -> None:
     assert "Work/Below" in names(await alice.ok('LIST "" *'))
 
 
+async def test_who_may_no_longer_read_gets_nothing_of_the_folder_that_is_selected(domain: Domain) -> None:
+    alice, bob = await domain.client("alice"), await domain.client("bob")
+    await alice.ok("CREATE Work")
+    await share(alice, "Work", "bob", "lrswite")
+    await alice.append("Work", message("one"))
+    await bob.ok('SELECT "Other Users/alice/Work"')
+    assert len(await bob.ok("FETCH 1 BODY.PEEK[]")) == 1
+    await alice.ok("DELETEACL Work bob")
+    await alice.append("Work", message("secret"))
+    for command in (
+        "FETCH 1:* BODY.PEEK[]", "FETCH 1:* ENVELOPE", "SEARCH TEXT secret", "SEARCH SUBJECT secret", "SORT (SUBJECT) UTF-8 ALL",
+        "THREAD REFERENCES UTF-8 ALL", "COPY 1 INBOX", "MOVE 1 INBOX", "STORE 1 +FLAGS (x)",
+    ):  # fmt: skip
+        untagged, reply = await bob.command(command)
+        assert reply.startswith(b"NO [NOPERM]"), (command, reply)
+        assert not [line for line in untagged if b"secret" in line or b"BODY" in line], command
+    assert await bob.ok("STATUS INBOX (MESSAGES)") == [b"* STATUS INBOX (MESSAGES 0)"]
+
+
 async def test_seen_and_keywords_are_each_readers_own(domain: Domain) -> None:
     alice, bob, carol = [await domain.client(user) for user in ("alice", "bob", "carol")]
     await alice.ok("CREATE Work")

@@ -242,8 +242,7 @@ class Mailbox(ScriptVerbs, UrlKeyVerbs, WatchVerbs):
             return CopyResult(target.uidvalidity, [], [])
         source, now = view.folder, int(time.time())
         self._need(target, "i")
-        if move:
-            self._need(source, "te")
+        self._need(source, "rte" if move else "r")
         limits = self._limits(target.account)
         quota = limits.quota_bytes, limits.quota_messages
         ranges = to_ranges(uids)
@@ -326,7 +325,9 @@ class Mailbox(ScriptVerbs, UrlKeyVerbs, WatchVerbs):
     # -- reading -----------------------------------------------------------------------------------------------
 
     def rows(self, view: FolderView, uids: Sequence[int], columns: tuple[str, ...]) -> list[tuple]:  # type: ignore[type-arg]
-        """Rows of messages by rising UID: uid, then ``columns`` (see rows.py). At once; at most about 500 at a time."""
+        """Rows of messages by rising UID: uid, then ``columns`` (see rows.py). At once; at most about 500 at a time. Raises
+        RightMissing where the reader may no longer read."""
+        self._need(view.folder, "r")
         return self._reads(view.folder).rows(view.folder.id, uids, columns, self._location)
 
     @staticmethod
