@@ -253,3 +253,14 @@ def test_which_names_fall_under_a_filter(kind: bytes, top: list[str], name: list
     depth = len(name) - len(top)
     expected = below and (depth == 0 or (kind == b"SUBTREE" or (kind == b"SUBTREE-ONE" and depth == 1)))
     assert group.names("/".join(name), True, False) is expected
+
+
+async def test_mail_that_comes_before_a_new_mailbox_is_watched_is_told(face: Face) -> None:
+    watcher, writer = await face.client(), await face.client()
+    await watcher.ok("NOTIFY SET (subtree other (MessageNew MessageExpunge))")
+    for number in range(10):
+        writer.write(b"c%d CREATE other/n%d\r\na%d APPEND other/n%d {1+}\r\nx\r\n" % ((number,) * 4))
+        await writer.until(b"a%d" % number)
+    told = 0
+    while told < 10:
+        told += (await watcher.line()).startswith(b"* STATUS other/n")

@@ -249,7 +249,11 @@ class Notifier:
             return
         for id in self._groups:
             if self._known[id] is None and id not in before.folders:
-                self._known[id] = await self._status(self._names.folders[id])
+                folder = self._names.folders[id]
+                known = self._known[id] = await self._status(folder)
+                if known is not None and known.messages and not self._is_selected(id):
+                    # They came before the mailbox was watched, and nothing else would tell of them.
+                    self._write_status(folder, known, unseen="FlagChange" in self._groups[id].events)
 
     def _write_list(self, name: str, now: Names, *attributes: str, old: str | None = None) -> None:
         session = self._session
