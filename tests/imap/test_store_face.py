@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import re
 from collections.abc import AsyncIterator
@@ -49,6 +50,33 @@ async def test_large_and_small_messages_in_one_append(face: Face) -> None:
     ]
 
 
+async def test_many_messages_of_one_append_wait_on_disk_and_not_in_open_files(face: Face) -> None:
+    client = await face.client()
+    (connection,) = face.endpoint.connections
+    spools = connection.session.spools
+    octets = [message(f"n{n}", f"{n:06d}" * 20_000 + ("\r" if n % 2 else "\n")) for n in range(60)]
+    files = len(os.listdir("/proc/self/fd"))
+    client.write(b"a APPEND INBOX")
+    most = opened = 0
+    for one in octets:
+        client.write(b" {%d}\r\n" % len(one))
+        assert (await client.line()).startswith(b"+")
+        client.write(one)
+        most = max(most, sum(sink.spool.held for sink in spools.values()))
+        opened = max(opened, len(os.listdir("/proc/self/fd")) - files)
+    client.write(b" CATENATE (TEXT {300000}\r\n")
+    assert (await client.line()).startswith(b"+")
+    client.write(b"Subject: last\r\n\r\n" + b"z" * 299_983 + b")\r\n")
+    _, reply = await client.until(b"a")
+    assert reply.startswith(b"OK"), reply
+    assert most < 2_000_000 and opened < 10
+    await client.ok("SELECT INBOX")
+    for number, one in enumerate(octets, 1):
+        sent = canonical(one)
+        assert await client.ok(f"FETCH {number} BODY.PEEK[]") == [b"* %d FETCH (BODY[] {%d}\r\n%b)" % (number, len(sent), sent)]
+    assert (await client.ok("FETCH 61 BODY.PEEK[]"))[0].endswith(b"z" * 299_983 + b")")
+
+
 async def test_a_refused_append_leaves_no_spool_behind(face: Face, tmp_path: Path) -> None:
     large = message("large", ("z" * 70 + "\r\n") * 12000)
     client = await face.client()
@@ -57,6 +85,10 @@ async def test_a_refused_append_leaves_no_spool_behind(face: Face, tmp_path: Pat
         _, reply = await client.command(b"%b {%d+}\r\n%b" % (words, len(large), large))
         assert not reply.startswith(b"OK")
     _, reply = await client.command(b"APPEND INBOX {%d+}\r\n%b trailing" % (len(large), large))
+    assert reply.startswith(b"BAD")
+    # So are many, of which some have been put away.
+    many = b" ".join([b"{%d+}\r\n%b" % (len(large) // 4, large[: len(large) // 4])] * 20)
+    _, reply = await client.command(b"APPEND INBOX %b trailing" % many)
     assert reply.startswith(b"BAD")
     # The large message is complete, the second is refused before it comes.
     _, reply = await client.command(b"APPEND INBOX {%d+}\r\n%b {999999999}" % (len(large), large))
@@ -194,7 +226,12 @@ def test_spooled_line_ends_do_not_depend_on_the_pieces() -> None:
             self.data += data
             return False
 
+        @property
+        def held(self) -> int:
+            return 0
+
         async def flush(self) -> None: ...
+        async def put_away(self) -> None: ...
         def abandon(self) -> None: ...
 
     rng = random.Random(2)

@@ -2,7 +2,8 @@
 
 Invariants: before login a literal has at most 64 KB; so has any literal that is no message; a message has at most the
 listener's maxAppendSize, together with the others of its command; what is larger than `SPOOL_AT`, and all that
-comes once `MAX_HELD` octets of one command are in memory, goes to disk while it arrives.
+comes once `MAX_HELD` octets of one command are in memory, goes to disk while it arrives, however many messages it is:
+no more than `MAX_HELD` of them wait in memory, and one has a file open.
 """
 
 from __future__ import annotations
@@ -36,9 +37,40 @@ MAX_SKIPPED = 128 << 20
 class Spools(dict[int, SpooledLiteral]):
     """The large literals of the command that is being received, by their place in it."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        #: The one that is being received, or was last.
+        self._last: SpooledLiteral | None = None
+        #: Whole ones that are not in their files yet, and how much they hold.
+        self._waiting: list[SpooledLiteral] = []
+        self._held = 0
+        self._leaving: list[SpooledLiteral] = []
+
+    def begin(self, place: int, sink: SpooledLiteral) -> None:
+        """The next one; those before it are whole."""
+        if self._last is not None:
+            self._last.end()
+            self._waiting.append(self._last)
+            self._held += self._last.spool.held
+        self[place] = self._last = sink
+        if self._held > MAX_HELD:
+            for waiting in self._waiting:
+                waiting.away = waiting.full = True
+            self._leaving += self._waiting
+            self._waiting, self._held = [], 0
+
     def full(self) -> SpooledLiteral | None:
-        """One that must be flushed before more is fed to it."""
-        return next((sink for sink in self.values() if sink.full), None)
+        """One that must be flushed before more is fed to any."""
+        while self._leaving:
+            if self._leaving[-1].full:
+                return self._leaving[-1]
+            self._leaving.pop()
+        return self._last if self._last is not None and self._last.full else None
+
+    def clear(self) -> None:
+        """The next command begins."""
+        super().clear()
+        self._last, self._waiting, self._held, self._leaving = None, [], 0, []
 
     def drop(self) -> None:
         """Forget those of which no message was made."""
@@ -80,7 +112,8 @@ def accept(session: Session, request: LiteralRequest) -> None:
     """Take the literal: into memory, or to disk."""
     if request.size > SPOOL_AT or request.received > MAX_HELD:
         verbatim = request.binary and not _in_utf8(request.text)
-        sink = session.spools[request.count] = SpooledLiteral(session.services.mailbox.spool(), verbatim)
+        sink = SpooledLiteral(session.services.mailbox.spool(), verbatim)
+        session.spools.begin(request.count, sink)
         session.collector.accept(sink.feed)
     else:
         session.collector.accept()

@@ -19,8 +19,15 @@ class Spool(Protocol):
     def feed(self, data: bytes) -> bool:
         """Take octets; True when `flush` should be awaited."""
 
+    @property
+    def held(self) -> int:
+        """Octets in memory."""
+
     async def flush(self) -> None:
         """Write what is held. Raises OSError."""
+
+    async def put_away(self) -> None:
+        """Write what is held and give the descriptor back. Raises OSError."""
 
     def abandon(self) -> None:
         """Forget everything."""
@@ -37,14 +44,15 @@ def canonical(octets: bytes) -> bytes:
 
 
 class SpooledLiteral:
-    """One literal. `full`: await `flush` before more is fed; `has_nul`: there was a NUL in it; `verbatim`: line ends stay."""
+    """One literal. `full`: await `flush` before more is fed; `has_nul`: there was a NUL in it; `verbatim`: line ends stay.
+    `away`: it is whole, and waits in its file for the rest of the command."""
 
-    __slots__ = ("_kept", "full", "has_nul", "size", "spool", "verbatim")
+    __slots__ = ("_kept", "away", "full", "has_nul", "size", "spool", "verbatim")
 
     def __init__(self, spool: Spool, verbatim: bool = False) -> None:
         self.spool = spool
         self.verbatim = verbatim
-        self.full = self.has_nul = False
+        self.full = self.has_nul = self.away = False
         self.size = 0
         self._kept = b""
 
@@ -73,7 +81,7 @@ class SpooledLiteral:
     async def flush(self) -> None:
         """Write what is held. Raises OSError."""
         self.full = False
-        await self.spool.flush()
+        await (self.spool.put_away() if self.away else self.spool.flush())
 
     def abandon(self) -> None:
         """Forget everything."""
