@@ -53,7 +53,7 @@ async def test_large_and_small_messages_in_one_append(face: Face) -> None:
 async def test_many_messages_of_one_append_wait_on_disk_and_not_in_open_files(face: Face) -> None:
     client = await face.client()
     (connection,) = face.endpoint.connections
-    spools = connection.session.spools
+    spools = connection.session.spools  # type: ignore[attr-defined]
     octets = [message(f"n{n}", f"{n:06d}" * 20_000 + ("\r" if n % 2 else "\n")) for n in range(60)]
     files = len(os.listdir("/proc/self/fd"))
     client.write(b"a APPEND INBOX")
