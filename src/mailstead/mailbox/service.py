@@ -287,8 +287,9 @@ class Mailbox(ScriptVerbs, UrlKeyVerbs, WatchVerbs):
         lazy = not durable and len(uids) <= LAZY_ROWS
         change = self._store.change_lazily if lazy else self._store.change
         (result,) = await self._done(change([op], origin=origin))
-        view.changed_here(result.modseq, mode, result.bits)
-        await view.refresh()
+        view.changed_here(result.modseq, result.uids, mode, result.bits)
+        if view.highest_modseq != result.modseq:
+            await view.refresh()
         failed = set(result.modified)
         changed = [uid for uid in uids if uid not in failed] if failed else uids
         return StoreResult(changed, result.modified, result.modseq)

@@ -231,10 +231,19 @@ class FolderView:
         self._origins.clear()
         self._own.clear()
 
-    def changed_here(self, modseq: int, mode: str, bits: int) -> None:
-        """The change with this modseq was made through this view and is known: flags set, added or removed."""
-        if modseq > self.highest_modseq and not self.folder.reader:
+    def changed_here(self, modseq: int, uids: Sequence[int], mode: str, bits: int) -> None:
+        """The change with this modseq was made through this view and is known: flags set, added or removed. Where it is the
+        next one, nothing needs to be read at all."""
+        if modseq <= self.highest_modseq or self.folder.reader:
+            return
+        if modseq != self.highest_modseq + 1 or self._filling is not None or self.gone:
             self._own[modseq] = mode, bits
+            return
+        self._change_here(modseq, uids, mode, bits)
+        self._event(EventKind.FLAGS, uids, modseq)
+        self.highest_modseq = modseq
+        self._commit = max(self._commit, self._store.last_commit(self.folder.shard))
+        self._origins.pop(modseq, None)
 
     def _vanish(self) -> None:
         """The folder was deleted: sessions keep what they see until they leave it."""

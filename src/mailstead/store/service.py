@@ -288,6 +288,10 @@ class Store:
     def is_durable(self, shard: int, commit: int) -> bool:
         return self._syncs[shard].is_durable(commit)
 
+    def last_commit(self, shard: int) -> int:
+        """The youngest commit this process has made in a shard, 0 for none yet."""
+        return self._last_commit.get(shard, 0)
+
     def read_log(self, file: int, offset: int, length: int) -> bytes:
         """Octets of a log file, at once; for small reads. Raises OSError, DamagedRecord."""
         return self._reader.read(file, offset, length)
