@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mailstead.sieve import evaluate as evaluation
 from mailstead.sieve.actions import Action, FileInto, Keep, Redirect, Reject
 from mailstead.sieve.check import check
 from mailstead.sieve.evaluate import RuntimeFailure, evaluate
@@ -223,3 +226,42 @@ def test_wildcards_are_those_of_a_regular_expression(pattern: str, text: str) ->
     assert (mine is not None) == (found is not None)
     if found is not None:
         assert mine == list(found.groups())
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        'header :matches "subject" "*' + "a?" * 20_000 + 'b*"',
+        'header :contains "subject" [' + ", ".join(f'"a{number}"' for number in range(2000)) + "]",
+        'header :matches "subject" "' + "*?b" * 20_000 + '*"',
+    ],
+)
+def test_a_costly_script_ends_in_time(test: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "MAX_SECONDS", 0.2)
+    checked = check("".join(f"if not {test} {{ keep; }}" for _ in range(3)))
+    began = time.thread_time()
+    with pytest.raises(RuntimeFailure, match="time"):
+        evaluate(checked, Letter({"subject": ["a" * 400_000]}), NOW)
+    assert time.thread_time() - began < 3
+
+
+def test_variables_do_not_multiply() -> None:
+    fill = 'require ["variables", "fileinto"]; set "a" "' + "x" * 4000 + '";'
+    tracemalloc.start()
+    found = run(fill + 'fileinto "' + "${a}" * 25_000 + '";')
+    assert tracemalloc.get_traced_memory()[1] < 4_000_000
+    tracemalloc.stop()
+    assert found == [FileInto("x" * 16_000)]
+    with pytest.raises(RuntimeFailure):
+        run(fill + 'if header "subject" [' + ", ".join('"${a}${a}${a}${a}"' for _ in range(1000)) + "] { stop; }")
+
+
+def test_flags_are_atoms() -> None:
+    wrong = '{5} ( ) % * \\" ] a\x01b \x7f a] {x \\\\ \\\\Recent'
+    assert run(f'require "imap4flags"; setflag "{wrong} $ok \\\\Seen"; keep;') == [Keep(("$ok", "\\Seen"))]
+
+
+def test_octets_that_are_no_characters() -> None:
+    start = 'require ["encoded-character", "fileinto"]; fileinto'
+    assert run(f'{start} "${{hex:c3}}${{hex:a9}}";') == [FileInto("é")]
+    assert run(f'{start} "a${{hex:ff}}";') == [FileInto("a\ufffd")]

@@ -65,16 +65,15 @@ def failures(message: AcceptedMessage, plan: Plan, refused: list[tuple[int, Resu
     return rows
 
 
-def successes(message: AcceptedMessage, plan: Plan, refused: list[tuple[int, Result]]) -> list[DsnRecipient]:
-    """Reports for NOTIFY=SUCCESS: delivered here, or expanded to a group (RFC 3461 section 5.2.7). Remote recipients are
-    the queue's to report."""
+def successes(message: AcceptedMessage, results: list[Result]) -> list[DsnRecipient]:
+    """Reports for NOTIFY=SUCCESS: delivered here, or expanded to a group (RFC 3461 section 5.2.7), by what became of each
+    recipient. Remote recipients are the queue's to report."""
     if not wants_success(message):
         return []
-    lost = {plan.origins[index] for index, _ in refused} | set(plan.failed)
     rows: list[DsnRecipient] = []
-    for number, recipient in enumerate(message.recipients):
+    for recipient, result in zip(message.recipients, results, strict=True):
         kind = recipient.resolution.kind
-        if number in lost or kind is RecipientKind.REMOTE or not recipient.notify or not wants(recipient, "SUCCESS"):
+        if result is not Result.STORED or kind is RecipientKind.REMOTE or not recipient.notify or not wants(recipient, "SUCCESS"):
             continue
         action: Action = "delivered" if kind is RecipientKind.LOCAL else "expanded"
         rows.append(_recipient(recipient, recipient.address, action, "2.1.5", None))

@@ -13,7 +13,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from mailstead.delivery.model import AcceptedMessage
 from mailstead.directory.model import Account
@@ -34,6 +34,11 @@ from mailstead.sieve.grammar import SieveError
 log = get_logger("PROCESSING")
 
 MAX_COMPILED = 500
+MAX_COMPILED_TEXT = 2 << 20
+"""Characters of compiled scripts; what is made of them takes about twenty times as many octets."""
+CHECKED_AT_ONCE = 2_000
+"""Characters of a script that is compiled in the event loop."""
+RUNS_AT_ONCE = 4
 MAX_HEADER = 512 * 1024
 MAX_BODY = 10 << 20
 
@@ -48,7 +53,7 @@ class ScriptedMail:
     sender: str
     recipient: str
     folders: frozenset[str] = frozenset()
-    _parts: object = field(default=None)
+    _last: tuple[tuple[str, tuple[str, ...]], list[str]] | None = None
 
     def header(self, name: str) -> Sequence[str]:
         """All values of a field."""
@@ -65,6 +70,12 @@ class ScriptedMail:
 
     def body(self, transform: str, types: Sequence[str]) -> Sequence[str]:
         """RFC 5173: the body as it came, or its text parts, or parts of certain types."""
+        asked = transform, tuple(types)
+        if self._last is None or self._last[0] != asked:
+            self._last = asked, self._body(transform, types)
+        return self._last[1]
+
+    def _body(self, transform: str, types: Sequence[str]) -> list[str]:
         octets = self.octets
         if transform == "raw":
             return [octets[header_end(octets) :].decode("utf-8", "replace")]
@@ -89,8 +100,14 @@ class Scripts:
     def __init__(self, mailbox: Mailbox) -> None:
         self._mailbox = mailbox
         self._compiled: OrderedDict[str, Script | None] = OrderedDict()
+        self._characters = 0
+        self._runs = asyncio.Semaphore(RUNS_AT_ONCE)
 
-    def of(self, account: Account) -> Script | None:
+    def has(self, account: Account) -> bool:
+        """Whether mail of the account runs through a script, at once."""
+        return self._mailbox.active_script(account.id, account.shard) is not None
+
+    async def of(self, account: Account) -> Script | None:
         """The account's active script; None where it has none, or one that this release does not take."""
         text = self._mailbox.active_script(account.id, account.shard)
         if text is None:
@@ -100,13 +117,15 @@ class Scripts:
             return self._compiled[text]
         script: Script | None
         try:
-            script = check(text)
+            script = check(text) if len(text) <= CHECKED_AT_ONCE else await asyncio.to_thread(check, text)
         except SieveError as error:
             log.error("a script is not valid any more", account=account.address, reason=str(error))
             script = None
+        if text not in self._compiled:
+            self._characters += len(text)
         self._compiled[text] = script
-        if len(self._compiled) > MAX_COMPILED:
-            self._compiled.popitem(last=False)
+        while len(self._compiled) > MAX_COMPILED or (self._characters > MAX_COMPILED_TEXT and len(self._compiled) > 1):
+            self._characters -= len(self._compiled.popitem(last=False)[0])
         return script
 
     async def run(self, script: Script, account: Account, recipient: str, message: AcceptedMessage) -> list[Action]:
@@ -125,7 +144,8 @@ class Scripts:
             folders = frozenset(folder.name for folder in visible if set("ip") & set(folder.rights))
         mail = ScriptedMail(head[: header_end(head) or len(head)], octets, message.size, message.sender, recipient, folders)
         try:
-            return await asyncio.to_thread(evaluate, script, mail, time.time())
+            async with self._runs:
+                return await asyncio.to_thread(evaluate, script, mail, time.time())
         except RuntimeFailure as error:
             log.warning("script failed, message kept", account=account.address, message=message.id, reason=str(error))
         except Exception as error:  # a fault of ours must not lose mail either

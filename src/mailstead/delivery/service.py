@@ -187,9 +187,7 @@ class Delivery:
                 target.overlay, target.mid = b"", 0
         return self.store.submit_message(head, b"".join(parts), index=index)
 
-    def _stored(
-        self, message: AcceptedMessage, plan: Plan, done: Done, future: asyncio.Future[list[TargetOutcome]]
-    ) -> None:
+    def _stored(self, message: AcceptedMessage, plan: Plan, done: Done, future: asyncio.Future[list[TargetOutcome]]) -> None:
         """The short way's second half."""
         error = future.exception()
         if error is not None:
@@ -260,9 +258,7 @@ class Delivery:
         except OSError as error:
             log.warning("spool not removed", reason=str(error))  # the maintenance finds it
 
-    async def _finish(
-        self, message: AcceptedMessage, plan: Plan, outcomes: list[TargetOutcome], done: Done
-    ) -> None:
+    async def _finish(self, message: AcceptedMessage, plan: Plan, outcomes: list[TargetOutcome], done: Done) -> None:
         """Sort out refused targets, tell the sender, answer the face."""
         try:
             done(await self._settle(message, plan, outcomes))
@@ -290,7 +286,7 @@ class Delivery:
             if not await self._notify(message, rows):
                 # Better twice for some than lost for others without a word (RFC 5321 section 6.1).
                 return Outcome(Result.TEMPORARY)
-        rows = successes(message, plan, refused)
+        rows = successes(message, results)
         if rows:
             _SUCCESSES.inc()
             await self._notify(message, rows)
@@ -310,24 +306,28 @@ class Delivery:
 
     async def _into_inbox(self, message: AcceptedMessage, plan: Plan, gone: list[int]) -> list[tuple[int, Result]]:
         """The folder of a subaddress was deleted meanwhile: INBOX it is. A public folder has none."""
-        lost = [number for number in gone if self.directory.account(plan.targets[number].account) is None]
-        gone = [number for number in gone if number not in lost]
-        if lost:
-            return [(number, Result.TEMPORARY) for number in lost] + await self._into_inbox(message, plan, gone)
-        if not gone:
-            return []
-        again = Plan(targets=[], origins=[plan.origins[number] for number in gone], folders=len(gone))
+        homes = {number: self.directory.account(plan.homes[number]) if plan.homes[number] else None for number in gone}
+        failed = [(number, Result.TEMPORARY) for number in gone if homes[number] is None]
+        again = Plan()
+        moved: list[int] = []
+        have = {home for home, target in zip(plan.homes, plan.targets, strict=True) if home == target.account and not target.folder}
         for number in gone:
-            old = plan.targets[number]
-            # Not that of whoever shared the folder, but the recipient's own.
-            home = message.recipients[plan.origins[number]].resolution.account or self.directory.account(old.account)
-            assert home is not None
+            # Not that of whoever shared the folder, but that of the account whose mail it is.
+            home, old = homes[number], plan.targets[number]
+            if home is None or home.id in have:
+                continue  # what INBOX got itself, or was refused, counts
+            have.add(home.id)
+            moved.append(number)
+            again.origins.append(plan.origins[number])
+            again.folders += 1
             again.targets.append(
                 Target(
                     old.kind, home.shard, home.id, recipient=old.recipient, quota_size=home.quota_bytes,
                     quota_messages=home.quota_messages,
                 )
             )  # fmt: skip
+        if not moved:
+            return failed
         try:
             if message.spool is not None and message.spool.external:
                 prefix = b"Return-Path: <%b>\r\n%b" % (message.sender.encode("utf-8", "replace"), message.trace)
@@ -337,11 +337,11 @@ class Delivery:
                 found = await self._submit(message, again, body, None, folder_gone=True)
         except (Unavailable, OSError) as error:
             log.error("message not stored", message=message.id, reason=str(error))
-            return [(number, Result.TEMPORARY) for number in gone]
+            return failed + [(number, Result.TEMPORARY) for number in moved]
         plan.rehoused = any(outcome.outcome == OK for outcome in found)
-        return [
+        return failed + [
             (number, Result.OVER_QUOTA if outcome.outcome == OVER_QUOTA else Result.TEMPORARY)
-            for number, outcome in zip(gone, found, strict=True)
+            for number, outcome in zip(moved, found, strict=True)
             if outcome.outcome
         ]
 

@@ -10,6 +10,7 @@ Invariants
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import re
 import time
 from dataclasses import dataclass, field
@@ -22,10 +23,11 @@ from mailstead.mailbox.errors import MailboxError
 from mailstead.mailbox.model import Folder
 from mailstead.mailbox.names import canonical
 from mailstead.mailbox.service import Mailbox, split_flags
+from mailstead.message.addresses import ascii_domain
 from mailstead.message.index import MessageIndex
-from mailstead.observe.log import get_logger
+from mailstead.observe.log import fault, get_logger
 from mailstead.queue.detail import QueueDetail
-from mailstead.sieve.actions import FileInto, Keep, Redirect, Reject
+from mailstead.sieve.actions import Action, FileInto, Keep, Redirect, Reject
 from mailstead.store.record import Target, TargetKind
 from mailstead.store.service import QUEUE, Store
 
@@ -35,6 +37,8 @@ _printable = re.compile(r"[\x00-\x20\x7f]+").sub
 MAX_TARGETS = 200_000
 """Targets of one record: beyond it a group is refused (its members would not fit into a record's head)."""
 YIELD_EVERY = 100
+MAX_CHAIN = 20
+"""Redirections from script to script that one message follows."""
 
 _EXPANDED = (RecipientKind.GROUP, RecipientKind.LIST)
 _NO_FOLDER = "550 5.3.3 there is no such folder"
@@ -53,11 +57,12 @@ class Lost:
 
 @dataclass(slots=True)
 class Plan:
-    """Targets, whom each stands for, and what could not become one. ``rehoused``: some went to an INBOX after all;
-    ``discarded``: recipients whose rules throw the message away."""
+    """Targets, whom each stands for, the account whose INBOX takes it where its folder is gone (0: none), and what could not
+    become one. ``rehoused``: some went to an INBOX after all; ``discarded``: recipients whose rules throw the message away."""
 
     targets: list[Target] = field(default_factory=list)
     origins: list[int] = field(default_factory=list)
+    homes: list[int] = field(default_factory=list)
     folders: int = 0
     queued: int = 0
     lost: list[Lost] = field(default_factory=list)
@@ -67,6 +72,15 @@ class Plan:
     rehoused: bool = False
     discarded: set[int] = field(default_factory=set)
     scripted: set[int] = field(default_factory=set)
+
+
+def is_literal(domain: str) -> bool:
+    """Whether it is an IP address in brackets (RFC 5321 section 4.1.3)."""
+    try:
+        ipaddress.ip_address(domain[1:-1].removeprefix("IPv6:"))
+    except ValueError:
+        return False
+    return domain.startswith("[") and domain.endswith("]")
 
 
 class Planner:
@@ -84,7 +98,7 @@ class Planner:
             found = recipient.resolution
             if found.kind in _EXPANDED:
                 return False
-            if found.account is not None and found.kind is RecipientKind.LOCAL and self._scripts.of(found.account) is not None:
+            if found.account is not None and found.kind is RecipientKind.LOCAL and self._scripts.has(found.account):
                 return False
         return True
 
@@ -114,7 +128,7 @@ class Planner:
                 await asyncio.sleep(0)
             await self._route(plan, message, number, self._directory.resolve(address), recipient)
             if len(plan.targets) > MAX_TARGETS:
-                del plan.targets[before:], plan.origins[before:]
+                del plan.targets[before:], plan.origins[before:], plan.homes[before:]
                 plan.failed[number] = Result.TOO_MANY
                 return
         if not members:
@@ -122,16 +136,16 @@ class Planner:
 
     async def _route(
         self, plan: Plan, message: AcceptedMessage, number: int, found: Resolution, recipient: EnvelopeRecipient,
-        *, redirected: bool = False,
+        *, depth: int = 0,
     ) -> None:  # fmt: skip
-        """`_add`, by way of the account's script where it has one."""
+        """`_add`, by way of the account's script where it has one; ``depth`` counts redirections so far."""
         account = found.account
-        script = self._scripts.of(account) if account is not None and found.kind is RecipientKind.LOCAL else None
+        script = await self._scripts.of(account) if account is not None and found.kind is RecipientKind.LOCAL else None
         if account is None or script is None:
             self._add(plan, message, number, found, recipient)
             return
-        if account.id in plan.scripted:
-            if redirected:  # scripts that send it round and round: it stays here
+        if account.id in plan.scripted or depth > MAX_CHAIN:
+            if depth:  # scripts that send it round and round: it stays here
                 self._add(plan, message, number, found, recipient)
             return
         plan.scripted.add(account.id)
@@ -140,24 +154,57 @@ class Planner:
             log.info("message discarded by the account's script", account=account.address, message=message.id)
             plan.discarded.add(number)
         for action in actions:
-            match action:
-                case Keep():
-                    self._add(plan, message, number, found, recipient, action.flags)
-                case FileInto():
-                    folder = await self._filed(account, action)
-                    if folder is None:
-                        log.warning("no such folder, message kept", account=account.address, message=message.id)
-                        self._add(plan, message, number, found, recipient, action.flags)
-                    else:
-                        self._into(plan, message, number, folder, recipient, action.flags)
-                case Redirect():
-                    target = self._directory.resolve(action.address, sender=message.sender)
-                    log.info("message redirected by the account's script", account=account.address, message=message.id)
-                    await self._route(plan, message, number, target, recipient, redirected=True)
-                case Reject():
-                    words = _printable(" ", action.reason)[:300].encode("ascii", "replace").decode("ascii")
-                    reason = f"550 5.7.1 {words.strip() or 'rejected'}"
-                    plan.lost.append(Lost(number, account.address, reason, Result.REJECTED))
+            try:
+                reason = await self._act(plan, message, number, found, recipient, account, action, depth)
+            except Exception as error:  # a fault of ours must not lose mail
+                reason = f"internal error, reference {fault(log, 'script not carried out', error, message=message.id)}"
+            if reason:
+                log.warning("script not carried out, message kept", account=account.address, message=message.id, reason=reason)
+                flags = action.flags if isinstance(action, FileInto | Keep) else None
+                self._add(plan, message, number, found, recipient, flags)
+
+    async def _act(
+        self, plan: Plan, message: AcceptedMessage, number: int, found: Resolution, recipient: EnvelopeRecipient,
+        account: Account, action: Action, depth: int,
+    ) -> str:  # fmt: skip
+        """Carry out one action of an account's script; why it is not possible, "" if it is."""
+        match action:
+            case Keep():
+                self._add(plan, message, number, found, recipient, action.flags)
+            case FileInto():
+                folder = await self._filed(account, action)
+                if folder is None:
+                    return "no such folder"
+                self._into(plan, account, number, folder, recipient, action.flags)
+            case Redirect():
+                target = self._directory.resolve(action.address, sender=message.sender)
+                if target.kind in _EXPANDED:
+                    addresses = [*self._directory.expand(target.object_id)]
+                    if not addresses or len(addresses) + len(plan.targets) > MAX_TARGETS:
+                        return "the group has no members, or too many"
+                    for count, address in enumerate(addresses, 1):
+                        if count % YIELD_EVERY == 0:
+                            await asyncio.sleep(0)
+                        await self._route(plan, message, number, self._directory.resolve(address), recipient, depth=depth + 1)
+                elif self._leads_on(target):
+                    await self._route(plan, message, number, target, recipient, depth=depth + 1)
+                else:
+                    return f"redirection to nowhere: {target.kind.value}"
+                log.info("message redirected by the account's script", account=account.address, message=message.id)
+            case Reject():
+                words = _printable(" ", action.reason)[:300].encode("ascii", "replace").decode("ascii")
+                reason = f"550 5.7.1 {words.strip() or 'rejected'}"
+                plan.lost.append(Lost(number, account.address, reason, Result.REJECTED))
+        return ""
+
+    def _leads_on(self, target: Resolution) -> bool:
+        """Whether a redirection can go there."""
+        if target.kind is RecipientKind.REMOTE:
+            domain = target.address.rpartition("@")[2]
+            return is_literal(domain) or ascii_domain(domain) is not None
+        return target.kind is RecipientKind.LOCAL or (
+            target.kind is RecipientKind.FOLDER and self.public_folder(target) is not None
+        )
 
     async def _filed(self, account: Account, action: FileInto) -> Folder | None:
         """The folder that a script names, if the account may put mail there."""
@@ -170,13 +217,15 @@ class Planner:
         return folder if folder is not None and set("ip") & set(folder.rights) else None
 
     def _into(
-        self, plan: Plan, message: AcceptedMessage, number: int, folder: Folder, recipient: EnvelopeRecipient,
+        self, plan: Plan, account: Account, number: int, folder: Folder, recipient: EnvelopeRecipient,
         flags: tuple[str, ...] | None,
     ) -> None:  # fmt: skip
-        """A target in a folder of an account, perhaps of another who shares it."""
-        if (folder.account, folder.id) in plan.seen:
+        """A target in a folder that an account's script names, perhaps of another who shares it."""
+        inbox = self._store.mail_index(folder.shard).folder(folder.account, "INBOX")
+        key = folder.account, 0 if inbox is not None and inbox[0] == folder.id else folder.id
+        if key in plan.seen:
             return
-        plan.seen.add((folder.account, folder.id))
+        plan.seen.add(key)
         plan.folders += 1
         quota = self._mailbox.quota_limits(folder.account)
         system, keywords = split_flags(flags or ())
@@ -189,15 +238,18 @@ class Planner:
             )
         )  # fmt: skip
         plan.origins.append(number)
+        plan.homes.append(account.id)
 
     def _add(
         self, plan: Plan, message: AcceptedMessage, number: int, found: Resolution, recipient: EnvelopeRecipient,
         flags: tuple[str, ...] | None = None,
     ) -> None:  # fmt: skip
         kind = found.kind
+        home = 0
         if kind is RecipientKind.LOCAL:
             account = found.account
             assert account is not None
+            home = account.id
             folder = self.detail_folder(account.shard, account.id, found.detail) if found.detail else 0
             key: object = (account.id, folder)
             if key in plan.seen:
@@ -231,7 +283,8 @@ class Planner:
                 return
             plan.seen.add(found.address)
             plan.queued += 1
-            detail = QueueDetail(recipient.notify, recipient.orcpt, message.envid, message.ret, message.utf8, message.body_type)
+            utf8 = message.utf8 or not found.address.isascii()  # a script may redirect to any address
+            detail = QueueDetail(recipient.notify, recipient.orcpt, message.envid, message.ret, utf8, message.body_type)
             target = Target(TargetKind.QUEUE, QUEUE, date=int(time.time()), recipient=found.address, detail=detail.encode())
         else:
             reason = _LOST if kind is RecipientKind.UNKNOWN_USER else f"550 5.2.1 {kind.value}"
@@ -239,6 +292,7 @@ class Planner:
             return
         plan.targets.append(target)
         plan.origins.append(number)
+        plan.homes.append(home)
 
     def public_folder(self, found: Resolution) -> Folder | None:
         """The public folder that a resolution of kind FOLDER means (PUB-02, DOM-06)."""

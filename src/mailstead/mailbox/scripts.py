@@ -6,6 +6,7 @@ each; a verb returns when its effect is durable.
 
 from __future__ import annotations
 
+import asyncio
 import time
 import unicodedata
 
@@ -20,6 +21,9 @@ MAX_SCRIPTS = 32
 MAX_OCTETS = 128 * 1024
 MAX_NAME_OCTETS = 512
 MAX_KEPT = 50_000
+MAX_KEPT_TEXT = 16 << 20
+CHECKED_AT_ONCE = 2_000
+"""Characters of a script that is checked in the event loop."""
 KEPT_SECONDS = 60.0
 
 
@@ -57,6 +61,7 @@ class ScriptVerbs(UniqueIdVerbs):
 
     _script_mark = -1
     _scripts_until = 0.0
+    _scripts_kept = 0
 
     def __init__(self, store: Store, accounts: Accounts, people: People | None = None) -> None:
         super().__init__(store, accounts, people)
@@ -76,14 +81,16 @@ class ScriptVerbs(UniqueIdVerbs):
     def active_script(self, account: int, shard: int) -> str | None:
         """The text of the script that mail runs through, at once. Kept at hand, for every delivery asks."""
         mark, now = self._store.script_mark(), time.monotonic()
-        if mark != self._script_mark or now >= self._scripts_until or len(self._active) >= MAX_KEPT:
+        full = len(self._active) >= MAX_KEPT or self._scripts_kept > MAX_KEPT_TEXT
+        if mark != self._script_mark or now >= self._scripts_until or full:
             # The time is for a change whose author died before it could tell.
-            self._script_mark, self._scripts_until = mark, now + KEPT_SECONDS
+            self._script_mark, self._scripts_until, self._scripts_kept = mark, now + KEPT_SECONDS, 0
             self._active.clear()
         try:
             return self._active[account]
         except KeyError:
             found = self._active[account] = self._store.mail_index(shard).active_script(account)
+            self._scripts_kept += len(found or "")
             return found
 
     async def check_script_space(self, account: int, name: str, size: int) -> None:
@@ -95,11 +102,21 @@ class ScriptVerbs(UniqueIdVerbs):
         if name not in names and len(names) >= MAX_SCRIPTS:
             raise LimitReached(f"no more than {MAX_SCRIPTS} scripts")
 
+    async def check_script(self, text: str) -> None:
+        """Say whether it is one. Raises SieveError, LimitReached."""
+        octets = len(text.encode("utf-8", "surrogatepass"))
+        if octets > MAX_OCTETS:
+            raise LimitReached(f"a script has at most {MAX_OCTETS} octets")
+        if len(text) <= CHECKED_AT_ONCE:
+            check(text)
+        else:
+            await asyncio.to_thread(check, text)
+
     async def put_script(self, account: int, name: str, text: str) -> None:
         """Check and keep a script. Raises SieveError, LimitReached, InvalidScriptName."""
         name = checked_name(name)
         await self.check_script_space(account, name, len(text.encode("utf-8", "surrogatepass")))
-        check(text)
+        await self.check_script(text)
         await self._change_scripts(account, "put", name, text)
 
     async def delete_script(self, account: int, name: str) -> None:

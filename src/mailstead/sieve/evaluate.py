@@ -1,7 +1,8 @@
 """Running a script over a message (RFC 5228 and the extensions named in language.py).
 
-Invariants: a run ends after at most ``MAX_STEPS`` tests and commands and gives at most ``MAX_ACTIONS`` actions, each once;
-a variable has at most ``MAX_VALUE`` characters; without any action that cancels it the message is kept; whatever goes wrong
+Invariants: a run ends after at most ``MAX_STEPS`` tests and commands and about ``MAX_SECONDS`` of a processor, and gives at
+most ``MAX_ACTIONS`` actions, each once; a variable has at most ``MAX_VALUE`` characters, the strings of a list together
+``MAX_EXPANDED``, and none a lone surrogate; without any action that cancels it the message is kept; whatever goes wrong
 is a ``RuntimeFailure``, upon which the caller keeps the message (RFC 5228 section 2.10.6).
 """
 
@@ -20,10 +21,15 @@ from mailstead.sieve.matching import matches, ordering, related
 MAX_STEPS = 20_000
 MAX_ACTIONS = 32
 MAX_REDIRECTS = 5
+MAX_SECONDS = 3.0
 MAX_VALUE = 4_000
+MAX_STRING = 4 * MAX_VALUE
+MAX_EXPANDED = 1_000_000
 MAX_VARIABLES = 128
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*|[0-9]{1,2})\}")
 _ENCODED = re.compile(r"\$\{(hex|unicode):\s*([0-9A-Fa-f]+(?:\s+[0-9A-Fa-f]+)*)\s*\}", re.I)
+#: A keyword (an atom of RFC 9051) or a system flag: anything else would break the responses that name it.
+_FLAG = re.compile(r"\\?[!#$&'+,\-./0-9:;<=>?@A-Z\[^_`a-z|}~]{1,64}").fullmatch
 _ADDRESS = re.compile(r"[^\s@<>,;]+@[A-Za-z0-9.\-\[\]:\u0080-\U0010ffff]+").fullmatch
 
 
@@ -43,6 +49,7 @@ class Run:
         self._mail = mail
         self._now = now
         self._steps = 0
+        self._until = time.thread_time() + MAX_SECONDS
         self._variables: dict[str, str] = {}
         self._matched: list[str] = []
         self._flags: tuple[str, ...] = ()
@@ -74,6 +81,12 @@ class Run:
         self._steps += 1
         if self._steps > MAX_STEPS:
             raise RuntimeFailure(f"line {node.line}: the script runs for too long")
+        self._tick()
+
+    def _tick(self) -> None:
+        """A step may cost much where texts and patterns are long, so that counting them is not enough."""
+        if time.thread_time() > self._until:
+            raise RuntimeFailure("the script takes too much time")
 
     def _command(self, node: Node) -> None:
         match node.name:
@@ -175,12 +188,30 @@ class Run:
         assert isinstance(value, tuple)
         if not self._expands and not self._decodes:
             return list(value)
-        return [self._expand(text) if "${" in text else text for text in value]
+        out, size = [], 0
+        for text in value:
+            if "${" in text:
+                text = self._expand(text)
+                size += len(text)
+                if size > MAX_EXPANDED:
+                    raise RuntimeFailure(f"variables fill more than {MAX_EXPANDED} characters")
+            out.append(text)
+        return out
 
     def _expand(self, text: str) -> str:
         if self._decodes:
-            text = _ENCODED.sub(_decoded, text)
-        return _VARIABLE.sub(self._variable, text)[: MAX_VALUE * 4] if self._expands else text
+            # Octets of one character may be written apart, so that it is known only now what is none.
+            text = _ENCODED.sub(_decoded, text).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        if not self._expands:
+            return text
+        out, size, at = [], 0, 0
+        for found in _VARIABLE.finditer(text):
+            out += [text[at : found.start()], self._variable(found)]
+            size += len(out[-2]) + len(out[-1])
+            at = found.end()
+            if size > MAX_STRING:
+                break
+        return "".join([*out, text[at : at + MAX_STRING]])[:MAX_STRING]
 
     def _variable(self, found: re.Match[str]) -> str:
         name = found[1]
@@ -295,7 +326,8 @@ class Run:
             return any(related(ordering(present, key, comparator), wanted) for key in keys)
         for text in values:
             for key in keys:
-                found = matches(kind, wanted, comparator, text, key)
+                self._tick()
+                found = matches(kind, wanted, comparator, text, key, self._tick)
                 if found is not None:
                     if kind == "matches" and self._expands and captures:
                         self._matched = [part[:MAX_VALUE] for part in (text, *found)][:100]
@@ -308,7 +340,7 @@ def _flag_list(texts: Iterable[str]) -> tuple[str, ...]:
     found: dict[str, str] = {}
     for text in texts:
         for flag in text.split():
-            if len(flag) <= 64 and flag.isascii() and not set(flag[1:]) & set('\\(){%*"]') and flag.lower() != "\\recent":
+            if _FLAG(flag) and flag.lower() != "\\recent":
                 found.setdefault(flag.lower(), flag)
     return tuple(found.values())[:64]
 

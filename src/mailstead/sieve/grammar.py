@@ -22,7 +22,7 @@ _TOKEN = re.compile(
       | (?P<number>[0-9]+[KkMmGg]?(?![A-Za-z0-9_]))
       | (?P<tag>:[A-Za-z_][A-Za-z0-9_]*)
       | (?P<name>[A-Za-z_][A-Za-z0-9_]*)
-      | (?P<string>"(?:[^"\\]|\\.)*")
+      | (?P<string>"[^"\\]*(?:\\.[^"\\]*)*")
       | (?P<sign>[()\[\]{},;])""",
     re.X | re.S,
 )

@@ -106,7 +106,10 @@ TESTS: Mapping[str, Spec] = {
     "body": Spec(
         (STRINGS,),
         {
-            **_COMPARATOR, **_MATCH, "raw": TagSpec("transform"), "text": TagSpec("transform"),
+            **_COMPARATOR,
+            **_MATCH,
+            "raw": TagSpec("transform"),
+            "text": TagSpec("transform"),
             "content": TagSpec("transform", STRINGS),
         },
         extension="body",

@@ -1,12 +1,14 @@
 """Comparators and match types (RFC 5228 section 2.7, RFC 4790, RFC 5231).
 
-Invariants: matching a pattern is at most pattern times text, whatever its wildcards; ASCII letters alone have a case for
+Invariants: matching a pattern is at most pattern times text, whatever its wildcards, and ``tick`` is called on the way, so
+that the caller may end it; ASCII letters alone have a case for
 ``i;ascii-casemap``.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 _UPPER = {code: code - 32 for code in range(ord("a"), ord("z") + 1)}
 _DIGITS = re.compile(r"[0-9]+").match
@@ -62,7 +64,11 @@ def _fits(piece: list[str | None], text: str, at: int) -> bool:
     return all(sign is None or text[at + offset] == sign for offset, sign in enumerate(piece))
 
 
-def wildcard(pattern: str, text: str, comparator: str) -> list[str] | None:
+def _nothing() -> None:
+    """The ``tick`` of who has time."""
+
+
+def wildcard(pattern: str, text: str, comparator: str, tick: Callable[[], None] = _nothing) -> list[str] | None:
     """What the wildcards of a ``:matches`` stand for, the shortest for each in turn; None where it does not match."""
     shown = text
     pieces = _pieces(folded(pattern, comparator))
@@ -76,8 +82,10 @@ def wildcard(pattern: str, text: str, comparator: str) -> list[str] | None:
         return None
     found = [shown[at] for at, sign in enumerate(first) if sign is None]
     at, end = len(first), len(text) - len(last)
-    for piece in pieces[1:-1]:
-        start = _find(piece, text, at, end)
+    for number, piece in enumerate(pieces[1:-1]):
+        if not number % 64:
+            tick()
+        start = _find(piece, text, at, end, tick)
         if start < 0:
             return None
         found.append(shown[at:start])
@@ -88,21 +96,25 @@ def wildcard(pattern: str, text: str, comparator: str) -> list[str] | None:
     return found
 
 
-def _find(piece: list[str | None], text: str, at: int, end: int) -> int:
+def _find(piece: list[str | None], text: str, at: int, end: int, tick: Callable[[], None]) -> int:
     """The first place of a piece in ``text[at:end]``, -1 for none."""
     if None not in piece:
         return text.find("".join(sign for sign in piece if sign is not None), at, end)
     for start in range(at, end - len(piece) + 1):
+        if not start % 64:
+            tick()
         if _fits(piece, text, start):
             return start
     return -1
 
 
-def matches(kind: str, relation: str, comparator: str, text: str, key: str) -> list[str] | None:
+def matches(
+    kind: str, relation: str, comparator: str, text: str, key: str, tick: Callable[[], None] = _nothing
+) -> list[str] | None:
     """Whether a text matches a key, by ``:is``, ``:contains``, ``:matches`` or ``:value``: what wildcards stand for (nothing,
     for most), or None."""
     if kind == "matches":
-        return wildcard(key, text, comparator)
+        return wildcard(key, text, comparator, tick)
     if kind == "value":
         return [] if related(ordering(text, key, comparator), relation) else None
     if kind == "contains":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from mailstead.mailbox.errors import LimitReached, MailboxError
 from mailstead.mailbox.scripts import (
-    MAX_OCTETS,
     InvalidScriptName,
     ScriptActive,
     ScriptExists,
@@ -12,7 +11,6 @@ from mailstead.mailbox.scripts import (
 )
 from mailstead.managesieve.grammar import BadCommand, string
 from mailstead.managesieve.session import Refusal, Session, reply
-from mailstead.sieve.check import check
 from mailstead.sieve.grammar import SieveError
 
 _CODES: tuple[tuple[type[MailboxError], str], ...] = (
@@ -71,15 +69,15 @@ async def putscript(session: Session, arguments: list[bytes | int]) -> bytes:
     return reply(b"OK", "Script kept")
 
 
-def checkscript(session: Session, arguments: list[bytes | int]) -> bytes:
+async def checkscript(session: Session, arguments: list[bytes | int]) -> bytes:
     """Say whether a script is one, without keeping it."""
     (script,) = _strings(arguments, "script")
-    if len(script.encode()) > MAX_OCTETS:
-        raise Refusal(f"a script has at most {MAX_OCTETS} octets", "QUOTA/MAXSIZE")
     try:
-        check(script)
+        await session.services.mailbox.check_script(script)
     except SieveError as error:
         raise Refusal(str(error)) from None
+    except MailboxError as error:
+        raise _refusal(error) from None
     return reply(b"OK", "The script is valid")
 
 
