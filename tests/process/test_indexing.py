@@ -14,8 +14,9 @@ import pytest
 
 from mailstead.mailbox.model import NewMessage
 from mailstead.mailbox.service import Mailbox
-from mailstead.process import indexing
+from mailstead.process import index_helper, indexing
 from mailstead.process.indexing import Indexing
+from mailstead.store.search_file import search_path
 from mailstead.store.search_jobs import pending
 from mailstead.store.search_status import progress
 from mailstead.store.service import Store
@@ -61,6 +62,19 @@ async def test_mail_is_indexed_and_the_worker_goes_with_the_duty(
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert process.returncode == -signal.SIGKILL
+
+
+async def test_a_worker_of_another_release_touches_nothing(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(indexing, "ROUND_SECONDS", 0.05)
+    monkeypatch.setattr(index_helper, "schema", lambda: "1")
+    duty = Indexing(tmp_path, store, settings())
+    await fill(store, 250)
+    task = asyncio.create_task(duty.run())
+    await until(lambda: duty._pause)
+    assert pending(store.reader(0), 10) == 10
+    assert not search_path(tmp_path / "index", 0).exists()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_a_worker_that_is_killed_is_started_again_after_a_pause(

@@ -1,9 +1,10 @@
 """The process that fills the search index; started by process.indexing when there is something to do.
 
-    python -m mailstead.process.index_helper DATA_DIR SHARDS ATTACHMENTS
+    python -m mailstead.process.index_helper DATA_DIR SHARDS ATTACHMENTS SCHEMA
 
 Invariants: it ends when its standard input does (so it does not outlive who started it), and by itself after a while
-without work; only one works on a data directory; it may be killed at any moment.
+without work; only one works on a data directory; it may be killed at any moment; it touches nothing where the program
+was replaced under a running server (SCHEMA is the server's), which a newer schema would stop.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from mailstead.observe.log import bridge_standard_logging, configure_from_environment, get_logger
 from mailstead.process.document_text import extract
+from mailstead.store.schema import SHARD_STEPS
 from mailstead.store.search_indexer import AlreadyRunning, Indexer, hold_indexer_lock
 
 log = get_logger("SERVER")
@@ -36,6 +38,11 @@ BUSY = 60
 TURN = 2.0
 PATIENCE = 30.0
 BACKLOG = 100_000
+
+
+def schema() -> str:
+    """The schema that this program brings a shard to."""
+    return str(len(SHARD_STEPS))
 
 
 def _end_with_the_parent() -> None:
@@ -82,6 +89,9 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(OSError):
         os.nice(NICE)
+    if sys.argv[4] != schema():
+        log.warning("another release is installed than the one that runs; the search index waits for a restart of the server")
+        sys.exit(3)
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
     if hard == resource.RLIM_INFINITY or hard > MEMORY:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, hard))

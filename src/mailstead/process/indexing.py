@@ -15,6 +15,7 @@ import apsw
 
 from mailstead.observe import metrics
 from mailstead.observe.log import get_logger
+from mailstead.process import index_helper
 from mailstead.settings import Settings
 from mailstead.store.files import Files
 from mailstead.store.search_indexer import is_needed
@@ -101,7 +102,7 @@ class Indexing:
         self._waited, self._attachments = 0, attachments
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "mailstead.process.index_helper",
-            str(self._data_dir), str(len(self._store.shards)), "yes" if attachments else "no",
+            str(self._data_dir), str(len(self._store.shards)), "yes" if attachments else "no", index_helper.schema(),
             stdin=asyncio.subprocess.PIPE,
         )  # fmt: skip
 
