@@ -259,3 +259,11 @@ def test_flags_are_normalised() -> None:
     assert flags.normalise(["\\SEEN", "\\seen", "$Junk", "\\Recent"]) == ("\\Seen", "$Junk")
     with pytest.raises(BadSyntax):
         flags.normalise(["\\Bogus"])
+
+
+@pytest.mark.parametrize("size", [4096, 1 << 20])
+@pytest.mark.parametrize("fault", [b"x" * (MAX_TEXT + 5), b"\0"])
+def test_what_follows_a_refused_line_unasked_is_no_command(fault: bytes, size: int) -> None:
+    found = collect(b"a APPEND " + fault + b" {12+}\r\nx DELETE y\r\n\r\nb NOOP\r\n", size)
+    assert isinstance(found[0], str)
+    assert found[1:] == [Line(b"b NOOP", [])]

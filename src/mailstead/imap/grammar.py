@@ -180,10 +180,10 @@ class Collector:
                 self._skipped_line(line)
                 continue
             if len(self._text) + len(line) > self._max_text:
-                self._drop_command()
+                self._drop_line(line)
                 raise BadSyntax("Command line too long")
             if b"\0" in line:
-                self._drop_command()
+                self._drop_line(line)
                 raise BadSyntax("NUL in command")
             if line.endswith(b"}") and (found := _literal_end(line)):
                 return self._announce(line, found)
@@ -239,6 +239,12 @@ class Collector:
                 raise Unbearable("Line too long")
             return
         self._scan = len(self._buf)
+
+    def _drop_line(self, line: bytes) -> None:
+        """Forget the command; a literal that comes without being asked for is no command either."""
+        self._drop_command()
+        self._skip_line = True
+        self._skipped_line(line)
 
     def _skipped_line(self, line: bytes) -> None:
         """One line of a refused command went by; non-synchronising literals at its end go with it."""
