@@ -49,8 +49,10 @@ class FolderVerbs(MailboxBase):
                 shown = place.prefix + place.name
                 return Folder(row[0], place.account, shard, shown, row[2], None, False, row[5], given, place.reader)
         # One's own, also one that was there before its name was a namespace's.
-        shard = await self._ensure(account)
+        shard = self._limits(account).shard
         row = self._store.mail_index(shard).folder(account, name)
+        if row is None:  # perhaps nothing was ever delivered to the account
+            row = self._store.mail_index(await self._ensure(account)).folder(account, name)
         return Folder(row[0], account, shard, name, row[2], row[3], bool(row[4]), row[5]) if row is not None else None
 
     def top_names(self, account: int) -> set[str]:
