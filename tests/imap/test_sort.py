@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import tracemalloc
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,8 +20,9 @@ from hypothesis import strategies as st
 from mailstead.imap.commands.sort import criteria_of
 from mailstead.imap.grammar import Arguments, BadSyntax
 from mailstead.imap.search_return import parse
+from mailstead.mailbox import sorting, threading
 from mailstead.mailbox.collation import sort_key
-from mailstead.mailbox.sorting import sorted_slowly
+from mailstead.mailbox.sorting import Criterion, sorted_slowly
 from tests.imap.conftest import Client, Face
 
 START = datetime(2024, 3, 1, tzinfo=UTC)
@@ -224,6 +226,22 @@ async def test_a_kept_result_with_its_updates_is_a_fresh_search(face: Face, seed
 
 
 texts = st.text(alphabet="aAäÄßéøİıſK①ﬁΣσς日 \u0301\U0001f600", max_size=8)
+
+
+def test_long_texts_leave_nothing_in_memory() -> None:
+    tracemalloc.start()
+    for number in range(1500):
+        text = "\u00e9" * 1900 + str(number)
+        sort_key(text)
+        sorting._value_of("displayto", 0)((b"To: " + b"x" * 9000 + b"%d@example.test\r\n" % number,))
+        threading._mail(0, 5, "", 0, 1, f"Subject: {text}\r\n".encode())
+    kept = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert kept < 1_000_000
+
+
+def test_a_criterion_that_is_repeated_counts_once() -> None:
+    assert criteria_of(Arguments(b"(SUBJECT REVERSE SUBJECT DATE SUBJECT)")) == (Criterion("subject"), Criterion("date"))
 
 
 @given(st.lists(texts, max_size=12))

@@ -8,8 +8,15 @@ from __future__ import annotations
 import unicodedata
 from functools import lru_cache
 
+#: Longer texts are not kept: thousands of them would be more memory than they save time.
+MAX_KEPT = 200
+
 
 @lru_cache(maxsize=8192)
+def _kept(text: str) -> str:
+    return _folded(text)
+
+
 def _folded(text: str) -> str:
     # RFC 5051 section 2: the simple titlecase of each character, then its full decomposition.
     titled = (character.title() for character in text)
@@ -19,4 +26,6 @@ def _folded(text: str) -> str:
 
 def sort_key(text: str) -> str:
     """The key of a text."""
-    return text.upper() if text.isascii() else _folded(text)
+    if text.isascii():
+        return text.upper()
+    return _kept(text) if len(text) <= MAX_KEPT else _folded(text)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache, total_ordering
 from typing import Any
 
-from mailstead.mailbox.collation import sort_key
+from mailstead.mailbox.collation import MAX_KEPT, sort_key
 from mailstead.mailbox.search_scope import ROWS, Scope, rows_of
 from mailstead.message.addresses import parse_addresses
 from mailstead.message.encoded_words import decode_words
@@ -71,7 +71,6 @@ class Reversed:
         return hash(self.text)
 
 
-@lru_cache(maxsize=4096)
 def display_key(value: bytes) -> str:
     """RFC 5957 section 3: the name of the first address, or the address itself, of an address field's raw value."""
     for entry in parse_addresses(unfold(value[:MAX_ADDRESSES])):
@@ -84,6 +83,13 @@ def display_key(value: bytes) -> str:
     return ""
 
 
+_kept_display_key = lru_cache(maxsize=4096)(display_key)
+
+
+def _display_key(value: bytes) -> str:
+    return _kept_display_key(value) if len(value) <= MAX_KEPT else display_key(value)
+
+
 def _value_of(name: str, first: int) -> Callable[[tuple[Any, ...]], Any]:
     """What a criterion compares, from a row in which its columns begin at `first`."""
     if name in ("arrival", "size"):
@@ -92,7 +98,7 @@ def _value_of(name: str, first: int) -> Callable[[tuple[Any, ...]], Any]:
         return lambda row: row[first] or row[first + 1]  # RFC 5256 section 2.2
     if name in ("displayfrom", "displayto"):
         field = name.removeprefix("display").encode()
-        return lambda row: display_key((field_value(row[first], field) or b"").strip())
+        return lambda row: _display_key((field_value(row[first], field) or b"").strip())
     return lambda row: sort_key(row[first])
 
 

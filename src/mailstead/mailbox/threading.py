@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from mailstead.mailbox.collation import MAX_KEPT
 from mailstead.mailbox.search_scope import ROWS, Scope, rows_of
 from mailstead.mailbox.sorting import Note, sorted_slowly
 from mailstead.message.headers import iter_fields
@@ -90,7 +91,11 @@ class Node:
         return node.mail.sent, node.mail.position
 
 
-_subject = lru_cache(maxsize=4096)(subject_of)
+_kept_subject = lru_cache(maxsize=4096)(subject_of)
+
+
+def _subject(value: bytes) -> tuple[str, bool]:
+    return _kept_subject(value) if len(value) <= MAX_KEPT else subject_of(value)
 
 
 def _mail(position: int, limit: int, message_id: str, sent: int, date: int, fields: bytes) -> Mail:

@@ -19,7 +19,8 @@ MAX_CRITERIA = 20
 def criteria_of(arguments: Arguments) -> tuple[Criterion, ...]:
     """The parenthesised sort criteria at the cursor. Raises BadSyntax."""
     arguments.expect(b"(")
-    found: list[Criterion] = []
+    found: dict[str, Criterion] = {}
+    count = 0
     while True:
         reverse = False
         name = arguments.keyword()
@@ -30,11 +31,13 @@ def criteria_of(arguments: Arguments) -> tuple[Criterion, ...]:
         known = name.decode("ascii", "replace").lower()
         if known not in CRITERIA:
             raise BadSyntax("Unknown sort criterion")
-        found.append(Criterion(known, reverse))
+        count += 1
+        # What is equal in a criterion is equal in it once more.
+        found.setdefault(known, Criterion(known, reverse))
         if arguments.skip(b")"):
-            return tuple(found)
+            return tuple(found.values())
         arguments.space()
-        if len(found) >= MAX_CRITERIA:
+        if count >= MAX_CRITERIA:
             raise BadSyntax("Too many sort criteria")
 
 
