@@ -61,8 +61,8 @@ class Client:
 
 
 class Face:
-    def __init__(self, directory: Directory, mailbox: Mailbox, port: int, certificate: Path) -> None:
-        self.directory, self.mailbox, self.port = directory, mailbox, port
+    def __init__(self, directory: Directory, mailbox: Mailbox, port: int, certificate: Path, server: ManageSieveServer) -> None:
+        self.directory, self.mailbox, self.port, self.server = directory, mailbox, port, server
         self.context = ssl.create_default_context(cafile=str(certificate))
 
     async def client(self, login: bool = True) -> Client:
@@ -89,7 +89,7 @@ async def face(tmp_path: Path) -> AsyncIterator[Face]:
     self_signed(certificate, ["localhost", "127.0.0.1"])
     endpoint = Endpoint("managesieve", ssl_context=build_context(TlsSettings(cert_file=str(certificate))), max_errors=50)
     listener = await asyncio.get_running_loop().create_server(lambda: server.connection(endpoint), "127.0.0.1", 0)
-    yield Face(directory, mailbox, listener.sockets[0].getsockname()[1], certificate)
+    yield Face(directory, mailbox, listener.sockets[0].getsockname()[1], certificate, server)
     listener.close()
     for connection in list(endpoint.connections):
         connection.abort()

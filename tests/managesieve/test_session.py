@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import dataclasses
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailstead.managesieve.grammar import BadCommand, Collector, Unbearable
+from mailstead.managesieve.server import ManageSieveConnection
+from mailstead.managesieve.session import Session
 from tests.identity.scram_client import ScramClient
 from tests.managesieve.conftest import ADMIN, PASSWORD, USER, Client, Face
 
@@ -37,7 +40,7 @@ async def test_the_life_of_a_script(face: Face) -> None:
     client = await face.client()
     assert await client.ok("LISTSCRIPTS") == []
     assert (await client.put("main", SCRIPT)).startswith(b"OK")
-    assert (await client.put("oth\\\"er", "keep;")).startswith(b"OK")
+    assert (await client.put('oth\\"er', "keep;")).startswith(b"OK")
     assert await client.ok("LISTSCRIPTS") == [b'"main"', b'"oth\\"er"']
     octets = SCRIPT.encode()
     lines = await client.ok('GETSCRIPT "main"')
@@ -60,9 +63,9 @@ async def test_a_script_that_is_none_is_refused_with_its_line(face: Face) -> Non
     client = await face.client()
     assert (await client.put("", "keep;", "CHECKSCRIPT")).startswith(b"OK")
     for verb, name in (("CHECKSCRIPT", ""), ("PUTSCRIPT", "x")):
-        assert await client.put(name, "keep;\r\nfileinto \"x\";", verb) == b"NO \"line 2: fileinto needs require 'fileinto'\""
+        assert await client.put(name, 'keep;\r\nfileinto "x";', verb) == b"NO \"line 2: fileinto needs require 'fileinto'\""
     assert await client.ok("LISTSCRIPTS") == []
-    client.writer.write(b'CHECKSCRIPT {3+}\r\n\xff\xfe\xfd\r\n')
+    client.writer.write(b"CHECKSCRIPT {3+}\r\n\xff\xfe\xfd\r\n")
     assert (await client.reply())[1].startswith(b"NO")
 
 
@@ -94,7 +97,7 @@ async def test_logins(face: Face) -> None:
     scram = ScramClient("sha256", USER, PASSWORD)
     client.writer.write(b'AUTHENTICATE "SCRAM-SHA-256" "%b"\r\n' % base64.b64encode(scram.first()))
     challenge = base64.b64decode((await client.line()).strip(b'"'))
-    client.writer.write(b'{%d+}\r\n%b\r\n' % (len(answer := base64.b64encode(scram.final(challenge))), answer))
+    client.writer.write(b"{%d+}\r\n%b\r\n" % (len(answer := base64.b64encode(scram.final(challenge))), answer))
     line = await client.line()
     if not line.startswith(b"OK"):
         client.writer.write(b'""\r\n')
@@ -163,3 +166,42 @@ def test_a_command_may_come_in_pieces(cut: int) -> None:
     assert [(command.name, command.arguments) for command in found] == [
         (b"PUTSCRIPT", [b'a"b', b"ke\r\nep;"]), (b"NOOP", []),
     ]  # fmt: skip
+
+
+async def test_who_does_not_read_is_not_answered_without_end(face: Face) -> None:
+    client = await face.client()
+    assert (await client.put("a", "#" + "x" * 100_000)).startswith(b"OK")
+    account = face.directory.account_by_address(USER)
+    assert account is not None
+    (session,) = face.server.sessions[account.id]
+    largest = 0
+    client.writer.write(b'GETSCRIPT "a"\r\n' * 300)
+    for _ in range(200):
+        await face.mailbox.scripts(account.id)
+        await asyncio.sleep(0)
+        largest = max(largest, session.link._transport.get_write_buffer_size())
+    assert largest < 1_000_000
+    for _ in range(300):
+        assert (await client.reply())[1] == b'OK "Script sent"'
+
+
+async def test_many_small_commands_leave_others_their_turn(face: Face) -> None:
+    client, other = await face.client(), await face.client()
+    client.writer.write(b"NOOP\r\n" * 50_000)
+    await other.ok("NOOP")
+    for _ in range(50_000):
+        assert await client.reader.readline() == b'OK "Done"\r\n'
+
+
+async def test_a_login_while_the_password_changes_does_not_stay(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
+    account = face.directory.account_by_address(USER)
+    assert account is not None
+    real = ManageSieveConnection.logged_in
+
+    def stale(connection: ManageSieveConnection, session: Session) -> None:
+        session.account = dataclasses.replace(account, auth_version=account.auth_version - 1)
+        real(connection, session)
+
+    monkeypatch.setattr(ManageSieveConnection, "logged_in", stale)
+    client = await face.client()
+    assert (await client.reply())[1].startswith(b"BYE")

@@ -7,7 +7,10 @@ import base64
 
 import pytest
 
+from mailstead.mailbox.errors import MailboxError
+from mailstead.mailbox.service import Mailbox
 from mailstead.mailbox.unique_ids import UniqueIdRefused
+from mailstead.pop3.maildrop import Maildrop
 from tests.pop3.conftest import ADMIN, PASSWORD, Face
 
 ONE = b"Subject: one\r\n\r\nfirst line\r\n.starts with a dot\r\nlast\r\n"
@@ -263,3 +266,34 @@ async def test_a_session_ends_with_its_password(face: Face) -> None:
     assert await face.left() == 1
     await other.command(b"USER alice@example.test")
     assert (await other.command(b"PASS another-password-7")).startswith(b"+OK")
+
+
+async def test_a_login_that_fails_does_not_count_for_the_delay(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
+    await face.directory.settings.set("pop3", "loginDelay", "300", ADMIN)
+
+    async def broken(mailbox: object, account: int) -> Maildrop:
+        raise MailboxError("not now")
+
+    client = await face.client()
+    with monkeypatch.context() as patched:
+        patched.setattr(Maildrop, "open", broken)
+        await client.command(b"USER alice@example.test")
+        assert (await client.command(b"PASS " + PASSWORD.encode())).startswith(b"-ERR [SYS/TEMP]")
+    await client.command(b"USER alice@example.test")
+    assert (await client.command(b"PASS " + PASSWORD.encode())).startswith(b"+OK")
+
+
+async def test_an_account_disabled_while_it_logs_in_does_not_get_in(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Maildrop.open
+
+    async def slow(mailbox: Mailbox, account: int) -> Maildrop:
+        await face.directory.set_password(account, "another-password-7", actor=ADMIN)
+        return await real(mailbox, account)
+
+    monkeypatch.setattr(Maildrop, "open", slow)
+    client = await face.client()
+    await client.command(b"USER alice@example.test")
+    assert (await client.command(b"PASS " + PASSWORD.encode())).startswith(b"-ERR [SYS/TEMP]")
+    assert await client.line() == b""
+    assert not face.server.sessions
+    assert not any(face.locks.held.values())

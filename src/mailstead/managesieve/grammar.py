@@ -47,6 +47,7 @@ class Collector:
         #: Octets that a literal may have.
         self.limit = MAX_LITERAL_FRESH
         self._data = b""
+        self._at = 0
         self._text: list[bytes] = []
         self._literals: list[bytes] = []
         self._wanted = -1
@@ -55,11 +56,14 @@ class Collector:
 
     def feed(self, data: bytes) -> None:
         """Octets from the client."""
-        self._data = self._data + data if self._data else data
+        # What is taken is cut off here alone: a line at a time it would be quadratic.
+        rest = self._data[self._at :]
+        self._data, self._at = rest + data if rest else data, 0
 
     def clear(self) -> None:
         """Forget what came and was not taken (RFC 5804 section 2.2)."""
-        self._data, self._text, self._literals, self._wanted, self._skip, self._size = b"", [], [], -1, False, 0
+        self._data, self._at = b"", 0
+        self._text, self._literals, self._wanted, self._skip, self._size = [], [], -1, False, 0
 
     def next_line(self) -> bytes | None:
         """A line or a string outside of a command (SASL); None where it is not whole. Raises BadCommand, Unbearable."""
@@ -87,26 +91,29 @@ class Collector:
 
     def _collect(self) -> tuple[bytes, list[bytes]] | None:
         while True:
+            left = len(self._data) - self._at
             if self._wanted >= 0:
                 if self._skip:
-                    taken = min(len(self._data), self._wanted)
-                    self._data = self._data[taken:]
+                    taken = min(left, self._wanted)
+                    self._at += taken
                     self._wanted -= taken
                     if self._wanted:
                         return None
                     self._literals.append(b"")
-                elif len(self._data) < self._wanted:
+                elif left < self._wanted:
                     return None
                 else:
-                    self._literals.append(self._data[: self._wanted])
-                    self._data = self._data[self._wanted :]
+                    self._literals.append(self._data[self._at : self._at + self._wanted])
+                    self._at += self._wanted
                 self._wanted = -1
-            end = self._data.find(b"\n")
+                continue
+            end = self._data.find(b"\n", self._at)
             if end < 0:
-                if len(self._data) + self._size > MAX_LINE:
+                if left + self._size > MAX_LINE:
                     raise Unbearable("Line too long")
                 return None
-            line, self._data = self._data[: end + 1], self._data[end + 1 :]
+            line = self._data[self._at : end + 1]
+            self._at = end + 1
             self._size += len(line)
             if self._size > MAX_LINE:
                 raise Unbearable("Line too long")

@@ -41,6 +41,7 @@ class ManageSieveConnection(Connection):
         self.idle_timeout = self.endpoint.idle_timeout
         self.touch()
         self._server.sessions.setdefault(session.account_id, {})[session] = None
+        self._server.check(session.account_id)  # it may have changed since the proof
 
     def logged_out(self, session: Session) -> None:
         """The session is nobody's."""
@@ -85,13 +86,17 @@ class ManageSieveServer:
         services.directory.on_account_change(self._changed)
 
     def _changed(self, account: int) -> None:
-        directory = self.services.directory
         for id in [account] if account else list(self.sessions):
-            for session in list(self.sessions.get(id, ())):
-                known, now = session.account, directory.account(id)
-                if known is None or (now is not None and now.enabled and now.auth_version == known.auth_version):
-                    continue
-                session.stop("The account has changed")
+            self.check(id)
+
+    def check(self, account: int) -> None:
+        """End the sessions of an account that is not what it was when they logged in."""
+        now = self.services.directory.account(account)
+        for session in list(self.sessions.get(account, ())):
+            known = session.account
+            if known is None or (now is not None and now.enabled and now.auth_version == known.auth_version):
+                continue
+            session.stop("The account has changed")
 
     def connection(self, endpoint: Endpoint) -> Connection:
         """A new connection that arrived at `endpoint`."""

@@ -2,7 +2,8 @@
 
 States: not authenticated -> authenticated.  Rules
 - Commands are answered in order, each with exactly one OK, NO or BYE.
-- While a command waits for a service the link is held and later commands wait.
+- While a command waits for a service the link is held and later commands wait; so they do while the client does not read,
+  and after ``AT_ONCE`` of them others have their turn.
 - What came in clear before TLS is forgotten.
 """
 
@@ -19,6 +20,9 @@ from mailstead.observe.metrics import faults, managesieve_commands
 if TYPE_CHECKING:
     from mailstead.directory.model import Account
     from mailstead.managesieve.services import ManageSieveServices
+
+FLUSH_AT = 64 * 1024
+AT_ONCE = 100
 
 Reply = bytes
 Handler = Callable[["Session", "list[bytes | int]"], "Reply | Coroutine[Any, Any, Reply]"]
@@ -51,6 +55,7 @@ class Session:
         self.errors = self.auth_errors = 0
         self.quitting = self.stopping = False
         self._out: list[bytes] = []
+        self._out_size = 0
         self._task: asyncio.Task[None] | None = None
         self._answer: asyncio.Future[bytes] | None = None
 
@@ -59,11 +64,12 @@ class Session:
     def emit(self, data: bytes) -> None:
         """Queue octets for the client."""
         self._out.append(data)
+        self._out_size += len(data)
 
     def flush(self) -> None:
         """Hand what is queued to the connection."""
         if self._out:
-            out, self._out = self._out, []
+            out, self._out, self._out_size = self._out, [], 0
             self.link.send_many(out)
 
     def bye(self, text: str, code: str = "") -> None:
@@ -86,7 +92,14 @@ class Session:
         self.flush()
 
     def _run(self) -> None:
+        taken = 0
         while not self.quitting and self._task is None and not self.link.closing:
+            taken += 1
+            if self._out_size > FLUSH_AT or taken > AT_ONCE:
+                self.flush()
+                if self.link.write_blocked or taken > AT_ONCE:
+                    self._start("", self._pause())
+                    return
             try:
                 command = self.collector.next()
             except BadCommand as error:
@@ -119,8 +132,16 @@ class Session:
         if isinstance(result, bytes):
             self._reply(name, result)
         else:
-            self.link.hold()
-            self._task = asyncio.get_running_loop().create_task(self._wait(name, result))
+            self._start(name, result)
+
+    def _start(self, name: str, work: Coroutine[Any, Any, Reply]) -> None:
+        self.link.hold()
+        self._task = asyncio.get_running_loop().create_task(self._wait(name, work))
+
+    async def _pause(self) -> Reply:
+        await asyncio.sleep(0)
+        await self.link.drained()
+        return b""
 
     async def _wait(self, name: str, work: Coroutine[Any, Any, Reply]) -> None:
         try:

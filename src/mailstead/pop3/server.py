@@ -48,6 +48,7 @@ class Pop3Connection(Connection):
         """A login: the session ends when its account is disabled or gets another password."""
         assert session.account is not None
         self._server.sessions.setdefault(session.account.id, {})[session] = None
+        self._server.check(session.account.id)  # it may have changed since the proof
 
     def ended(self, exc: Exception | None) -> None:
         session = self.session
@@ -84,14 +85,19 @@ class Pop3Server:
             services.directory.on_account_change(self._changed)
 
     def _changed(self, account: int) -> None:
-        directory = self.services.directory
-        assert directory is not None
         for id in [account] if account else list(self.sessions):
-            for session in list(self.sessions.get(id, ())):
-                known, now = session.account, directory.account(id)
-                if known is None or (now is not None and now.enabled and now.auth_version == known.auth_version):
-                    continue
-                session.stop("the account has changed")
+            self.check(id)
+
+    def check(self, account: int) -> None:
+        """End the sessions of an account that is not what it was when they logged in."""
+        if self.services.directory is None:
+            return
+        now = self.services.directory.account(account)
+        for session in list(self.sessions.get(account, ())):
+            known = session.account
+            if known is None or (now is not None and now.enabled and now.auth_version == known.auth_version):
+                continue
+            session.stop("the account has changed")
 
     def connection(self, endpoint: Endpoint) -> Connection:
         return Pop3Connection(endpoint, self)

@@ -199,7 +199,7 @@ class Session:
         """The process stops, or the account is no longer what it was: at once where nothing is under way, else after the
         command."""
         self.stopping = True
-        if self._task is None:
+        if self._task is None or self._answer is not None:
             self.emit(b"-ERR [SYS/TEMP] %b\r\n" % reason.encode("ascii"))
             self.bye()
 

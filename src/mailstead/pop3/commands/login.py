@@ -74,10 +74,6 @@ async def enter(session: Session, account: Account) -> bytes:
     if not session.services.locks.acquire(account.id, limit):
         return b"-ERR [IN-USE] the maildrop is locked by another session\r\n"
     session.locked = account.id
-    delay = session.options.loginDelay
-    if delay and session.services.locks.too_soon(account.id, delay):  # RFC 2449 section 8.1.1
-        session.release()
-        return b"-ERR [LOGIN-DELAY] %d seconds must pass between two logins\r\n" % delay
     try:
         session.maildrop = await Maildrop.open(session.services.mailbox, account.id)
     except MailboxError:
@@ -86,8 +82,15 @@ async def enter(session: Session, account: Account) -> bytes:
     except BaseException:
         session.release()
         raise
+    delay = session.options.loginDelay
+    if delay and session.services.locks.too_soon(account.id, delay):  # RFC 2449 section 8.1.1; a login that fails is none
+        session.release()
+        return b"-ERR [LOGIN-DELAY] %d seconds must pass between two logins\r\n" % delay
     session.account = account
     session.entered()
+    if session.stopping:
+        session.release()
+        return b"-ERR [SYS/TEMP] try again later\r\n"
     session.link.logged_in()
     logins.labels("pop3", "ok").inc()
     session.link.log.info("login", account=account.address, peer=session.link.peer[0])
