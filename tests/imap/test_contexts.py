@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mailstead.imap import contexts
+from mailstead.imap import contexts, search_program
 from tests.imap.conftest import Face, message, start_face
 from tests.imap.test_sort import Kept, ask, take
 
@@ -100,3 +100,19 @@ async def test_a_result_that_grows_too_large_is_given_up(face: Face, monkeypatch
     assert all(b"ESEARCH" not in line for line in (await client.append("INBOX", message("four")))[1:])
     untagged = await client.ok("SEARCH RETURN (UPDATE COUNT) ALL")
     assert untagged == [b'* NO [NOUPDATE "a%d"] Too many results' % client._tags, b'* ESEARCH (TAG "a%d") COUNT 4' % client._tags]
+
+
+@pytest.mark.parametrize("keys", ["OR 1:4 " * 30 + "1:4", "1:4 UID 1:4 1:3", "OR 1:4 1:4"])
+async def test_a_program_that_names_too_many_messages_is_answered_but_not_kept(
+    face: Face, monkeypatch: pytest.MonkeyPatch, keys: str
+) -> None:
+    monkeypatch.setattr(search_program, "MAX_PINNED", 7)
+    client = await face.client()
+    for number in range(4):
+        await client.append("INBOX", message(f"message {number}"))
+    await client.ok("SELECT INBOX")
+    untagged = await client.ok(f"SEARCH RETURN (UPDATE COUNT) {keys}")
+    tag = client._tags
+    refused = [] if "UID" in keys else [b'* NO [NOUPDATE "a%d"] This result changes by itself' % tag]
+    assert untagged == [*refused, b'* ESEARCH (TAG "a%d") COUNT %d' % (tag, 3 if "UID" in keys else 4)]
+    assert len(await client.ok("SEARCH RETURN (UPDATE COUNT) ALL")) == 1

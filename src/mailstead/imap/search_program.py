@@ -37,6 +37,9 @@ from mailstead.mailbox.search import (
 
 MAX_KEYS = 2000
 MAX_MODSEQ = (1 << 63) - 1
+#: Sets of message numbers, and messages in them, that a program can remember to be asked again (`Program.pin`).
+MAX_PINNED_SETS = 20
+MAX_PINNED = 100_000
 _CHARSETS = (b"UTF-8", b"US-ASCII")
 _date = re.compile(rb'("?)([0-9]{1,2})-([A-Za-z]{3})-([0-9]{4})\1').match
 _months = {name: i for i, name in enumerate(b"JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split(), 1)}
@@ -70,8 +73,8 @@ class Numbers(Protocol):
 
 class Program:
     """A parsed SEARCH. `wants_modseq`: the MODSEQ key was used, so the answer says the highest (RFC 7162).
-    `fuzzy`: FUZZY was used.  `unstable`: the answer changes without any event (OLDER, "*" alone), so that it cannot be
-    kept up to date.
+    `fuzzy`: FUZZY was used.  `unstable`: the answer changes without any event (OLDER, "*" alone), or it would take too much
+    to ask again, so that it cannot be kept up to date.
 
     `charset_first`: SORT and THREAD name the charset always, without the word (RFC 5256).
     """
@@ -102,6 +105,9 @@ class Program:
 
     def pin(self) -> None:
         """Make ready for `again`; the messages must still be those that were parsed for."""
+        if len(self._met) > MAX_PINNED_SETS or sum(map(sequence_set.total, self._met)) > MAX_PINNED:
+            self.unstable = True
+            return
         self._pinned = [self._numbers.uids_of(ranges) for ranges in self._met]
 
     def again(self, numbers: Numbers) -> Key:
