@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from mailstead.mailbox.model import KEYWORD_SHIFT, SYSTEM_FLAGS
+from mailstead.mailbox.model import SYSTEM_FLAGS
 from mailstead.store.engine import MailIndex
 from tests.imap.conftest import Client
 
@@ -136,11 +136,11 @@ def _check_rows(box: Box, index: MailIndex, account: int, user: str) -> None:
     box.uidvalidity = box.uidvalidity or counters[5]
     highest = counters[6]
     assert highest >= box.highest, "HIGHESTMODSEQ ran backward"
-    names = index.keyword_names(account)
+    names = index.keywords(account)
     shown, modseqs = {}, {}
     for uid, bits, modseq in index.slice(row[0], 0, 1 << 32, 1 << 20):
         words = {name for name, bit in SYSTEM_FLAGS.items() if bits & bit}
-        words |= {name for number, name in enumerate(names) if bits >> (KEYWORD_SHIFT + number) & 1}
+        words |= set(names.names(bits))
         shown[uid], modseqs[uid] = frozenset(words), modseq
         assert modseq <= highest
     assert shown == {uid: box.flags(uid, user) for uid in box.messages}, (box.name, user)

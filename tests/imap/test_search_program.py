@@ -15,6 +15,7 @@ from mailstead.imap.search_numbers import AmongUids
 from mailstead.imap.search_program import Program
 from mailstead.mailbox.search import evaluate
 from mailstead.mailbox.search_keys import Header, Text
+from mailstead.store.keywords import Keywords
 from mailstead.mailbox.search_scope import Scope
 
 UIDS = [1, 2, 3, 5, 8, 13, 21]
@@ -30,7 +31,7 @@ class Numbered(AmongUids):
 
 
 def numbers(uids: Sequence[int] = UIDS) -> Numbered:
-    return Numbered(["$Work"], uids, UIDS[-1])
+    return Numbered(Keywords(["$Work"]), uids, UIDS[-1])
 
 
 FILTERS = {

@@ -40,15 +40,15 @@ async def test_a_session_that_leaves_while_a_view_loads_takes_nobody_with_it(
 async def test_a_view_that_could_not_be_loaded_is_loaded_anew(mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = await _inbox(mailbox, 3)
     index = mailbox._store.mail_index(folder.shard)
-    names = index.keyword_names
+    names = index.keywords
 
     def broken(account: int) -> list[str]:
         raise OSError("input/output error")
 
-    monkeypatch.setattr(index, "keyword_names", broken)
+    monkeypatch.setattr(index, "keywords", broken)
     with pytest.raises(OSError, match="input"):
         await mailbox.open(folder)
-    monkeypatch.setattr(index, "keyword_names", names)
+    monkeypatch.setattr(index, "keywords", names)
     view = await mailbox.open(folder)
     assert list(view.uids) == [1, 2, 3]
     assert view.users == 1

@@ -10,7 +10,8 @@ import apsw
 from mailstead.store.shard import shard_path
 
 ORDER = {
-    "account": "id", "folder": "id", "subscription": "account, name", "keyword": "account, bit", "message": "folder, uid",
+    "account": "id", "folder": "id", "subscription": "account, name", "keyword": "account, bit", "keyword_set": "account, number",
+    "message": "folder, uid",
     "wide": "mid", "copies": "mid", "thread": "account, hash", "change": "folder, modseq, kind",
     "expunged": "at, folder, uid", "acl": "account, folder, identifier", "metadata": "account, folder, reader, entry",
     "reader_flags": "folder, reader, uid", "uidl": "folder, uid", "script": "account, name",

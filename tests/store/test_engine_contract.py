@@ -136,7 +136,7 @@ async def test_flags_modes_and_unchanged_since(store: Store) -> None:
     (late,) = await store.change([ChangeFlags(0, folder, [1, 2], "add", 4, [], first.modseq)])
     assert late.modified == [2]
     assert [row[1] for row in index.flags(folder, [1, 2])] == [1 | 4 | 32, 1]
-    assert index.keyword_names(ACCOUNT) == ["Red"]
+    assert index.keywords(ACCOUNT) == ["Red"]
 
 
 async def test_copy_and_move_keep_order_and_flags(store: Store) -> None:

@@ -48,6 +48,8 @@ async def everything(store: Store, other: Store, tag: str) -> None:
             await mailbox.move(view, uids[2:3], folder)
             await mailbox.move(view, uids[3:], across)
             await mailbox.store_flags(view, uids[:1], "set", ["\\Flagged", f"new{tag}"], durable=True)
+            await mailbox.store_flags(view, uids[:2], "add", [f"many{n}{tag}" for n in range(45)], durable=True)
+            await mailbox.store_flags(view, uids[:1], "remove", [f"many{n}{tag}" for n in range(20, 42)], durable=False)
             await mailbox.store_flags(view, uids[:2], "add", ["\\Deleted"], durable=False)
             await mailbox.expunge(view, uids[1:2])
             await mailbox.expunge(view, uids[1:2])

@@ -63,7 +63,7 @@ class ViewCache:
 
     def catch_up(self, view: FolderView) -> None:
         """Drop what the events since the last call made untrue."""
-        if len(view.keywords) != len(self.texts.keywords) or view.keywords != self.texts.keywords:
+        if view.keywords is not self.texts.keywords:
             self.texts = FlagTexts(view.keywords)
             self._drop_volatile(list(self.blocks))
         if view.generation != self._generation:

@@ -14,6 +14,7 @@ from mailstead.imap.grammar import BadSyntax
 
 if TYPE_CHECKING:
     from mailstead.imap.selected import Selected
+    from mailstead.store.keywords import Keywords
 
 #: RFC 7377 section 2.1, RFC 9586 section 3.
 NO_NUMBERS = "Message numbers make no sense here"
@@ -27,7 +28,7 @@ class InSelected:
         self._selected = selected
         self._refusal = refusal
 
-    def keyword_names(self) -> Sequence[str]:
+    def keywords(self) -> Keywords:
         """The keywords of the mailbox, by bit."""
         return self._selected.view.keywords
 
@@ -59,12 +60,12 @@ class AmongUids:
 
     `newest` is the highest UID of the mailbox, which "*" means."""
 
-    def __init__(self, keywords: Sequence[str], uids: Sequence[int], newest: int) -> None:
+    def __init__(self, keywords: Keywords, uids: Sequence[int], newest: int) -> None:
         self._keywords = keywords
         self._uids = uids
         self._newest = newest
 
-    def keyword_names(self) -> Sequence[str]:
+    def keywords(self) -> Keywords:
         """The keywords of the mailbox, by bit."""
         return self._keywords
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Protocol
 
-from mailstead.imap import flags, sequence_set
+from mailstead.imap import sequence_set
 from mailstead.imap.grammar import MAX_DEPTH, Arguments, BadSyntax, Collector, Line, Unbearable
 from mailstead.imap.responses import Refusal
 from mailstead.imap.sequence_set import STAR
@@ -34,6 +34,7 @@ from mailstead.mailbox.search import (
     Text,
     conjunction,
 )
+from mailstead.store.keywords import Keywords
 
 MAX_KEYS = 2000
 MAX_MODSEQ = (1 << 63) - 1
@@ -63,7 +64,7 @@ MAX_FILTER_NAME = 200
 class Numbers(Protocol):
     """The messages that a program is about: what its numbers and UIDs mean, and which keywords there are."""
 
-    def keyword_names(self) -> Sequence[str]: ...
+    def keywords(self) -> Keywords: ...
     def by_uid(self, pairs: Sequence[tuple[int, int]]) -> sequence_set.Ranges: ...
     def by_number(self, octets: bytes) -> sequence_set.Ranges: ...
     def uids_of(self, ranges: sequence_set.Ranges) -> Sequence[int]: ...
@@ -246,10 +247,11 @@ class Program:
 
     def _keyword(self, present: bool) -> Key:
         self._arguments.space()
-        bit = flags.bit_of(self._arguments.atom().decode("ascii"), self._numbers.keyword_names())
-        if not bit:
+        mask, values = self._numbers.keywords().where(self._arguments.atom().decode("ascii"))
+        if not values:
             return Not(All()) if present else All()
-        return Flags(bit, bit if present else 0)
+        found: Key = Or(tuple(Flags(mask, value) for value in values)) if len(values) > 1 else Flags(mask, values[0])
+        return found if present else conjunction((Not(found),))
 
     def _modseq(self) -> Key:
         arguments = self._arguments

@@ -23,8 +23,6 @@ SYSTEM_FLAGS: dict[str, int] = {
     "\\Deleted": DELETED,
     "\\Draft": DRAFT,
 }
-KEYWORD_SHIFT = 5
-MAX_KEYWORDS = 58
 SEPARATOR = "/"
 
 

@@ -287,7 +287,8 @@ class Mailbox(ScriptVerbs, UrlKeyVerbs, WatchVerbs):
         lazy = not durable and len(uids) <= LAZY_ROWS
         change = self._store.change_lazily if lazy else self._store.change
         (result,) = await self._done(change([op], origin=origin))
-        view.changed_here(result.modseq, result.uids, mode, result.bits)
+        if not result.by_row:
+            view.changed_here(result.modseq, result.uids, mode, result.bits)
         if view.highest_modseq != result.modseq:
             await view.refresh()
         failed = set(result.modified)

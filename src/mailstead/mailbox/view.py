@@ -33,6 +33,7 @@ from mailstead.mailbox.errors import FolderMissing
 from mailstead.mailbox.model import Event, EventKind, Folder
 from mailstead.mailbox.view_filling import Filling
 from mailstead.store.apply_changes import FLAGS, GONE
+from mailstead.store.keywords import Keywords
 from mailstead.store.operations import to_ranges, uids_in
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class FolderView:
         self.uids: array[int] = array("I")
         self.flags: array[int] = array("Q")
         self.modseqs: array[int] = array("Q")
-        self.keywords: list[str] = []
+        self.keywords = Keywords()
         self.highest_modseq = 0
         self.uidnext = 1
         self.generation = 0
@@ -107,7 +108,7 @@ class FolderView:
                 await asyncio.sleep(0)
         filling.low = count
         filling.step(view_filling.LOAD_SLICE)
-        self.keywords = self._index.keyword_names(self.folder.account)
+        self.keywords = self._index.keywords(self.folder.account)
         self.uids, self.flags, self.modseqs = filling.uids, filling.flags, filling.modseqs
         self.uidnext, self.highest_modseq = uidnext, modseq
         self._commit = max(self._commit, filling.commit)
@@ -267,8 +268,8 @@ class FolderView:
             self.uids.extend(uids)
             self.flags.extend(flags)
             self.modseqs.extend(modseqs)
-            if max(flags) >= 1 << (5 + len(self.keywords)):
-                self.keywords = self._index.keyword_names(self.folder.account)
+            if not self.keywords.cover(max(flags)):
+                self.keywords = self._index.keywords(self.folder.account)
             self._event(EventKind.EXISTS, uids, modseq)
 
     def _take_flags(self, flagged: list[tuple[int, Sequence[int]]]) -> None:
@@ -287,8 +288,8 @@ class FolderView:
                 self._event(EventKind.FLAGS, there, at)
 
     def _change_here(self, modseq: int, uids: Sequence[int], mode: str, bits: int) -> None:
-        if bits >= 1 << (5 + len(self.keywords)):
-            self.keywords = self._index.keyword_names(self.folder.account)
+        if not self.keywords.cover(bits):
+            self.keywords = self._index.keywords(self.folder.account)
         for low, high in _runs(uids):
             start = bisect_left(self.uids, low)
             end = bisect_right(self.uids, high, start)
@@ -312,8 +313,8 @@ class FolderView:
                     if position >= 0:
                         self.flags[position] = bits
                         self.modseqs[position] = modseq
-            if max(flags) >= 1 << (5 + len(self.keywords)):
-                self.keywords = self._index.keyword_names(self.folder.account)
+            if not self.keywords.cover(max(flags)):
+                self.keywords = self._index.keywords(self.folder.account)
 
     def _take_expunged(self, expunged: list[tuple[int, Sequence[int]]]) -> None:
         """All of them in one pass: a view that nobody looked at for long may have thousands to take in."""

@@ -20,12 +20,6 @@ DEFAULT_FOLDERS: tuple[tuple[str, str | None], ...] = (
     ("Spam", "\\Junk"),
     ("Archive", "\\Archive"),
 )
-MAX_KEYWORDS = 58
-KEYWORD_SHIFT = 5
-
-
-class KeywordLimit(Exception):
-    """The account has 58 keywords already."""
 
 
 def default_folder_id(account: int, number: int) -> int:
@@ -63,34 +57,6 @@ def ensure_account(shard: Shard, account: int, id: int) -> int:
         shard.inboxes.clear()
     shard.inboxes[account] = inbox
     return inbox
-
-
-def keyword_bits(shard: Shard, account: int, names: tuple[str, ...] | list[str], *, create: bool = True) -> int:
-    """Flag bits of keywords, creating those that are new. Raises KeywordLimit."""
-    if not names:
-        return 0
-    known = [str(row[0]) for row in shard.execute("SELECT name FROM keyword WHERE account = ? ORDER BY bit", (account,))]
-    folded = {name.lower(): bit for bit, name in enumerate(known)}
-    bits = 0
-    for name in names:
-        bit = folded.get(name.lower())
-        if bit is None:
-            if not create:
-                continue
-            bit = len(known)
-            if bit >= MAX_KEYWORDS:
-                raise KeywordLimit(f"no more than {MAX_KEYWORDS} keywords")
-            shard.execute("INSERT INTO keyword VALUES(?, ?, ?)", (account, bit, name))
-            shard.noted.append(["keyword", account, bit, name])
-            known.append(name)
-            folded[name.lower()] = bit
-        bits |= 1 << (bit + KEYWORD_SHIFT)
-    return bits
-
-
-def keyword_names(shard: Shard, account: int) -> list[str]:
-    """Keyword names of an account; position i is flag bit ``KEYWORD_SHIFT + i``."""
-    return [str(row[0]) for row in shard.execute("SELECT name FROM keyword WHERE account = ? ORDER BY bit", (account,))]
 
 
 def is_mail_shard(number: int) -> bool:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from mailstead.store.accounts import KEYWORD_SHIFT, KeywordLimit, ensure_account, keyword_bits, keyword_names
-from mailstead.store.apply_sharing import change_reader_flags, forget_own, give_to_reader, merged, own_join
+from mailstead.store.accounts import ensure_account
+from mailstead.store.apply_sharing import change_by_row, change_reader_flags, forget_own, give_to_reader, merged, own_join
+from mailstead.store.keywords import KEYWORD_SHIFT, FlagChange, KeywordLimit, keyword_flags, read_keywords
 from mailstead.store.operations import (
     ChangeFlags,
     CopyMessages,
@@ -53,9 +54,12 @@ def change_flags(shard: Shard, op: ChangeFlags) -> Result:
     if op.reader:
         return change_reader_flags(shard, op, account)
     try:
-        bits = op.system | keyword_bits(shard, account, op.keywords, create=op.mode != "remove")
+        change = FlagChange(shard, account, op.mode, op.system, op.keywords)
+        if change.by_row:
+            return change_by_row(shard, op, change)
     except KeywordLimit as limit:
         raise Refused("keywords", str(limit)) from None
+    bits = change.bits
     ranges = op.ranges
     where, bindings = uid_condition(ranges)
     result = Result(folder=op.folder, bits=bits)
@@ -295,7 +299,7 @@ def _copy_translated(shard: Shard, op: CopyMessages) -> Result:
 
 def copied_rows(shard: Shard, folder: int, ranges: list[int], reader: int = 0) -> list[tuple[int, list[str], int, int, list[Any]]]:
     """The rows of an InsertCopies for messages of a folder as a reader (0: the owner) sees them, keyword names in clear."""
-    names = keyword_names(shard, _folder_account(shard, folder))
+    names = read_keywords(shard, _folder_account(shard, folder))
     where, bindings = uid_condition(ranges, "m.uid")
     rows = []
     for flags, date, size, *wide in shard.execute(
@@ -303,8 +307,7 @@ def copied_rows(shard: Shard, folder: int, ranges: list[int], reader: int = 0) -
         f"{own_join(reader) if reader else ''} WHERE m.folder = ? AND {where} ORDER BY m.uid",
         (folder, *bindings),
     ):
-        keywords = [name for bit, name in enumerate(names) if flags >> (bit + KEYWORD_SHIFT) & 1]
-        rows.append((flags & ((1 << KEYWORD_SHIFT) - 1), keywords, date, size, list(wide)))
+        rows.append((flags & ((1 << KEYWORD_SHIFT) - 1), names.names(flags), date, size, list(wide)))
     return rows
 
 
@@ -314,7 +317,7 @@ def insert_copies(shard: Shard, op: InsertCopies) -> Result:
     flags = []
     for system, keywords, _, _, _ in op.rows:
         try:
-            flags.append(system | keyword_bits(shard, account, keywords))
+            flags.append(system | keyword_flags(shard, account, keywords))
         except KeywordLimit as limit:
             raise Refused("keywords", str(limit)) from None
     result = Result(target=op.target)

@@ -12,8 +12,9 @@ from __future__ import annotations
 from typing import Any
 
 from mailstead.message.index import MessageIndex
-from mailstead.store.accounts import KeywordLimit, ensure_account, keyword_bits
+from mailstead.store.accounts import ensure_account
 from mailstead.store.apply_changes import remove_replaced
+from mailstead.store.keywords import KeywordLimit, keyword_flags
 from mailstead.store.record import Target, TargetKind
 from mailstead.store.search_jobs import note_new
 from mailstead.store.shard import Shard
@@ -204,7 +205,7 @@ def apply_deliveries(shard: Shard, deliveries: list[Delivery]) -> list[Any]:
         bits = target.flags
         if target.keywords:
             try:
-                bits |= keyword_bits(shard, target.account, target.keywords)
+                bits |= keyword_flags(shard, target.account, target.keywords)
             except KeywordLimit:
                 pass  # a message is worth more than its keyword
         chosen[id(delivery)] = bits

@@ -143,7 +143,7 @@ def remove_account(shard: Shard, op: RemoveAccount) -> Result:
     forget_folders(shard, "account = ?", (op.account,))
     shard.execute("DELETE FROM acl WHERE identifier IN (?, ?)", (f"u{op.account}", f"-u{op.account}"))
     shard.execute("DELETE FROM url_key WHERE reader = ?", (op.account,))
-    for table in ("acl", "metadata", "script", "folder", "subscription", "keyword", "thread"):
+    for table in ("acl", "metadata", "script", "folder", "subscription", "keyword", "keyword_set", "thread"):
         shard.execute(f"DELETE FROM {table} WHERE account = ?", (op.account,))
     shard.execute("DELETE FROM account WHERE id = ?", (op.account,))
     shard.inboxes.pop(op.account, None)

@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from mailstead.store.accounts import KeywordLimit, ensure_account, keyword_bits
+from mailstead.store.accounts import ensure_account
+from mailstead.store.keywords import FlagChange, KeywordLimit
 from mailstead.store.operations import (
     ChangeFlags,
     CreateOwner,
@@ -27,7 +28,7 @@ from mailstead.store.operations import (
 from mailstead.store.results import FLAGS, Refused, Result, pack_uids, record_change, uid_condition
 from mailstead.store.shard import Shard
 
-DELETED = 8
+SEEN, DELETED = 1, 8
 SHARED_FLAGS = 26
 """\\Answered, \\Deleted, \\Draft: one value for all readers."""
 
@@ -96,9 +97,12 @@ def set_url_key(shard: Shard, op: SetUrlKey) -> Result:
 def change_reader_flags(shard: Shard, op: ChangeFlags, account: int) -> Result:
     """``change_flags`` for a reader who is not the owner."""
     try:
-        bits = op.system | keyword_bits(shard, account, op.keywords, create=op.mode != "remove")
+        return _change_own(shard, op, FlagChange(shard, account, op.mode, op.system, op.keywords))
     except KeywordLimit as limit:
         raise Refused("keywords", str(limit)) from None
+
+
+def _change_own(shard: Shard, op: ChangeFlags, change: FlagChange) -> Result:
     where, bindings = uid_condition(op.ranges, "m.uid")
     changed: list[int] = []
     result = Result(folder=op.folder, uids=changed)
@@ -114,8 +118,7 @@ def change_reader_flags(shard: Shard, op: ChangeFlags, account: int) -> Result:
         if 0 <= op.unchanged_since < modseq:
             result.modified.append(uid)
             continue
-        wanted = seen | bits if op.mode == "add" else seen & ~bits if op.mode == "remove" else bits
-        wanted = seen & ~op.mask | wanted & op.mask
+        wanted = seen & ~op.mask | change.apply(seen) & op.mask
         if wanted == seen:
             continue
         changed.append(uid)
@@ -139,6 +142,40 @@ def change_reader_flags(shard: Shard, op: ChangeFlags, account: int) -> Result:
         groups = [[to_ranges(uids), flags] for flags, uids in base.items()]
         set_base(shard, op.folder, result.modseq, groups)
         result.effects.append(["base", op.folder, result.modseq, groups])
+    return result
+
+
+def change_by_row(shard: Shard, op: ChangeFlags, change: FlagChange) -> Result:
+    """``change_flags`` where it is not the same bits for every message: keywords beyond those with a bit of their own."""
+    where, bindings = uid_condition(op.ranges)
+    result = Result(folder=op.folder, by_row=True)
+    after: dict[int, list[int]] = {}
+    uids: list[int] = []
+    unseen = deleted = 0
+    sql = f"SELECT uid, flags, modseq FROM message WHERE folder = ? AND {where} ORDER BY uid"
+    rows: list[Any] = shard.execute(sql, (op.folder, *bindings)).fetchall()
+    for uid, flags, modseq in rows:
+        if 0 <= op.unchanged_since < modseq:
+            result.modified.append(uid)
+            continue
+        wanted = change.apply(flags)
+        if wanted != flags:
+            uids.append(uid)
+            after.setdefault(wanted, []).append(uid)
+            unseen += bool(flags & SEEN) - bool(wanted & SEEN)
+            deleted += bool(wanted & DELETED) - bool(flags & DELETED)
+    result.uids = uids
+    if not uids:
+        return result
+    row = shard.row(
+        "UPDATE folder SET modseq = modseq + 1, unseen = unseen + ?, deleted = deleted + ? WHERE id = ? RETURNING modseq",
+        (unseen, deleted, op.folder),
+    )
+    assert row is not None
+    result.modseq = int(row[0])
+    groups = [[to_ranges(part), flags] for flags, part in after.items()]
+    set_base(shard, op.folder, result.modseq, groups)
+    result.effects.append(["base", op.folder, result.modseq, groups])
     return result
 
 

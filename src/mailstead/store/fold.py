@@ -4,16 +4,16 @@ Invariants: effects applied in the order of their commits give the rows, uids, m
 live index had; a message whose octets are nowhere keeps its number, so that nothing else is given it, and is named in
 ``missing``; counters and references are counted at the end (``finish``), from the rows.
 
-Effects: ``["account", "create", account, uidvalidity]``, ``["account", "remove", account, at]``, ``["keyword", account,
-bit, name]``, ``["folder", "create", id, account, name, uidvalidity, use, kind, created]``, ``["folder", "rename", id,
-account, old, new]``, ``["folder", "delete", id, account, name, at]``, ``["subscribe", account, name, on]``,
-``["new", folder, modseq, first uid, mids]`` with ``[source, ranges, saved], [], account`` behind it for a copy within the
-index, or ``[], [[flags, date, size, saved], ...], account`` for one from elsewhere, ``["flags", folder, modseq, ranges,
-mode, system, keywords]``, ``["gone", folder, modseq, ranges, at]``, ``["moved", folder, modseq, ranges]``; of sharing
-``["owner", account, uidvalidity]``, ``["acl", account, folder, identifier, rights]``, ``["metadata", account, folder,
-reader, rows]``, ``["own", folder, modseq, reader, [[ranges, flags], ...]]``, ``["base", folder, modseq, [[ranges, flags],
-...]]``, ``["uidl", folder, [[uid, name], ...]]``,
-``["urlkey", reader, folder, key]``, ``["script", account, verb, name, value]``.
+Effects: ``["account", "create", account, uidvalidity]``, ``["account", "remove", account, at]``, ``["keyword",
+account, number, name]``, ``["keywords", account, set, members]``, ``["folder", "create", id, account, name,
+uidvalidity, use, kind, created]``, ``["folder", "rename", id, account, old, new]``, ``["folder", "delete", id,
+account, name, at]``, ``["subscribe", account, name, on]``, ``["new", folder, modseq, first uid, mids]`` with
+``[source, ranges, saved], [], account`` behind it for a copy within the index, or ``[], [[flags, date, size, saved],
+...], account`` for one from elsewhere, ``["flags", folder, modseq, ranges, mode, system, keywords]``, ``["gone",
+folder, modseq, ranges, at]``, ``["moved", folder, modseq, ranges]``; of sharing ``["owner", account, uidvalidity]``,
+``["acl", account, folder, identifier, rights]``, ``["metadata", account, folder, reader, rows]``, ``["own", folder,
+modseq, reader, [[ranges, flags], ...]]``, ``["base", folder, modseq, [[ranges, flags], ...]]``, ``["uidl", folder,
+[[uid, name], ...]]``, ``["urlkey", reader, folder, key]``, ``["script", account, verb, name, value]``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from mailstead.message.index import index_message
-from mailstead.store.accounts import KeywordLimit, create_account, default_folder_id, ensure_account, keyword_bits
+from mailstead.store.accounts import create_account, default_folder_id, ensure_account
 from mailstead.store.apply_changes import FLAGS, GONE, Refused, record_change, uid_condition
 from mailstead.store.apply_delivery import Delivery, StoredMessage, wide_row
 from mailstead.store.apply_folders import delete_folder, remove_account, rename_folder, subscribe
@@ -38,6 +38,7 @@ from mailstead.store.apply_sharing import (
 )
 from mailstead.store.counters import leave_no_leaks, recount
 from mailstead.store.ids import id_time
+from mailstead.store.keywords import FlagChange, KeywordLimit, keyword_flags
 from mailstead.store.operations import (
     ChangeScripts,
     CreateOwner,
@@ -98,6 +99,8 @@ class Fold:
                     self._remove(effect[1], effect[2], effect[3], effect[4])
                 case "moved":
                     self._remove(effect[1], effect[2], effect[3], None)
+                case "keywords":
+                    self._shard.execute("INSERT OR IGNORE INTO keyword_set VALUES(?, ?, ?)", tuple(effect[1:4]))
                 case "keyword":
                     self._shard.execute("INSERT OR IGNORE INTO keyword VALUES(?, ?, ?)", tuple(effect[1:4]))
                 case "account" | "folder" | "subscribe" | "owner" | "acl" | "metadata" | "urlkey" | "script":
@@ -236,7 +239,7 @@ class Fold:
         bits = target.flags
         if target.keywords:
             try:
-                bits |= keyword_bits(shard, account, target.keywords)
+                bits |= keyword_flags(shard, account, target.keywords)
             except KeywordLimit:
                 pass  # as when it was delivered
         delivery = Delivery(record, target)
@@ -300,7 +303,7 @@ class Fold:
     def _flags(self, folder: int, modseq: int, ranges: list[int], mode: str, system: int, keywords: list[str]) -> None:
         shard = self._shard
         try:
-            bits = system | keyword_bits(shard, self._account_of(folder), keywords, create=mode != "remove")
+            bits = FlagChange(shard, self._account_of(folder), mode, system, keywords).bits
         except KeywordLimit:
             bits = system
         value = {"add": "flags | ?", "remove": "flags & ~?"}.get(mode, "?")

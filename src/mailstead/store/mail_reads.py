@@ -12,10 +12,10 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
-from mailstead.store.accounts import keyword_names
 from mailstead.store.apply_changes import copied_rows
 from mailstead.store.apply_sharing import merged, own_join
 from mailstead.store.engine import FolderChanges, FolderRow, OlderRows, SmallRow
+from mailstead.store.keywords import Keywords, read_keywords
 from mailstead.store.shard import Shard
 
 _SMALL = {
@@ -104,9 +104,9 @@ class SqliteMailIndex:
         row = self._shard.row("SELECT size, messages FROM account WHERE id = ?", (account,))
         return (int(row[0]), int(row[1])) if row else (0, 0)
 
-    def keyword_names(self, account: int) -> list[str]:
-        """Names by bit."""
-        return keyword_names(self._shard, account)
+    def keywords(self, account: int) -> Keywords:
+        """Names by number, and the sets of those that have no bit."""
+        return read_keywords(self._shard, account)
 
     def counters(self, folder: int) -> tuple[int, int, int, int, int, int, int, int] | None:
         """messages, unseen, deleted, size, uidnext, uidvalidity, modseq, and the commit they were read at."""

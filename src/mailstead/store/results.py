@@ -33,7 +33,7 @@ class Refused(Exception):
 @dataclass(slots=True)
 class Result:
     """What an operation did: ``uids`` touched (sources of a copy), ``new_uids``, ``modified`` (UNCHANGEDSINCE failed),
-    ``bits`` that a change of flags set, added or removed, keywords included."""
+    ``bits`` that a change of flags set, added or removed, keywords included; ``by_row``: it did not do the same to all."""
 
     folder: int = 0
     modseq: int = 0
@@ -44,6 +44,7 @@ class Result:
     target: int = 0
     id: int = 0
     bits: int = 0
+    by_row: bool = False
     effects: list[Any] = field(default_factory=list)
 
 

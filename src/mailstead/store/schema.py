@@ -75,6 +75,10 @@ SHARD_STEPS: tuple[str, ...] = (
     CREATE TABLE script(account INTEGER NOT NULL, name TEXT NOT NULL, content TEXT NOT NULL, active INTEGER NOT NULL,
         PRIMARY KEY(account, name)) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE keyword_set(account INTEGER NOT NULL, number INTEGER NOT NULL, members TEXT NOT NULL,
+        PRIMARY KEY(account, number), UNIQUE(account, members)) WITHOUT ROWID;
+    """,
 )
 
 QUEUE_STEPS: tuple[str, ...] = (

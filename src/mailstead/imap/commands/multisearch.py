@@ -22,6 +22,7 @@ from mailstead.mailbox.errors import FolderMissing, RightMissing
 from mailstead.mailbox.model import Folder
 from mailstead.mailbox.names import canonical
 from mailstead.mailbox.search import Scope, evaluate
+from mailstead.store.keywords import Keywords
 
 MAX_NAMES = 1000
 _WITHOUT_NAMES = (b"SELECTED", b"INBOXES", b"PERSONAL", b"SUBSCRIBED")
@@ -164,7 +165,7 @@ async def esearch(session: Session, arguments: Arguments) -> bytes:
     searching.check_charset(session, arguments)
     parsed = _Parsed(arguments, dict(await searching.filters_of(session, arguments)))
     # Parsed without any message first, so that BAD comes before the first answer.
-    checked = parsed.program(AmongUids((), (), 0))
+    checked = parsed.program(AmongUids(Keywords(), (), 0))
     if b"RELEVANCY" in returning.options and not checked.fuzzy:
         raise BadSyntax("RELEVANCY makes sense for a FUZZY search only")
     session.condstore = session.condstore or checked.wants_modseq
