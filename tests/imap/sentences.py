@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterable
 
+from mailstead.imap.commands import Entry
+
+ENDING = (b"LOGOUT", b"UNAUTHENTICATE", b"CLOSE", b"UNSELECT", b"COMPRESS", b"EXAMINE", b"DELETE", b"EXPUNGE")
 RULES: dict[str, list[str]] = {
     "LOGIN": [" <user> <password>", " <astring> <astring>"],
     "AUTHENTICATE": [" PLAIN", " PLAIN <b64>", " LOGIN", " SCRAM-SHA-256 <b64>", " <atom>", " PLAIN =", " EXTERNAL ="],
@@ -37,7 +39,7 @@ RULES: dict[str, list[str]] = {
     "STATUS": [" <box> (<statusitem>)", " <box> (<statusitem> <statusitem> <statusitem>)"],
     "APPEND": [" <box> <appended>", " <box> <appended> <appended>"],
     "REPLACE": [" <one> <box> <appended>"],
-    "COMPRESS": [" <atom>"],
+    "COMPRESS": [" DEFLATE", " <atom>"],
     "GETQUOTA": [" <astring>", ' ""'],
     "SETQUOTA": [' "" (STORAGE <number>)'],
     "GETQUOTAROOT": [" <box>"],
@@ -63,7 +65,7 @@ RULES: dict[str, list[str]] = {
     "who": ["alice", "bob", "anyone", "-bob", "group=none", "<astring>"],
     "rights": ["lr", "+s", "-r", '""', "lrswipkxtea", "<atom>"],
     "b64": ["=", "AGFsaWNlAHdvbmRlci1sYW5kLTE=", "biws", "<atom>"],
-    "ext": ["CONDSTORE", "QRESYNC", "IMAP4rev2", "UTF8=ACCEPT", "UIDONLY", "<atom>"],
+    "ext": [*["CONDSTORE", "QRESYNC", "IMAP4rev2", "UTF8=ACCEPT", "<atom>"] * 3, "UIDONLY"],
     "atom": ["x", "INBOX", "NIL", "abc", "a.b", "ALL", "12"],
     "string": ['"x"', '""', '"a\\"b"', "<literal>", '"two words"'],
     "nstring": ["NIL", "<string>", "~<literal>"],
@@ -140,9 +142,11 @@ ODD = [
 class Speaker:
     """Says commands; `tag` is the last one used."""
 
-    def __init__(self, rng: random.Random, commands: Iterable[bytes], name: str) -> None:
+    def __init__(self, rng: random.Random, commands: dict[bytes, Entry], name: str) -> None:
         self.rng = rng
         self.commands = sorted(commands)
+        # Those in a selected mailbox have most to do; those that end something are seldom wanted.
+        self.weights = [0.3 if n in ENDING else 3.0 if commands[n].state == "selected" else 1.0 for n in self.commands]
         self.name = name
         self.count = 0
         self.tag = b""
@@ -184,7 +188,7 @@ class Speaker:
         """A command, cut where the client waits for a continuation before it sends the next piece."""
         rng = self.rng
         self.count += 1
-        name = name or rng.choice(self.commands)
+        name = name or rng.choices(self.commands, self.weights)[0]
         plain = name.decode()
         choices = RULES.get(plain) or RULES.get(plain.removeprefix("UID ")) or RULES[""]
         if rng.random() < 0.05:

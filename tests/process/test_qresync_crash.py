@@ -286,12 +286,15 @@ async def test_clients_hold_the_truth_after_a_crash(server: Server, seed: int) -
             seen, flags = None, await truth(observer, "INBOX")
             while seen != flags:  # the last command of a connection that broke off may still have been under way
                 seen = flags
+                if not worker.broken and not worker.client.writer.transport.is_closing():
+                    try:
+                        await worker.command("NOOP")
+                        await worker.command("UID FETCH 1:* (UID)")
+                    except (OSError, EOFError):
+                        worker.broken = True  # it died between two commands
                 if worker.broken or worker.client.writer.transport.is_closing():
                     await worker.come_back(server, rng)
                     worker.broken = True
-                else:
-                    await worker.command("NOOP")
-                    await worker.command("UID FETCH 1:* (UID)")
                 flags = await truth(observer, "INBOX")
             worker.agree(flags[0])
             await worker.learn()
