@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from mailstead.mailbox import search_index
+from mailstead.mailbox import search_fuzzy, search_index
 from mailstead.mailbox.model import Folder, NewMessage
 from mailstead.mailbox.search import Header, Key, Scope, Text, evaluate
 from mailstead.mailbox.service import Mailbox
@@ -297,6 +298,30 @@ async def test_a_session_that_was_not_told_of_an_expunge_is_answered_in_its_numb
     assert [old[at] for at in await evaluate(scope, Text("needle 1", False))] == list(range(8, 41, 2))
     there = [at for at in range(40) if view.index(old[at]) >= 0]
     assert [old[at] for at in await evaluate(scope, Text("1", False), there)] == list(range(8, 41, 2))
+    view.release()
+
+
+@pytest.mark.parametrize("fuzzy", [False, True])
+async def test_an_expunge_in_the_middle_of_a_search_moves_no_hit(
+    mailbox: Mailbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fuzzy: bool
+) -> None:
+    folder = await inbox(mailbox)
+    words = ["alpha", "omega"]
+    await mailbox.append(folder, [NewMessage(b"Subject: s\r\n\r\n%b\r\n" % words[n % 2].encode()) for n in range(40)])
+    await index_all(tmp_path)
+    view = await mailbox.open(folder)
+    module = search_fuzzy if fuzzy else search_index
+    original = module._look_up
+
+    async def interrupted(*args: Any) -> Any:
+        found = await original(*args)
+        await mailbox.remove(view, [3, 5, 8])
+        return found
+
+    monkeypatch.setattr(module, "_look_up", interrupted)
+    assert await found(mailbox, view, Text("omega", False, fuzzy)) in (
+        list(range(2, 41, 2)), [uid for uid in range(2, 41, 2) if uid != 8]
+    )  # fmt: skip
     view.release()
 
 

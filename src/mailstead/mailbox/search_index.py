@@ -36,10 +36,12 @@ TRIES = 5
 
 @dataclass(slots=True)
 class FolderDocuments:
-    """Message ids by position in a view's UIDs, of one generation; `tail` are the positions below `checked` that no segment
-    of `segments` holds. An id of 0 is a message that is gone. `rising`: so do the ids, as they do where nothing was moved."""
+    """Message ids by position in `uids`, which are a view's in one generation and grow with it; `tail` are the positions below
+    `checked` that no segment of `segments` holds. An id of 0 is a message that is gone. `rising`: so do the ids, as they do
+    where nothing was moved."""
 
     generation: int
+    uids: Sequence[int]
     mids: array[int] = field(default_factory=lambda: array("Q"))
     rising: bool = True
     segments: SegmentList | None = None
@@ -56,7 +58,7 @@ async def folder_documents(scope: Scope) -> FolderDocuments:
     while True:
         known = _folders.get(view)
         if known is None or known.generation != view.generation:
-            known = _folders[view] = FolderDocuments(view.generation)
+            known = _folders[view] = FolderDocuments(view.generation, view.uids)
         start = len(known.mids)
         if start >= len(view.uids):
             return known
@@ -227,7 +229,7 @@ async def _assign(
     scope: Scope, known: FolderDocuments, hits: Hits, tail: Sequence[int], candidates: Sequence[int]
 ) -> tuple[list[int], list[int], dict[int, int]]:
     """The same of what was found."""
-    if _is_current(scope, known):
+    if _is_aligned(scope, known):
         mids: Sequence[int] = known.mids
         unread: frozenset[int] | None = None
     else:
@@ -266,19 +268,20 @@ def _positions(mids: array[int], found: set[int], count: int) -> list[int]:
     return sorted([at for at, mid in places if at < count and mids[at] == mid])
 
 
-def _is_current(scope: Scope, known: FolderDocuments) -> bool:
-    return scope.uids is scope.view.uids and known.generation == scope.view.generation
+def _is_aligned(scope: Scope, known: FolderDocuments) -> bool:
+    """Whether the ids are by the scope's positions; the view may have gone on to another generation meanwhile."""
+    return scope.uids is known.uids
 
 
 async def ids_of(scope: Scope, known: FolderDocuments, tail: Sequence[int]) -> tuple[Sequence[int], frozenset[int]]:
     """Message ids by the scope's positions, and the ids of messages that no segment holds."""
     unread = frozenset(known.mids[at] for at in tail) - {0}
-    return (known.mids if _is_current(scope, known) else await _translated(scope, known)), unread
+    return (known.mids if _is_aligned(scope, known) else await _translated(scope, known)), unread
 
 
 async def _translated(scope: Scope, known: FolderDocuments) -> array[int]:
-    """Ids by the scope's positions, where its UIDs are not the view's (an expunge that the session was not told of)."""
-    uids = scope.view.uids
+    """Ids by the scope's positions, where its UIDs are not those of the ids (an expunge that the session was not told of)."""
+    uids = known.uids
     by_uid: dict[int, int] = {}
     for start in range(0, min(len(uids), len(known.mids)), STEP):
         by_uid.update(zip(uids[start : start + STEP], known.mids[start : start + STEP], strict=False))
