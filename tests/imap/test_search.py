@@ -11,6 +11,7 @@ from email.message import EmailMessage
 import pytest
 
 from mailstead.mailbox.search import Flags, Not, conjunction
+from mailstead.mailbox.search_header import FieldCache
 from tests.imap.conftest import Client, Face
 
 WORDS = ["alpha", "Beta", "gamma", "Grüße", "delta", "façade", "日本語", "needle", "hay", "stack", "Straße", "ping"]
@@ -189,6 +190,15 @@ async def test_a_large_message_is_searched_without_holding_the_loop(face: Face) 
     await client.ok("SELECT INBOX")
     assert await client.ok("SEARCH BODY needle") == [b"* SEARCH 1"]
     assert await client.ok("SEARCH TEXT big BODY hay") == [b"* SEARCH 1 2"]
+
+
+def test_the_cache_of_fields_counts_a_block_once() -> None:
+    cache = FieldCache(10_000)
+    keys = [(1, 0, b"x", start, start + 1) for start in range(10)]
+    for _ in range(100):
+        for key in keys:
+            cache.put(key, ("value", [0]))
+    assert all(cache.get(key) is not None for key in keys)
 
 
 def test_flag_tests_are_made_one() -> None:

@@ -59,9 +59,10 @@ class FieldCache:
         return found
 
     def put(self, key: tuple[int, int, bytes, int, int], block: tuple[str, list[int]]) -> None:
-        """Hold a block, at the cost of the least recently used."""
+        """Hold a block, at the cost of the least recently used; two searches at once may bring the same."""
+        before = self._blocks.pop(key, None)
+        self._used += _size(block) - (_size(before) if before is not None else 0)
         self._blocks[key] = block
-        self._used += _size(block)
         while self._used > self._budget and self._blocks:
             self._used -= _size(self._blocks.popitem(last=False)[1])
 
