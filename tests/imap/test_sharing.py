@@ -13,6 +13,7 @@ from mailstead.identity.authenticator import Authenticator
 from mailstead.identity.guard import LocalGuard
 from mailstead.imap.server import ImapServer
 from mailstead.imap.services import ImapServices
+from mailstead.mailbox import sharing
 from mailstead.mailbox.service import Mailbox
 from mailstead.store.fsck import fsck
 from mailstead.store.operations import CreateFolder
@@ -376,3 +377,30 @@ async def test_the_first_rights_of_the_root_do_not_take_those_of_everybody(domai
     assert postmaster is not None
     await domain.mailbox.set_acl(postmaster.id, "Public Folders", "carol", "set", "lrswipk", whole=True)
     assert b'* MYRIGHTS "Public Folders/News" lrswip' in await bob.ok('MYRIGHTS "Public Folders/News"')
+
+
+async def test_who_appends_sets_the_flags_that_he_may(domain: Domain) -> None:
+    """RFC 4314 section 4: the others are left out without a word."""
+    alice, bob = await domain.client("alice"), await domain.client("bob")
+    await alice.ok("CREATE Box")
+    await share(alice, "Box", "bob", "lrip")
+    await bob.append('"Other Users/alice/Box"', message("one"), "(\\Deleted \\Answered \\Seen \\Flagged word)")
+    await alice.ok("SELECT Box")
+    assert await alice.ok("FETCH 1 FLAGS") == [b"* 1 FETCH (FLAGS ())"]
+    await bob.ok('SELECT "Other Users/alice/Box"')
+    assert await bob.ok("FETCH 1 FLAGS") == [b"* 1 FETCH (FLAGS ())"]
+    await share(alice, "Box", "bob", "lriptsw")
+    await bob.append('"Other Users/alice/Box"', message("two"), "(\\Deleted \\Answered \\Seen \\Flagged word)")
+    (own,) = [line for line in await bob.ok("FETCH 2 FLAGS") if b" FETCH " in line]
+    assert all(flag in own for flag in (rb"\Deleted", rb"\Answered", rb"\Seen", rb"\Flagged", b"word"))
+
+
+async def test_entries_of_an_account_are_bounded(domain: Domain, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharing, "MAX_ACCOUNT_ENTRIES", 2)
+    alice = await domain.client("alice")
+    await share(alice, "Sent", "bob", "lr")
+    await share(alice, "Drafts", "carol", "lr")
+    assert (await alice.command("SETACL Trash bob lr"))[1].startswith(b"NO [LIMIT]")
+    await share(alice, "Sent", "bob", "lrs")
+    await alice.ok("DELETEACL Sent bob")
+    await share(alice, "Trash", "bob", "lr")

@@ -281,9 +281,13 @@ class Notifier:
                 if not self.request.wants("ServerMetadataChange"):
                     continue
                 name = b'""'
-            elif folder is None or not self._wants(
-                "MailboxMetadataChange", folder.name, not folder.reader, folder.name in self._names.subscriptions
-            ):
+            elif (
+                folder is None
+                or not set("rswip") & set(folder.rights)
+                or not self._wants(
+                    "MailboxMetadataChange", folder.name, not folder.reader, folder.name in self._names.subscriptions
+                )
+            ):  # RFC 5464 section 3.3
                 continue
             else:
                 name = session.mailbox_text(folder.name)

@@ -18,6 +18,7 @@ from mailstead.mailbox.base import AccountLimits, Accounts, People
 from mailstead.mailbox.errors import FolderMissing, MailboxError, MessageMissing, OverQuota, RightMissing, StoreUnavailable
 from mailstead.mailbox.model import (
     DELETED,
+    FLAGGED,
     SEEN,
     SYSTEM_FLAGS,
     AppendResult,
@@ -124,7 +125,7 @@ class Mailbox(ScriptVerbs, UrlKeyVerbs, WatchVerbs):
         limits = self._limits(folder.account)
         system, keywords = split_flags(message.flags)
         if folder.reader:
-            system, keywords = system & SHARED_FLAGS, []  # the rest is the reader's own and follows
+            system, keywords = system & SHARED_FLAGS & self._mask(folder), []  # the rest is the reader's own and follows
         target = Target(
             TargetKind.FOLDER, folder.shard, folder.account, folder.id, system, tuple(keywords), message.date or now,
             quota_size=limits.quota_bytes, quota_messages=limits.quota_messages,
@@ -177,12 +178,13 @@ class Mailbox(ScriptVerbs, UrlKeyVerbs, WatchVerbs):
                 spool.close()
 
     async def _own_flags(self, folder: Folder, messages: Sequence[NewMessage], uids: Sequence[int], origin: object | None) -> None:
-        """What a reader marks in another's folder is marked for himself."""
+        """What a reader marks in another's folder is marked for himself, as far as he has the right."""
         operations: list[Operation] = []
+        mask = self._mask(folder)
         for message, uid in zip(messages, uids, strict=True):
             system, keywords = split_flags(message.flags)
-            if system & ~SHARED_FLAGS or keywords:
-                own = system & ~SHARED_FLAGS
+            own, keywords = system & ~SHARED_FLAGS & mask, keywords if mask & FLAGGED else []
+            if own or keywords:
                 operations.append(ChangeFlags(folder.shard, folder.id, [uid, uid], "add", own, keywords, -1, folder.reader))
         if operations:
             await self._done(self._store.change(operations, origin=origin))
@@ -297,11 +299,14 @@ class Mailbox(ScriptVerbs, UrlKeyVerbs, WatchVerbs):
 
     def _allowed(self, folder: Folder, system: int, keywords: list[str]) -> int:
         """A mask of the flags that a reader may change (RFC 4314 section 4). Raises RightMissing where none is wanted."""
-        given = self._now(folder)
-        mask = sum(bits for right, bits in (("s", SEEN), ("t", DELETED), ("w", ~(SEEN | DELETED))) if right in given)
-        if not mask or ((system or keywords) and not system & mask and not (keywords and "w" in given)):
+        mask = self._mask(folder)
+        if not mask or ((system or keywords) and not system & mask and not (keywords and mask & FLAGGED)):
             raise RightMissing("you have no right to change these flags")
         return mask
+
+    def _mask(self, folder: Folder) -> int:
+        given = self._now(folder)
+        return sum(bits for right, bits in (("s", SEEN), ("t", DELETED), ("w", ~(SEEN | DELETED))) if right in given)
 
     async def expunge(self, view: FolderView, uids: Sequence[int] | None, origin: object | None = None) -> list[int]:
         """Remove the \\Deleted ones (of ``uids``, where given); returns their UIDs."""

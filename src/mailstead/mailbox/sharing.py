@@ -17,6 +17,8 @@ from mailstead.mailbox.names import canonical
 from mailstead.store.operations import SetAcl
 
 MAX_ENTRIES = 1_000
+MAX_ACCOUNT_ENTRIES = 10_000
+"""Of all folders of an account: whoever sees one of them has all read."""
 
 
 class UnknownIdentifier(MailboxError):
@@ -105,6 +107,8 @@ class SharingVerbs(FolderVerbs):
         own = entries.get(place.name, {})
         if identifier not in own and given and len(own) >= MAX_ENTRIES:
             raise LimitReached(f"no more than {MAX_ENTRIES} entries for a folder")
+        if identifier not in own and sum(map(len, entries.values())) >= MAX_ACCOUNT_ENTRIES:
+            raise LimitReached(f"no more than {MAX_ACCOUNT_ENTRIES} entries for all folders")
         above: str | None = None
         for level in rights.levels(place.name)[1:]:
             if identifier in entries.get(level, {}):
