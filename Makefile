@@ -35,6 +35,9 @@ bench: set-up
 
 soak: set-up test-programs
 	MAILSTEAD_CUTS=1000 MAILSTEAD_CRASHES=5 $(BIN)/python -m pytest -n $(JOBS) tests/store/test_power_cut.py tests/store/test_crash.py
+	MAILSTEAD_CRASHES=30 MAILSTEAD_SESSION_ROUNDS=20 MAILSTEAD_HOSTILE_ROUNDS=20 \
+	  $(BIN)/python -m pytest tests/process/test_qresync_crash.py tests/imap/test_multi_session.py \
+	  tests/imap/test_multi_session_shared.py tests/imap/test_hostile.py
 	$(BIN)/python -m pytest -m soak -s --timeout 14400 tests
 
 # A linked or borrowed environment is used as it is; one of our own is made and follows the lock file.
