@@ -130,7 +130,7 @@ async def test_only_own_urls_are_signed(face: Face, author: Client) -> None:
         BASE + b";URLAUTH=user+", BASE + b";EXPIRE=yesterday;URLAUTH=anonymous",
     ):  # fmt: skip
         _, reply = await author.command(b'GENURLAUTH "%b" INTERNAL' % bad)
-        assert reply.startswith(b"NO [BADURL " + bad + b"]"), reply
+        assert reply.startswith(b"BAD URL refused: "), reply
     _, reply = await author.command(b'GENURLAUTH "%b;URLAUTH=anonymous" MAGIC' % BASE)
     assert reply.startswith(b"NO [URLMECH INTERNAL]")
 

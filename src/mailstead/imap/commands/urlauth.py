@@ -21,7 +21,6 @@ from mailstead.imap.fetch_items import Body
 from mailstead.imap.grammar import Arguments, BadSyntax
 from mailstead.imap.literals import append_limit
 from mailstead.imap.localized import names_of
-from mailstead.imap.message_data import bad_url
 from mailstead.imap.message_source import Piece
 from mailstead.imap.responses import Refusal, astring
 from mailstead.imap.session import Session
@@ -89,7 +88,8 @@ async def _signed(session: Session, octets: bytes) -> bytes:
         if found.uidvalidity and found.uidvalidity != folder.uidvalidity:
             raise BadUrl("the mailbox is another one by now")
     except BadUrl as error:
-        raise bad_url(octets, error) from None
+        # RFC 4467 section 7 wants BAD for all that cannot be signed.
+        raise BadSyntax(f"URL refused: {error}") from None
     key = await session.services.mailbox.ensure_url_key(session.account_id, folder)
     return b"%b:internal:%b" % (octets, _token(key, octets).encode("ascii"))
 
