@@ -404,3 +404,14 @@ async def test_entries_of_an_account_are_bounded(domain: Domain, monkeypatch: py
     await share(alice, "Sent", "bob", "lrs")
     await alice.ok("DELETEACL Sent bob")
     await share(alice, "Trash", "bob", "lr")
+
+
+async def test_public_folders_have_no_inbox(domain: Domain) -> None:
+    master = await domain.client("postmaster")
+    await master.ok('CREATE "Public Folders/News"')
+    for command in (
+        'CREATE "Public Folders/INBOX"',
+        'CREATE "Public Folders/inbox/x"',
+        'RENAME "Public Folders/News" "Public Folders/Inbox"',
+    ):
+        assert (await master.command(command))[1].startswith(b"NO [CANNOT]")

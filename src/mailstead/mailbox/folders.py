@@ -110,6 +110,13 @@ class FolderVerbs(MailboxBase):
             raise NotPermitted("this name is that of a namespace")
         return place
 
+    def _new_place(self, account: int, name: str) -> Place:
+        """The same for a folder that is to be. Raises InvalidFolderName, too."""
+        place = self._place_for(account, name)
+        if place.public and place.name.partition("/")[0].upper() == "INBOX":
+            raise InvalidFolderName("public folders have no INBOX")  # it could be neither renamed nor deleted
+        return place
+
     async def _place_of(self, account: int, name: str) -> Place:
         """Whose the folder ``name`` (normalized) is: also one's own that was there before its name was a namespace's.
         Raises FolderMissing, NotPermitted."""
@@ -129,7 +136,7 @@ class FolderVerbs(MailboxBase):
     async def create_folder(self, account: int, name: str, special_use: str | None = None, kind: str = "mail") -> Folder:
         """Create a folder and those above it. Raises FolderExists, InvalidFolderName, LimitReached, RightMissing."""
         name = normalize(name)
-        place = self._place_for(account, name)
+        place = self._new_place(account, name)
         owner, own = place.account, place.name
         shard = await self._ensure(owner)
         while True:
@@ -178,7 +185,7 @@ class FolderVerbs(MailboxBase):
 
     async def rename_folder(self, account: int, old: str, new: str) -> None:
         """Rename a folder and those below it; INBOX gives its messages to the new folder (RFC 3501 6.3.5)."""
-        source, target = await self._place_of(account, normalize(old)), self._place_for(account, normalize(new))
+        source, target = await self._place_of(account, normalize(old)), self._new_place(account, normalize(new))
         if source.account != target.account:
             raise NotPermitted("a folder cannot be renamed into another's mailbox")
         owner, old, new = source.account, source.name, target.name
