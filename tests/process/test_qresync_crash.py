@@ -27,7 +27,7 @@ from tests.imap.mirror import Mirror, compact, expand
 from tests.process.conftest import Running, wait_for
 
 SEEDS = int(os.environ.get("MAILSTEAD_CRASHES", "1"))
-ROUNDS = 5
+ROUNDS = 4
 FLAGS = ["\\Seen", "\\Flagged", "\\Answered", "$Work"]
 _fetch = re.compile(rb"\* \d+ FETCH \((.*)\)\Z", re.S)
 _copied = re.compile(rb"OK \[COPYUID \d+ ([\d:,]+) ([\d:,]+)\]")

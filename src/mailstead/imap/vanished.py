@@ -43,9 +43,7 @@ def _end_of_run(uids: Sequence[int], start: int, end: int) -> int:
     return at + 1
 
 
-def missing(
-    pairs: Iterable[tuple[int, int]], uids: Sequence[int], count: int, uidnext: int, floor: int = 0
-) -> bytes:
+def missing(pairs: Iterable[tuple[int, int]], uids: Sequence[int], count: int, uidnext: int, floor: int = 0) -> bytes:
     """UIDs of a set, above `floor` and below `uidnext`, that are not among the first `count` of `uids`."""
     newest = uidnext - 1
     wanted: list[tuple[int, int]] = []
