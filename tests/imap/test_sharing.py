@@ -13,7 +13,7 @@ from mailstead.identity.authenticator import Authenticator
 from mailstead.identity.guard import LocalGuard
 from mailstead.imap.server import ImapServer
 from mailstead.imap.services import ImapServices
-from mailstead.mailbox import sharing
+from mailstead.mailbox import metadata, sharing
 from mailstead.mailbox.service import Mailbox
 from mailstead.store.fsck import fsck
 from mailstead.store.operations import CreateFolder
@@ -415,3 +415,12 @@ async def test_public_folders_have_no_inbox(domain: Domain) -> None:
         'RENAME "Public Folders/News" "Public Folders/Inbox"',
     ):
         assert (await master.command(command))[1].startswith(b"NO [CANNOT]")
+
+
+async def test_notes_do_not_grow_without_end(domain: Domain, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata, "MAX_ACCOUNT", 100)
+    alice = await domain.client("alice")
+    await alice.ok(f'SETMETADATA Sent (/private/a "{"x" * 60}")')
+    assert (await alice.command(f'SETMETADATA Trash (/private/a "{"x" * 60}")'))[1].startswith(b"NO [METADATA TOOMANY]")
+    await alice.ok("SETMETADATA Sent (/private/a NIL)")
+    await alice.ok(f'SETMETADATA Trash (/private/a "{"x" * 60}")')

@@ -1,7 +1,8 @@
 """Notes on folders and on the account (RFC 5464): entries that programs keep for themselves or for all readers.
 
 Invariants: names of entries are lower case, begin with ``/private/`` (each reader's own) or ``/shared/`` (everybody's);
-a value has at most ``MAX_VALUE`` octets, a folder at most ``MAX_ENTRIES`` of a kind.
+a value has at most ``MAX_VALUE`` octets, a folder at most ``MAX_ENTRIES`` of a kind, an account and its folders together
+``MAX_ACCOUNT`` octets of a kind.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from mailstead.store.operations import Operation, SetMetadata
 
 MAX_VALUE = 65_536
 MAX_ENTRIES = 100
+MAX_ACCOUNT = 4 << 20
 MAX_NAME = 1_000
 _READ = set("rswip")
 
@@ -72,6 +74,9 @@ class MetadataVerbs(SharingVerbs):
             after -= {name for name, value in rows if value is None}
             if len(after) > MAX_ENTRIES:
                 raise TooManyEntries(f"no more than {MAX_ENTRIES} entries")
+            more = sum(len(name) + len(value) for name, value in rows if value is not None)
+            if more and reads.metadata_size(owner, whose) + more > MAX_ACCOUNT:
+                raise TooManyEntries(f"no more than {MAX_ACCOUNT} octets on all folders")
             operations.append(SetMetadata(shard, owner, id, whose, rows))
         if operations:
             await self._done(self._store.change(operations))

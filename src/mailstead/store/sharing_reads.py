@@ -44,6 +44,14 @@ class SqliteSharingReads:
             (account, folder, reader),
         ).fetchall()
 
+    def metadata_size(self, account: int, reader: int) -> int:
+        """Octets of all notes on an account and its folders, shared (reader 0) or a reader's own."""
+        row = self._shard.row(
+            "SELECT coalesce(sum(length(entry) + length(value)), 0) FROM metadata WHERE account = ? AND reader = ?",
+            (account, reader),
+        )
+        return int(row[0]) if row else 0
+
     def notes(self, account: int) -> list[tuple[int, int, str, bytes]]:
         """(folder, reader, entry, value) of all of an account's notes."""
         return self._shard.execute(  # type: ignore[return-value]
