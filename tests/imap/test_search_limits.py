@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+from array import array
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from mailstead.imap import progress, searching
-from mailstead.mailbox.search import evaluate
+from mailstead.mailbox.search import And, Flags, Modseq, Not, Or, Scope, evaluate
 from tests.imap.conftest import Client, Face, message
 
 
@@ -111,3 +112,24 @@ async def test_a_long_sort_says_how_far_it_has_come(face: Face, monkeypatch: pyt
         untagged = await client.ok(command)
         assert untagged[0].startswith(b'* OK [INPROGRESS ("a%d" 0 3)] ' % client._tags), untagged
         assert len(untagged) == 2
+
+
+async def test_tests_of_very_many_messages_let_others_have_their_turn() -> None:
+    count = 400_000
+    uids, flags = array("I", range(1, count + 1)), array("Q", [number % 8 for number in range(count)])
+    scope = Scope(cast(Any, None), None, uids, flags, uids, count)
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(others())
+    bits = [Flags(1, 1), Flags(2, 2), Flags(4, 0)]
+    key = And((Or((bits[0], Not(bits[1]))), bits[2], Modseq(5)))
+    found = await evaluate(scope, key)
+    task.cancel()
+    assert found == [at for at in range(4, count) if at % 8 in (0, 1, 3)]
+    assert turns >= 10

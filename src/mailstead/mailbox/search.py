@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mailstead.mailbox.search_fuzzy import find_fuzzy_header, find_fuzzy_text
 from mailstead.mailbox.search_header import find_header
@@ -42,6 +42,8 @@ __all__ = [
 ]  # fmt: skip
 
 DAY = 86400
+#: Positions looked at in one go.
+STEP = 20_000
 
 
 async def evaluate(scope: Scope, key: Key, candidates: Sequence[int] | None = None) -> Sequence[int]:
@@ -61,24 +63,46 @@ async def evaluate(scope: Scope, key: Key, candidates: Sequence[int] | None = No
         found: set[int] = set()
         left: Sequence[int] = candidates
         for one in sorted(key.keys, key=cost):
-            found.update(await evaluate(scope, one, left))
-            left = [at for at in candidates if at not in found]
-        return sorted(found)
+            await _note(scope, found, await evaluate(scope, one, left))
+            left = await _without(scope, left, found)
+        return await _sliced(scope, candidates, lambda part: [at for at in part if at in found])
     if isinstance(key, Not):
-        without = set(await evaluate(scope, key.key, candidates))
-        return [at for at in candidates if at not in without]
+        without: set[int] = set()
+        await _note(scope, without, await evaluate(scope, key.key, candidates))
+        return await _without(scope, candidates, without)
     if isinstance(key, Flags):
-        return _flags(scope, key, candidates)
+        return await _sliced(scope, candidates, lambda part: _flags(scope, key, part))
     if isinstance(key, Among):
-        return _among(key, candidates)
+        if isinstance(candidates, range) and candidates.step == 1:
+            return _among(key, candidates)
+        return await _sliced(scope, candidates, lambda part: _among(key, part))
     if isinstance(key, Modseq):
         modseqs, low = scope.modseqs, key.low
-        return [at for at in candidates if modseqs[at] >= low]
+        return await _sliced(scope, candidates, lambda part: [at for at in part if modseqs[at] >= low])
     if isinstance(key, Number):
         return await _number(scope, key, candidates)
     if isinstance(key, SentDay):
         return await _sent_day(scope, key, candidates)
     return await _words(scope, key, candidates)
+
+
+async def _sliced(scope: Scope, candidates: Sequence[int], pick: Callable[[Sequence[int]], Sequence[int]]) -> list[int]:
+    """What `pick` leaves of the candidates, with a look at the clock now and then."""
+    out: list[int] = []
+    for start in range(0, len(candidates), STEP):
+        await scope.breathe()
+        out += pick(candidates[start : start + STEP])
+    return out
+
+
+async def _note(scope: Scope, into: set[int], found: Sequence[int]) -> None:
+    for start in range(0, len(found), STEP):
+        await scope.breathe()
+        into.update(found[start : start + STEP])
+
+
+async def _without(scope: Scope, candidates: Sequence[int], gone: set[int]) -> list[int]:
+    return await _sliced(scope, candidates, lambda part: [at for at in part if at not in gone])
 
 
 async def _words(scope: Scope, key: Header | Text, candidates: Sequence[int]) -> Sequence[int]:
@@ -94,7 +118,8 @@ async def _words(scope: Scope, key: Header | Text, candidates: Sequence[int]) ->
 
 def _flags(scope: Scope, key: Flags, candidates: Sequence[int]) -> list[int]:
     mask, want, flags = key.mask, key.want, scope.flags
-    if scope.is_whole(candidates):
+    if isinstance(candidates, range) and candidates.step == 1:
+        flags = flags[candidates.start : candidates.stop]
         if mask == want and not mask & (mask - 1):
             return [at for at, bits in zip(candidates, flags, strict=False) if bits & mask]
         return [at for at, bits in zip(candidates, flags, strict=False) if bits & mask == want]
