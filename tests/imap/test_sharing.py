@@ -424,3 +424,31 @@ async def test_notes_do_not_grow_without_end(domain: Domain, monkeypatch: pytest
     assert (await alice.command(f'SETMETADATA Trash (/private/a "{"x" * 60}")'))[1].startswith(b"NO [METADATA TOOMANY]")
     await alice.ok("SETMETADATA Sent (/private/a NIL)")
     await alice.ok(f'SETMETADATA Trash (/private/a "{"x" * 60}")')
+
+
+async def test_rights_that_are_taken_away_are_gone_for_who_has_it_selected(domain: Domain) -> None:
+    alice, bob = await domain.client("alice"), await domain.client("bob")
+    await alice.ok("CREATE Work")
+    await alice.append("Work", message("one"))
+    await share(alice, "Work", "bob", "lrswite")
+    await bob.ok('SELECT "Other Users/alice/Work"')
+    await bob.ok("NOTIFY SET (selected (MessageNew (UID ENVELOPE) MessageExpunge FlagChange))")
+    await alice.ok("DELETEACL Work bob")
+    for command in (
+        "FETCH 1 FLAGS", "FETCH 1 BODY[]", "UID FETCH 1 (UID)", "SEARCH ALL", "UID SEARCH RETURN (SAVE) ALL",
+        "SORT (SUBJECT) UTF-8 ALL", "ESEARCH IN (selected) ALL", "STORE 1 FLAGS ()", "COPY 1 INBOX", "MOVE 1 INBOX", "EXPUNGE", "REPLACE 1 INBOX {1+}\r\nx",
+    ):  # fmt: skip
+        untagged, reply = await bob.command(command)
+        assert reply.startswith(b"NO [NOPERM]"), (command, reply)
+        assert untagged == [], command
+    await alice.append("Work", message("two"))
+    await alice.ok("SELECT Work")
+    await alice.ok("STORE 1 +FLAGS (\\Answered \\Deleted)")
+    await alice.ok("EXPUNGE")
+    assert await bob.ok("NOOP") == []
+    await share(alice, "Work", "bob", "lr")
+    untagged = await bob.ok("NOOP")
+    assert b"* 1 EXPUNGE" in untagged
+    assert b"* 1 EXISTS" in untagged or b"* 2 EXISTS" in untagged
+    await alice.ok("DELETEACL Work bob")
+    await bob.ok("CLOSE")

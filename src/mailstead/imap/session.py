@@ -31,7 +31,7 @@ from mailstead.imap.grammar import (
 from mailstead.imap.output import Output
 from mailstead.imap.responses import Refusal, encode_mailbox, one_line, refusal_of
 from mailstead.imap.selected import Selected
-from mailstead.mailbox.errors import MailboxError
+from mailstead.mailbox.errors import MailboxError, RightMissing
 from mailstead.observe.log import fault
 from mailstead.observe.metrics import faults
 
@@ -239,9 +239,12 @@ class Session(Output):
             return None
         self.tag = tag
         try:
+            if entry.whole:
+                self.check_readable()
             function = entry.function if self.selected is None else self.selected.when_filled(entry, arguments)
             result = function(self, arguments)
         except Exception as error:
+            self.spools.drop()
             result = self._failure(error)
         if not isinstance(result, bytes | None):
             return self._finish(tag, entry, result)
@@ -421,7 +424,17 @@ class Session(Output):
 
     async def tell_news(self, allow_expunge: bool) -> None:
         """Bring in what others did to the selected mailbox and write it, as far as it may be told now."""
-        await news.tell(self, allow_expunge)
+        try:
+            self.check_readable()
+            await news.tell(self, allow_expunge)
+        except (Refusal, RightMissing):
+            pass  # whoever may not read it any more hears nothing of it
+
+    def check_readable(self) -> None:
+        """Raises Refusal NOPERM where the right to read the selected mailbox was taken away meanwhile (RFC 4314 section 4)."""
+        selected = self.selected
+        if selected is not None and selected.folder.reader and not self.services.mailbox.readable(selected.folder):
+            raise Refusal("You may not read this mailbox any more", "NOPERM")
 
     def tell_keywords(self, selected: Selected) -> None:
         """Before flags are shown: keywords that the client has not heard of (RFC 9051 section 7.3.5)."""

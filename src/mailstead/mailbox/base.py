@@ -188,6 +188,10 @@ class MailboxBase:
         name = self._store.sharing(folder.shard).folder_name(folder.id)
         return self._rights(folder.reader, folder.account, name) if name is not None else ""
 
+    def readable(self, folder: Folder) -> bool:
+        """Whether a folder's reader still has the right to read it."""
+        return "r" in self._now(folder)
+
     def _need(self, folder: Folder, wanted: Iterable[str]) -> None:
         """Raises RightMissing where the reader lacks one of the rights as they are now."""
         if folder.reader and set(wanted) - set(self._now(folder)):

@@ -158,6 +158,7 @@ async def esearch(session: Session, arguments: Arguments) -> bytes:
     sources = sources_of(session, arguments)
     only_selected = all(source.kind == b"SELECTED" for source in sources)
     if only_selected:
+        session.check_readable()
         return await search_selected(session, arguments)
     returning = search_return.parse(arguments) or Returning({b"ALL"})
     if returning.save:
