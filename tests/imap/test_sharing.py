@@ -436,7 +436,8 @@ async def test_rights_that_are_taken_away_are_gone_for_who_has_it_selected(domai
     await alice.ok("DELETEACL Work bob")
     for command in (
         "FETCH 1 FLAGS", "FETCH 1 BODY[]", "UID FETCH 1 (UID)", "SEARCH ALL", "UID SEARCH RETURN (SAVE) ALL",
-        "SORT (SUBJECT) UTF-8 ALL", "ESEARCH IN (selected) ALL", "STORE 1 FLAGS ()", "COPY 1 INBOX", "MOVE 1 INBOX", "EXPUNGE", "REPLACE 1 INBOX {1+}\r\nx",
+        "SORT (SUBJECT) UTF-8 ALL", "ESEARCH IN (selected) ALL", "STORE 1 FLAGS ()", "COPY 1 INBOX", "MOVE 1 INBOX",
+        "EXPUNGE", "REPLACE 1 INBOX {1+}\r\nx",
     ):  # fmt: skip
         untagged, reply = await bob.command(command)
         assert reply.startswith(b"NO [NOPERM]"), (command, reply)
