@@ -15,8 +15,8 @@ from mailstead.imap.search_numbers import AmongUids
 from mailstead.imap.search_program import Program
 from mailstead.mailbox.search import evaluate
 from mailstead.mailbox.search_keys import Header, Text
-from mailstead.store.keywords import Keywords
 from mailstead.mailbox.search_scope import Scope
+from mailstead.store.keywords import Keywords
 
 UIDS = [1, 2, 3, 5, 8, 13, 21]
 

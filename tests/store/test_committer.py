@@ -190,7 +190,7 @@ async def test_the_keyword_limit(tmp_path: Path) -> None:
     mailbox = Mailbox(store, Accounts())
     inbox = await mailbox.folder(100, "INBOX")
     assert inbox is not None
-    words = [f"word{number}" for number in range(58)]
+    words = [f"word{number}" for number in range(64)]
     (uid,) = (await mailbox.append(inbox, [NewMessage(text("k"), tuple(words))])).uids
     view = await mailbox.open(inbox)
     with pytest.raises(LimitReached):
@@ -198,6 +198,11 @@ async def test_the_keyword_limit(tmp_path: Path) -> None:
     await mailbox.store_flags(view, [uid], "set", ["WORD3"], durable=True)
     assert view.keywords == words
     assert view.flags[0] == 1 << (5 + 3)
+    with pytest.raises(LimitReached):
+        await mailbox.append(inbox, [NewMessage(text("l"), (*words, "one-too-many", "\\Seen"))])
+    for start in range(64, 1000, 60):
+        await mailbox.store_flags(view, [uid], "set", [f"word{number}" for number in range(start, min(start + 60, 1000))])
+    # A message is worth more than its keyword.
     await mailbox.append(inbox, [NewMessage(text("l"), ("one-too-many", "\\Seen"))])
     await view.refresh()
     assert view.flags[1] & 1

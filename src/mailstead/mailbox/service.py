@@ -15,7 +15,15 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 
 from mailstead.mailbox.base import AccountLimits, Accounts, People
-from mailstead.mailbox.errors import FolderMissing, MailboxError, MessageMissing, OverQuota, RightMissing, StoreUnavailable
+from mailstead.mailbox.errors import (
+    FolderMissing,
+    LimitReached,
+    MailboxError,
+    MessageMissing,
+    OverQuota,
+    RightMissing,
+    StoreUnavailable,
+)
 from mailstead.mailbox.model import (
     DELETED,
     FLAGGED,
@@ -35,6 +43,7 @@ from mailstead.mailbox.view import FolderView
 from mailstead.mailbox.watch import WatchVerbs
 from mailstead.store.apply_delivery import FOLDER_GONE, OVER_QUOTA, REPLACED_GONE
 from mailstead.store.apply_sharing import SHARED_FLAGS
+from mailstead.store.keywords import MAX_PER_MESSAGE
 from mailstead.store.operations import (
     ChangeFlags,
     CopyMessages,
@@ -124,6 +133,8 @@ class Mailbox(ScriptVerbs, UrlKeyVerbs, WatchVerbs):
     ) -> tuple[MessageHead, bytes, object]:
         limits = self._limits(folder.account)
         system, keywords = split_flags(message.flags)
+        if len(keywords) > MAX_PER_MESSAGE:
+            raise LimitReached(f"no more than {MAX_PER_MESSAGE} keywords for a message")
         if folder.reader:
             system, keywords = system & SHARED_FLAGS & self._mask(folder), []  # the rest is the reader's own and follows
         target = Target(
