@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 from tests.process.conftest import ROOT, Launch, free_port, wait_for
 
@@ -200,3 +201,11 @@ def test_children_leave_when_the_supervisor_is_killed(launch: Launch) -> None:
     server.popen.kill()
     server.popen.wait()
     wait_for(lambda: not server.children())
+
+
+def test_a_process_of_another_release_does_not_join(tmp_path: Path) -> None:
+    words = [str(tmp_path), "w0", "1", "worker", "1", "1", "0", "mailstead.process.node:Node", "0.0.0/1/1/1"]
+    done = subprocess.run([sys.executable, "-m", "mailstead.process.child", *words], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 4
+    assert "restart the server" in done.stderr
+    assert list(tmp_path.iterdir()) == []

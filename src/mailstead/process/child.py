@@ -24,7 +24,7 @@ from mailstead.observe.metrics import SnapshotWriter, settle
 from mailstead.process import control
 from mailstead.process.application import Application, ListenerSpec, ProcessContext, StartError
 from mailstead.process.binding import bind_or_explain
-from mailstead.process.system import raise_open_files, tune_allocator
+from mailstead.process.system import raise_open_files, release, tune_allocator
 from mailstead.transport.endpoint import Endpoint
 from mailstead.transport.listener import serve
 
@@ -32,6 +32,8 @@ log = get_logger("SERVER")
 
 HEARTBEAT = 2.0
 STOP_SECONDS = 15.0
+#: Exit status of a process whose code was replaced under a running server.
+OTHER_RELEASE = 4
 
 
 def load_application(path: str) -> Callable[[ProcessContext], Application]:
@@ -249,10 +251,14 @@ def prepare_process() -> None:
 
 
 def main() -> None:
-    """Entry of a supervised process: data directory, name, index, role, workers, first, descriptor, application."""
-    data_dir, name, index, role, workers, first, fd, application = sys.argv[1:9]
+    """Entry of a supervised process: data directory, name, index, role, workers, first, descriptor, application, release."""
+    data_dir, name, index, role, workers, first, fd, application, wanted = sys.argv[1:10]
     configure_from_environment(name)
     prepare_process()
+    if wanted != release():
+        # It would bring the databases to its own schema, under processes that do not know it.
+        log.error("another release of Mailstead is installed than the one that runs: restart the server")
+        sys.exit(OTHER_RELEASE)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if role == "background":
         with contextlib.suppress(OSError):

@@ -18,6 +18,7 @@ from mailstead.observe.log import get_logger
 from mailstead.process import index_helper
 from mailstead.settings import Settings
 from mailstead.store.files import Files
+from mailstead.store.schema import SchemaTooNew
 from mailstead.store.search_indexer import is_needed
 from mailstead.store.search_jobs import is_asked_for, pending
 from mailstead.store.service import Store
@@ -55,7 +56,7 @@ class Indexing:
                 await asyncio.sleep(ROUND_SECONDS)
                 try:
                     await self._round()
-                except (apsw.Error, OSError) as exc:  # the index is busy or the system short of something: later
+                except (apsw.Error, OSError, SchemaTooNew) as exc:  # the index is busy or the system short of something: later
                     log.warning("the search index is put off", reason=str(exc))
         finally:
             await self._stop()

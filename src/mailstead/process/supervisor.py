@@ -34,6 +34,7 @@ from mailstead.process.system import (
     lock_data_directory,
     notify,
     raise_open_files,
+    release,
     watchdog_interval,
 )
 
@@ -162,7 +163,7 @@ class Supervisor:
         ours, theirs = control.pair()
         arguments = [
             str(self._data_dir), process.name, str(process.index), process.role, str(len(self._workers)),
-            "0" if self._prepared else "1", str(theirs.fileno()), self._application,
+            "0" if self._prepared else "1", str(theirs.fileno()), self._application, release(),
         ]  # fmt: skip
         try:
             process.popen = subprocess.Popen(

@@ -14,7 +14,10 @@ import resource
 import socket
 from pathlib import Path
 
+from mailstead import __version__
 from mailstead.process.application import StartError
+from mailstead.settings.schema import MIGRATIONS
+from mailstead.store.schema import QUEUE_STEPS, SHARD_STEPS
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _PR_SET_KEEPCAPS, _PR_SET_NO_NEW_PRIVS = 8, 38
@@ -44,6 +47,11 @@ def raise_open_files() -> int:
         except (OSError, ValueError):
             pass  # not permitted: `doctor` reports the limit
     return soft
+
+
+def release() -> str:
+    """What the code of this process brings databases to: a process of another release must not join a running node."""
+    return f"{__version__}/{len(MIGRATIONS)}/{len(SHARD_STEPS)}/{len(QUEUE_STEPS)}"
 
 
 def lock_data_directory(data_dir: Path) -> int:
