@@ -453,3 +453,37 @@ async def test_rights_that_are_taken_away_are_gone_for_who_has_it_selected(domai
     assert b"* 1 EXISTS" in untagged or b"* 2 EXISTS" in untagged
     await alice.ok("DELETEACL Work bob")
     await bob.ok("CLOSE")
+
+
+async def test_a_copy_sets_no_flags_that_its_reader_may_not_set(domain: Domain) -> None:
+    alice, bob = await domain.client("alice"), await domain.client("bob")
+    await alice.ok("CREATE Work")
+    await share(alice, "Work", "bob", "lri")
+    await bob.append("INBOX", message("x"), "(\\Seen \\Deleted \\Answered mine)")
+    await bob.ok("SELECT INBOX")
+    await bob.ok('COPY 1 "Other Users/alice/Work"')
+    await share(alice, "Work", "bob", "+w")
+    await bob.ok('COPY 1 "Other Users/alice/Work"')
+    await alice.ok("SELECT Work")
+    assert [line for line in await alice.ok("FETCH 1:2 FLAGS") if b"FETCH" in line] == [
+        b"* 1 FETCH (FLAGS ())", b"* 2 FETCH (FLAGS (\\Answered))",
+    ]  # fmt: skip
+    await bob.ok('SELECT "Other Users/alice/Work"')
+    assert [line for line in await bob.ok("FETCH 1:2 FLAGS") if b"FETCH" in line] == [
+        b"* 1 FETCH (FLAGS ())", b"* 2 FETCH (FLAGS (\\Answered mine))",
+    ]  # fmt: skip
+
+
+async def test_idling_tells_nothing_to_who_may_no_longer_read(domain: Domain) -> None:
+    alice, bob = await domain.client("alice"), await domain.client("bob")
+    await alice.ok("CREATE Work")
+    await share(alice, "Work", "bob", "lr")
+    await bob.ok('SELECT "Other Users/alice/Work"')
+    bob.write(b"z IDLE\r\n")
+    assert (await bob.line()).startswith(b"+")
+    await alice.append("Work", message("one"))
+    assert await bob.line() == b"* 1 EXISTS"
+    await alice.ok("DELETEACL Work bob")
+    await alice.append("Work", message("two"))
+    bob.write(b"DONE\r\n")
+    assert (await bob.until(b"z"))[0] == []

@@ -62,6 +62,8 @@ def tell_now(session: Session) -> bool:
     view = selected.view
     if not view.is_filled or not view.is_durable or session.contexts is not None or session.notifier is not None:
         return False
+    if selected.folder.reader and not session.services.mailbox.readable(selected.folder):
+        return False  # the longer way says nothing to who may no longer read
     told = selected.news(allow_expunge=True)
     if told is not None:
         write(session, selected, told)

@@ -259,8 +259,9 @@ class Mailbox(ScriptVerbs, UrlKeyVerbs, WatchVerbs):
         limits = self._limits(target.account)
         quota = limits.quota_bytes, limits.quota_messages
         ranges = to_ranges(uids)
+        mask = self._mask(target) if target.reader else -1  # RFC 4314 section 4
         if source.shard == target.shard:
-            readers = source.reader, target.reader
+            readers = source.reader, target.reader, mask
             copy = CopyMessages(source.shard, source.id, target.id, ranges, move, now, *quota, *readers)
             (result,) = await self._done(self._store.change([copy], origin=origin))
             return CopyResult(result.uidvalidity or target.uidvalidity, result.uids, result.new_uids)
@@ -271,7 +272,7 @@ class Mailbox(ScriptVerbs, UrlKeyVerbs, WatchVerbs):
             rows += index.copied_rows(source.id, to_ranges(part))
             found += [uid for uid, _, _ in index.flags(source.id, part)]
             await asyncio.sleep(0)
-        operations: list[Operation] = [InsertCopies(target.shard, target.id, rows, now, *quota, target.reader)]
+        operations: list[Operation] = [InsertCopies(target.shard, target.id, rows, now, *quota, target.reader, mask)]
         if move:
             operations.append(RemoveMoved(source.shard, source.id, ranges))
         results = await self._done(self._store.change(operations, origin=origin))

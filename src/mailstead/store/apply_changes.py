@@ -284,7 +284,10 @@ def _copy_translated(shard: Shard, op: CopyMessages) -> Result:
     """Between accounts, whose keywords have other bits and whose threads other ids, and by a reader, who has flags of his
     own."""
     rows = copied_rows(shard, op.source, op.ranges, op.reader)
-    copies = InsertCopies(op.shard, op.target, rows, op.saved, op.quota_size, op.quota_messages, op.target_reader)
+    # What moves within an account takes no more room than before.
+    within = op.move and _folder_account(shard, op.source) == _folder_account(shard, op.target)
+    quota = (0, 0) if within else (op.quota_size, op.quota_messages)
+    copies = InsertCopies(op.shard, op.target, rows, op.saved, *quota, op.target_reader, op.target_mask)
     result = insert_copies(shard, copies)
     result.folder, result.uids = op.source, from_ranges(op.ranges)
     where, bindings = uid_condition(op.ranges)
@@ -317,7 +320,7 @@ def insert_copies(shard: Shard, op: InsertCopies) -> Result:
     flags = []
     for system, keywords, _, _, _ in op.rows:
         try:
-            flags.append(system | keyword_flags(shard, account, keywords))
+            flags.append((system | keyword_flags(shard, account, keywords)) & op.target_mask)
         except KeywordLimit as limit:
             raise Refused("keywords", str(limit)) from None
     result = Result(target=op.target)

@@ -80,7 +80,8 @@ class Expunge(msgspec.Struct, tag="expunge", array_like=True):
 
 class CopyMessages(msgspec.Struct, tag="copy", array_like=True):
     """Within one shard; with ``move`` the source rows go. The quota is the target account's, 0 for none; ``reader`` and
-    ``target_reader``: who copies, where he is not the owner of the source or the target."""
+    ``target_reader``: who copies, where he is not the owner of the source or the target; ``target_mask``: the flags that he may
+    set there."""
 
     shard: int
     source: int
@@ -92,6 +93,7 @@ class CopyMessages(msgspec.Struct, tag="copy", array_like=True):
     quota_messages: int = 0
     reader: int = 0
     target_reader: int = 0
+    target_mask: int = -1
 
 
 class InsertCopies(msgspec.Struct, tag="insert", array_like=True):
@@ -104,6 +106,7 @@ class InsertCopies(msgspec.Struct, tag="insert", array_like=True):
     quota_size: int = 0
     quota_messages: int = 0
     target_reader: int = 0
+    target_mask: int = -1
 
 
 class RemoveMoved(msgspec.Struct, tag="moved", array_like=True):
