@@ -174,7 +174,7 @@ class Planner:
             case FileInto():
                 folder = await self._filed(account, action)
                 if folder is None:
-                    return "no such folder"
+                    return f"there is no folder {action.folder[:100]!r} to put mail in"
                 self._into(plan, account, number, folder, recipient, action.flags)
             case Redirect():
                 target = self._directory.resolve(action.address, sender=message.sender)
