@@ -57,12 +57,25 @@ def opened(config: Path | None) -> Iterator[Directory]:
     """The directory of the data directory, for a command beside a running server or without one."""
     bootstrap = find(config)
     with explained():
-        _as_owner(bootstrap)
+        become_owner(bootstrap)
         directory = Directory.open(bootstrap.data_dir, shards=bootstrap.shards)
         try:
             yield directory
         finally:
             directory.close()
+
+
+def become_owner(bootstrap: Bootstrap) -> None:
+    """Files that root makes here would be closed to the server: become the owner of the directory first.
+
+    For every command that changes files; there is no way back, so what only root may do has to be done before.
+    """
+    if os.geteuid() == 0:
+        status = os.stat(bootstrap.data_dir)
+        if status.st_uid != 0:
+            os.setgroups([])
+            os.setgid(status.st_gid)
+            os.setuid(status.st_uid)
 
 
 #: The log of commands that change mail, beside those of the server's processes.
@@ -94,13 +107,3 @@ async def store_beside(bootstrap: Bootstrap) -> AsyncIterator[Store]:
         os.close(mine)
         if alone >= 0:
             os.close(alone)
-
-
-def _as_owner(bootstrap: Bootstrap) -> None:
-    """Files that root makes here would be closed to the server: become the owner of the directory first."""
-    if os.geteuid() == 0:
-        status = os.stat(bootstrap.data_dir)
-        if status.st_uid != 0:
-            os.setgroups([])
-            os.setgid(status.st_gid)
-            os.setuid(status.st_uid)

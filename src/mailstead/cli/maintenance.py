@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from mailstead.cli.checks import check_all
-from mailstead.cli.data_directory import config_option, explained, find
+from mailstead.cli.data_directory import become_owner, config_option, explained, find
 from mailstead.process.system import lock_data_directory
 
 
@@ -23,6 +23,7 @@ def fsck(config: Path | None, repair: bool, rebuild_shard: int | None) -> None:
     bootstrap = find(config)
     with explained():
         if repair or rebuild_shard is not None:
+            become_owner(bootstrap)
             lock_data_directory(bootstrap.data_dir)
         status = check_store(bootstrap.data_dir, repair=repair, rebuild_shard=rebuild_shard, out=click.echo)
     sys.exit(status)

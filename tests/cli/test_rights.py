@@ -1,0 +1,84 @@
+"""Commands of root in a data directory of another user, and files that its owner cannot write."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mailstead.store.service import Store
+from tests.cli.conftest import command
+
+#: Some user who is not root; without root's rights the tests run as the one user there is.
+OTHER = 65_534 if os.geteuid() == 0 else os.geteuid()
+
+
+def give_to(path: Path, user: int) -> None:
+    for each in (path, *path.rglob("*")):
+        os.chown(each, user, -1)
+
+
+@pytest.fixture
+def theirs() -> Iterator[Path]:
+    """A data directory of another user, with the index files that a server makes."""
+    parent = Path(tempfile.mkdtemp(prefix="mailstead-rights-"))  # another user cannot enter pytest's own directories
+    parent.chmod(0o755)
+    path = parent / "data"
+    made = command(
+        "init", str(path), "--hostname", "mail.example.test", "--domain", "example.test",
+        "--admin-password", "administrator", "--shards", "1",
+    )  # fmt: skip
+    assert made.exit_code == 0, made.output
+
+    async def run_once() -> None:
+        await (await Store.open(path, "w0", 1)).close()
+
+    asyncio.run(run_once())
+    give_to(path, OTHER)
+    yield path
+    shutil.rmtree(parent)
+
+
+def typed(*words: str) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own, for it may change its user."""
+    line = [sys.executable, "-m", "mailstead", *words]
+    return subprocess.run(line, capture_output=True, text=True, timeout=60, check=False, cwd="/")
+
+
+def owners(path: Path) -> set[int]:
+    return {each.stat().st_uid for each in (path, *path.rglob("*"))}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("fsck", "--rebuild-shard", "0"), ("fsck", "--repair"), ("fsck",), ("reindex", "--all"), ("doctor",),
+        ("domain", "add", "second.test"), ("user", "passwd", "postmaster@example.test", "--password", "a good long one"),
+    ],
+)  # fmt: skip
+def test_a_command_of_root_leaves_no_files_of_root(theirs: Path, words: tuple[str, ...]) -> None:
+    done = typed(*words, "--config", str(theirs))
+    assert "Traceback" not in done.stderr
+    assert owners(theirs) == {OTHER}
+
+
+def test_an_export_of_root_is_written_by_root_and_leaves_the_data_alone(theirs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"  # nobody else can write there
+    done = typed("export", "--config", str(theirs), "--domain", "example.test", str(out))
+    assert done.returncode == 0, done.stderr
+    assert owners(theirs) == {OTHER}
+
+
+def test_pop3_ids_of_root_leave_no_files_of_root(theirs: Path, tmp_path: Path) -> None:
+    table = tmp_path / "ids.tsv"
+    table.write_text("<1@x>\tab\n")
+    done = typed("user", "pop3-ids", "--config", str(theirs), "postmaster@example.test", str(table))
+    assert done.returncode == 0, done.stderr
+    assert owners(theirs) == {OTHER}
