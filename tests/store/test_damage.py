@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -250,6 +251,20 @@ def test_a_missing_index_is_told(root: Path) -> None:
     status, said = told(root)
     assert status == 2
     assert "shard-0: the file is missing" in said
+    assert said.endswith("an index file has to be built anew from the log: see above")
+
+
+def test_building_a_missing_index_at_the_start_is_logged(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    prepare(root, SHARDS)
+    assert not caplog.messages
+    messages = len(list(apsw.Connection(str(root / "index" / "shard-0.db")).execute("SELECT 1 FROM message")))
+    assert messages
+    for path in (root / "index").glob("shard-0.db*"):
+        path.unlink()
+    prepare(root, SHARDS)
+    begun, ended = caplog.messages
+    assert begun.startswith("index file shard-0.db is missing: building it anew")
+    assert re.fullmatch(rf"index file shard-0.db built anew from .*: {messages} messages in \d+\.\d seconds", ended)
 
 
 def test_looking_beside_a_running_server(root: Path) -> None:

@@ -46,12 +46,14 @@ def fsck(
     """
     files = files or Files()
     status = CLEAN
+    lost = to_build = False
     if rebuild_shard is not None:
         known = sorted({*index_numbers(data_dir / "index"), *read_whole_log(data_dir / "log", files).shards})
         if rebuild_shard not in known:
             out(f"there is no index {rebuild_shard}; there are {', '.join(map(str, known)) or 'none'}")
             return FINDINGS
         status = _rebuild(data_dir, rebuild_shard, out, files)
+        lost = status == BEYOND_REPAIR
     index = data_dir / "index"
     marks = {number: applied_marks(index, number) for number in index_numbers(index)}
     log = read_whole_log(data_dir / "log", files)
@@ -60,20 +62,25 @@ def fsck(
         name = shard_path(index, number).stem
         if not shard_path(index, number).exists():
             out(f"{name}: the file is missing, and the log has records for it; rebuild it (--rebuild-shard {number})")
-            status = BEYOND_REPAIR
+            status, to_build = BEYOND_REPAIR, True
             continue
         facts = check_shard(index, number, log, marks.get(number, {}), is_queue=number >= QUEUE_SHARDS)
         status = max(status, _tell_shard(name, facts, out))
+        lost = lost or any(finding.kind in (BODIES, WITHOUT_WIDE) for finding in facts.findings)
+        to_build = to_build or any(finding.kind == BROKEN_PAGES for finding in facts.findings)
         if repair and facts.findings and not any(finding.kind == BROKEN_PAGES for finding in facts.findings):
             repaired = repair_shard(data_dir, number, facts.findings, files)
             if repaired:
                 out(f"{name}: {repaired} of {len(facts.findings)} put right")
     done = repair or rebuild_shard is not None
-    out(
-        ("clean", "not clean: see above for what was put right" if done else "not clean: see above", "beyond repair: see above")[
-            status
-        ]
-    )
+    if status == CLEAN:
+        out("clean")
+    elif lost:
+        out("beyond repair: see above")
+    elif to_build:
+        out("not clean: an index file has to be built anew from the log: see above")
+    else:
+        out("not clean: see above for what was put right" if done else "not clean: see above")
     return status
 
 

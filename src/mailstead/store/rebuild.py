@@ -37,7 +37,8 @@ COMMITS_AT_ONCE = 500
 
 @dataclass(slots=True)
 class Rebuilt:
-    """``lost``: messages whose octets are nowhere, in words; ``gap``: numbers were left out; ``put_aside``: the old file."""
+    """``lost``: messages whose octets are nowhere, in words; ``gap``: numbers were left out; ``put_aside``: the old file;
+    ``messages``: how many the new file has, in the queue's how many wait there."""
 
     base: str = "the log alone"
     commits: int = 0
@@ -47,6 +48,7 @@ class Rebuilt:
     damage: int = 0
     lost: list[str] = field(default_factory=list)
     put_aside: str = ""
+    messages: int = 0
 
 
 def rebuild_shard(data_dir: Path, number: int, files: Files | None = None, told: Callable[[str], None] = lambda _: None) -> Rebuilt:
@@ -73,6 +75,8 @@ def rebuild_shard(data_dir: Path, number: int, files: Files | None = None, told:
             _build(shard, view, base, result, unclean=not ended_in_order(log, files))
         finally:
             view.close()
+        counted = shard.row("SELECT count(*) FROM entry" if shard.is_queue else "SELECT count(*) FROM message")
+        result.messages = int(counted[0]) if counted else 0
         shard.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     finally:
         shard.close()

@@ -11,7 +11,7 @@ successor replays its own log only: the index lost nothing then (the page cache 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,7 +32,7 @@ from mailstead.store.segment import (
     segment_numbers,
     segment_path,
 )
-from mailstead.store.shard import Shard
+from mailstead.store.shard import Shard, shard_path
 
 
 @dataclass(slots=True)
@@ -67,6 +67,13 @@ def writers_of(log: Path, files: Files) -> list[str]:
         return files.names(log)
     except FileNotFoundError:
         return []
+
+
+def missing_indexes(data_dir: Path, numbers: Iterable[int], files: Files | None = None) -> list[int]:
+    """Which of these index files are gone: where no process has ever written a log, none is expected yet."""
+    if not writers_of(data_dir / "log", files or Files()):
+        return []
+    return [number for number in numbers if not shard_path(data_dir / "index", number).exists()]
 
 
 def first_durable(files: Files, path: Path) -> int | None:

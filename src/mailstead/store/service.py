@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from mailstead.store.operations import QUEUE_SHARDS, Operation
 from mailstead.store.queue_reads import SqliteQueueReads
 from mailstead.store.rebuild import rebuild_shard
 from mailstead.store.record import EffectsHead, MessageHead, RelocatedHead
-from mailstead.store.recovery import Replay, replay, writers_of
+from mailstead.store.recovery import Replay, missing_indexes, replay, writers_of
 from mailstead.store.segment import SEGMENT_SIZE, LogReader, external_file_id
 from mailstead.store.shard import Shard, SharedMarks, shard_path
 from mailstead.store.sharing_reads import SqliteSharingReads
@@ -65,10 +66,9 @@ def prepare(data_dir: Path, shards: int = 1, files: Files | None = None, vfs: st
     SharedMarks(data_dir / "run" / "shards.map", fresh=True).close()
     for stale in (data_dir / "run").glob("notify-*.sock"):
         stale.unlink()
-    for number in shard_numbers(shards):
-        if not shard_path(data_dir / "index", number).exists() and writers_of(data_dir / "log", files):
-            # An index file that is gone is built from the log: replay alone would give numbers a second time.
-            rebuild_shard(data_dir, number, files)
+    for number in missing_indexes(data_dir, shard_numbers(shards), files):
+        # An index file that is gone is built from the log: replay alone would give numbers a second time.
+        _build_anew(data_dir, number, files)
     handles = {number: Shard(data_dir / "index", number, files, vfs) for number in shard_numbers(shards)}
     log = data_dir / "log"
     try:
@@ -84,6 +84,17 @@ def prepare(data_dir: Path, shards: int = 1, files: Files | None = None, vfs: st
         for handle in handles.values():
             handle.close()
     return report
+
+
+def _build_anew(data_dir: Path, number: int, files: Files) -> None:
+    """Build a missing index file, and say so: the node serves nobody meanwhile, which may take minutes."""
+    name, began = shard_path(data_dir / "index", number).name, time.monotonic()
+    logger.warning("index file %s is missing: building it anew from the log, which takes its time", name)
+    built = rebuild_shard(data_dir, number, files)
+    seconds = time.monotonic() - began
+    logger.warning("index file %s built anew from %s: %d messages in %.1f seconds", name, built.base, built.messages, seconds)
+    for text in built.lost:
+        logger.error("index file %s: lost: %s", name, text)
 
 
 class Store:
