@@ -129,6 +129,71 @@ def test_export_before_the_first_run_writes_nothing(data: Path, tmp_path: Path) 
     assert "0 messages" in result.output
 
 
+def fill(data: Path, address: str, folder: str = "INBOX", count: int = 1) -> None:
+    """Put messages into a folder of an account, made if need be."""
+
+    async def work() -> None:
+        directory = Directory.open(data)
+        account = directory.account_by_address(address)
+        assert account is not None
+        store = await Store.open(data, "w0", 2)
+        mailbox = Mailbox(store, directory, directory)
+        found = await mailbox.folder(account.id, folder) or await mailbox.create_folder(account.id, folder)
+        await mailbox.append(found, [NewMessage(b"Message-ID: <%d@x>\r\n\r\nhi\r\n" % n) for n in range(count)])
+        await store.close()
+        directory.close()
+
+    asyncio.run(work())
+
+
+def test_a_missing_index_file_is_named_with_its_remedy(data: Path, tmp_path: Path) -> None:
+    config, postmaster = ("--config", str(data)), "postmaster@example.test"
+    fill(data, postmaster)
+    assert "index: no file is missing" in command("doctor", *config).output
+    directory = Directory.open(data)
+    account = directory.account_by_address(postmaster)
+    assert account is not None
+    directory.close()
+    (path,) = (data / "index").glob(f"shard-{account.shard}.db")
+    path.unlink()
+    remedy = f"--rebuild-shard {account.shard}"
+    for chosen in (("--account", postmaster), ("--domain", "example.test")):
+        said = refusal("export", *config, *chosen, str(tmp_path / "out"))
+        assert str(path) in said
+        assert remedy in said
+    assert not (tmp_path / "out").exists()
+    doctor = command("doctor", *config)
+    assert doctor.exit_code == 1
+    assert f"problem  index: {path} is missing" in doctor.output
+    assert remedy in doctor.output
+    fsck = command("fsck", *config)
+    assert fsck.exit_code == 2
+    assert remedy in fsck.output
+    assert "beyond repair" not in fsck.output
+    assert command("fsck", *config, "--rebuild-shard", str(account.shard)).exit_code == 1
+    assert command("fsck", *config).output.endswith("clean\n")
+    assert (
+        "postmaster@example.test: 1 messages" in command("export", *config, "--account", postmaster, str(tmp_path / "out")).output
+    )
+
+
+@pytest.mark.parametrize(("form", "place"), [("maildir", ".News.2026/cur"), ("mbox", "News/2026.mbox")])
+def test_export_of_a_domain_has_its_public_folders(data: Path, tmp_path: Path, form: str, place: str) -> None:
+    config, out = ("--config", str(data)), tmp_path / "out"
+    words = ("export", *config, "--format", form, "--domain", "EXAMPLE.test", str(out))
+    fill(data, "postmaster@example.test")
+    before = command(*words)
+    assert "Public" not in before.output, "a domain without public folders"
+    fill(data, "postmaster@example.test", "Public Folders/News/2026", 3)
+    result = command(*words)
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines() == ["postmaster@example.test: 1 messages", "Public Folders@example.test: 3 messages"]
+    written = out / "Public Folders@example.test" / place
+    assert len(list(written.iterdir()) if form == "maildir" else written.read_text().split("From MAILER-DAEMON")[1:]) == 3
+    assert "Public Folders@DOMAIN" in command("export", "--help").output
+    assert refusal("export", *config, "--domain", "other.test", str(out)) == "Error: no such domain: other.test"
+
+
 def test_a_thousand_ready_hashes_take_seconds(data: Path, tmp_path: Path) -> None:
     file = tmp_path / "users.csv"
     ready = hash_password("x")

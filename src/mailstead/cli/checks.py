@@ -50,6 +50,7 @@ def check_all(bootstrap: Bootstrap) -> Iterator[Finding]:
     try:
         listeners = [found for service in FACTORY_LISTENERS for found in directory.settings.listeners(service)]
         yield Finding(OK, "settings", f"{len(directory.domains())} domains, {directory.account_count()} accounts")
+        yield from _indexes(bootstrap.data_dir, directory.shard_count())
         yield from _ports(listeners, running)
         yield from _certificates(bootstrap, listeners)
     finally:
@@ -109,6 +110,19 @@ def is_running(data_dir: Path) -> bool:
     finally:
         os.close(fd)
     return False
+
+
+def _indexes(data_dir: Path, shards: int) -> Iterator[Finding]:
+    from mailstead.store.recovery import missing_indexes
+    from mailstead.store.service import shard_numbers
+    from mailstead.store.shard import shard_path
+
+    missing = missing_indexes(data_dir, shard_numbers(shards))
+    for number in missing:
+        remedy = f"the server's next start builds it anew from the log, and so does `mailstead fsck --rebuild-shard {number}`"
+        yield Finding(PROBLEM, "index", f"{shard_path(data_dir / 'index', number)} is missing; {remedy}")
+    if not missing:
+        yield Finding(OK, "index", "no file is missing")
 
 
 def _ports(listeners: list[ListenerSettings], running: bool) -> Iterator[Finding]:

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from mailstead.cli.checks import check_all
 from mailstead.cli.data_directory import become_owner, config_option, explained, find
 from mailstead.process.system import lock_data_directory
+
+if TYPE_CHECKING:
+    from mailstead.directory.service import Directory
+    from mailstead.store.export import ExportAccount
+
+#: The folder of an export that a domain's public folders lie in, before "@" and the domain.
+PUBLIC_FOLDERS = "Public Folders"
 
 
 @click.command()
@@ -33,14 +41,18 @@ def fsck(config: Path | None, repair: bool, rebuild_shard: int | None) -> None:
 @config_option
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--format", "form", type=click.Choice(["maildir", "mbox"]), default="maildir", show_default=True)
-@click.option("--account", default="", help="Only this account (name@domain).")
-@click.option("--domain", default="", help="Only this domain.")
+@click.option("--account", default="", help="Only this account (name@domain), without public folders.")
+@click.option("--domain", default="", help="All accounts of this domain, and its public folders.")
 def export(config: Path | None, target: Path, form: str, account: str, domain: str) -> None:
-    """Write mail out as Maildir or mbox, beside a running server if there is one."""
+    """Write mail out as Maildir or mbox, beside a running server if there is one.
+
+    TARGET gets a folder per account, named by its address; --domain writes the domain's public folders as well, into
+    "Public Folders@DOMAIN". It is written with the rights of whoever types the command.
+    """
     if bool(account) == bool(domain):
         raise click.ClickException("give either --account or --domain")
     from mailstead.directory.service import Directory
-    from mailstead.store.export import ExportAccount
+    from mailstead.store.export import ExportAccount, IndexMissing
     from mailstead.store.export import export as export_store
 
     bootstrap = find(config)
@@ -49,16 +61,30 @@ def export(config: Path | None, target: Path, form: str, account: str, domain: s
         try:
             if account:
                 one = directory.account_by_address(account)
-                chosen = [one] if one else []
+                wanted = [ExportAccount(one.id, one.shard, one.address)] if one else []
             else:
-                chosen = [each for each in directory.accounts() if each.domain == domain.lower()]
+                wanted = _of_domain(directory, domain)
         finally:
             directory.close()
-        if not chosen:
-            raise click.ClickException(f"no such {'account' if account else 'domain, or it has no accounts'}: {account or domain}")
-        wanted = [ExportAccount(each.id, each.shard, each.address) for each in chosen]
-        damaged = export_store(bootstrap.data_dir, target, form, wanted, out=click.echo)
+        if not wanted:
+            raise click.ClickException(f"no such {'account' if account else 'domain'}: {account or domain}")
+        try:
+            damaged = export_store(bootstrap.data_dir, target, form, wanted, out=click.echo)
+        except IndexMissing as exc:
+            raise click.ClickException(str(exc)) from exc
     sys.exit(1 if damaged else 0)
+
+
+def _of_domain(directory: Directory, name: str) -> list[ExportAccount]:
+    """Accounts and public folders of a domain; nothing for one that does not exist."""
+    from mailstead.store.export import ExportAccount
+
+    domain = directory.domain_by_name(name)
+    owner = directory.owner(domain.id) if domain else None
+    if domain is None or owner is None:
+        return []
+    found = [ExportAccount(one.id, one.shard, one.address) for one in directory.accounts(domain.id)]
+    return [*found, ExportAccount(domain.id, owner.shard, f"{PUBLIC_FOLDERS}@{domain.name}", public=True)]
 
 
 @click.command()

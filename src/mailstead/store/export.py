@@ -4,6 +4,7 @@ Invariants: nothing is changed; a damaged message is reported and passed over, n
 whole or absent (written under another name and renamed); a second export into the same place adds what is missing.
 
 Maildir follows Maildir++: ``ADDRESS/`` is the INBOX, ``ADDRESS/.Folder.Sub`` the others, names in modified UTF-7.
+A domain's public folders go into a place of their own beside the accounts'.
 mbox is mboxrd: ``ADDRESS/INBOX.mbox``, ``ADDRESS/Folder/Sub.mbox``, lines beginning with ``>*From `` quoted.
 """
 
@@ -22,6 +23,7 @@ import apsw
 
 from mailstead.store.files import Files
 from mailstead.store.record import DamagedRecord
+from mailstead.store.recovery import missing_indexes
 from mailstead.store.segment import LogReader, external_file_id
 from mailstead.store.shard import shard_path
 
@@ -33,11 +35,19 @@ SLICE = 200
 
 @dataclass(frozen=True, slots=True)
 class ExportAccount:
-    """Whose mail: the account's id, its shard, and the address that names its folder."""
+    """Whose mail: the account's id, its shard, and the address that names its folder.
+
+    ``public``: a domain's public folders, under the domain's id; of a domain without any nothing is said or made.
+    """
 
     id: int
     shard: int
     address: str
+    public: bool = False
+
+
+class IndexMissing(Exception):
+    """What is to be exported cannot be found, for an index file is gone; the text says which and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +127,13 @@ def _write(path: Path, octets: bytes, date: int) -> None:
     draft.rename(path)
 
 
-def _to_maildir(box: Path, messages: Iterable[_Message], folder: int) -> int:
+def _make_maildir(box: Path) -> None:
     for part in ("cur", "new", "tmp"):
         (box / part).mkdir(parents=True, exist_ok=True)
+
+
+def _to_maildir(box: Path, messages: Iterable[_Message], folder: int) -> int:
+    _make_maildir(box)
     count = 0
     for message in messages:
         letters = "".join(letter for bit, letter in _FLAGS if message.flags & bit)
@@ -156,16 +170,33 @@ def safe_name(name: str) -> str:
 
 
 def export(data_dir: Path, target: Path, form: str, accounts: Iterable[ExportAccount], out: Callable[[str], None] = print) -> int:
-    """Export accounts as ``form`` (maildir or mbox) below ``target``; returns how many messages were damaged."""
+    """Export accounts as ``form`` (maildir or mbox) below ``target``; returns how many messages were damaged.
+
+    Raises IndexMissing before anything is written, OSError.
+    """
     damaged = 0
+    accounts = list(accounts)
+    missing = missing_indexes(data_dir, sorted({account.shard for account in accounts}))
+    if missing:
+        names = ", ".join(str(shard_path(data_dir / "index", number)) for number in missing)
+        options = " ".join(f"--rebuild-shard {number}" for number in missing[:1])
+        raise IndexMissing(
+            f"missing: {names}; start the server, which builds it anew from the log, or use `mailstead fsck {options}`"
+        )
     for account in accounts:
         if not shard_path(data_dir / "index", account.shard).exists():
-            out(f"{account.address}: 0 messages")  # the server has not run yet
+            if not account.public:
+                out(f"{account.address}: 0 messages")  # the server has not run yet
             continue
         source = _Source(data_dir, account.shard)
         total = 0
         try:
-            for folder, name in source.folders(account.id):
+            folders = source.folders(account.id)
+            if account.public and not folders:
+                continue
+            if account.public and form == "maildir":
+                _make_maildir(target / safe_name(account.address))  # programs look for the folders in a Maildir
+            for folder, name in folders:
 
                 def report(text: str, address: str = account.address, box: str = name) -> None:
                     nonlocal damaged
