@@ -53,6 +53,17 @@ async def test_attributes_reach_the_endpoint(directory: Directory, endpoints: En
     assert endpoints.specs() == []
 
 
+def test_tls_without_a_certificate_in_an_old_database_is_logged(
+    directory: Directory, endpoints: Endpoints, capfd: pytest.CaptureFixture[str]
+) -> None:
+    kept = '{"sslEnable": "yes", "certFile": "none"}'  # settings of today refuse it
+    directory.database.write_sync(lambda transaction: transaction.execute("UPDATE listener SET attributes = ?", (kept,)))
+    directory.settings.poll()
+    endpoint = endpoints.endpoint(endpoints.specs()[0])
+    assert (endpoint.implicit_tls, endpoint.ssl_context) == (True, None)
+    assert "sslEnable but no certFile" in capfd.readouterr().err
+
+
 async def test_a_service_that_does_not_run_has_no_listeners(directory: Directory, endpoints: Endpoints) -> None:
     await directory.settings.set("server", "services", "pop3", ACTOR)
     assert endpoints.specs() == []

@@ -40,6 +40,23 @@ async def test_listeners_are_added_changed_and_removed(stored: Settings) -> None
         await stored.remove_listener("imap", "127.0.0.1:2144", "test")
 
 
+async def test_tls_from_the_first_octet_needs_a_certificate(stored: Settings) -> None:
+    without = {"sslEnable": "yes", "certFile": "none"}
+    for attributes in (without, {"sslEnable": "yes", "CERTFILE": ""}):
+        with pytest.raises(InvalidValueError, match="certFile: a listener with sslEnable=yes needs a certificate"):
+            await stored.add_listener("imap", "127.0.0.1:2143", attributes, "test")
+    assert stored.listeners("imap") == []
+    await stored.add_listener("imap", "127.0.0.1:2143", {"certFile": "none"}, "test")
+    with pytest.raises(InvalidValueError, match="needs a certificate"):
+        await stored.update_listener("imap", "127.0.0.1:2143", {"sslEnable": "yes"}, "test")
+    made = await stored.update_listener("imap", "127.0.0.1:2143", {"sslEnable": "yes", "enable": "no"}, "test")
+    assert not made.enable
+    with pytest.raises(InvalidValueError, match="needs a certificate"):
+        await stored.update_listener("imap", "127.0.0.1:2143", {"enable": "yes"}, "test")
+    made = await stored.update_listener("imap", "127.0.0.1:2143", {"enable": "yes", "certFile": "certs/default.pem"}, "test")
+    assert (made.enable, made.sslEnable) == (True, True)
+
+
 async def test_first_rule_by_priority_decides_listener_before_service_before_global(stored: Settings) -> None:
     listener = await stored.add_listener("imap", "127.0.0.1:2143", {}, "test")
     on = {"enable": "yes"}

@@ -93,6 +93,8 @@ class Endpoints:
             return self._last_good.get(listener.id)
         if context is not None:
             self._last_good[listener.id] = context
+        elif listener.sslEnable:  # made by an earlier release, for the settings refuse it now
+            log.error("listener has sslEnable but no certFile: it serves nobody", listener=listener.address)
         return context
 
     def _path(self, name: str) -> str:

@@ -3,6 +3,7 @@
 Invariants:
 - No two listeners share address and port, whatever their service; wildcard and single address of one family clash
   only when the operator binds them, so that is left to the binding.
+- A listener that is on and speaks TLS from the first octet names a certificate.
 - fe80::/64 and IPv4-mapped addresses are refused (LIS-02).
 """
 
@@ -17,6 +18,9 @@ from mailstead.settings.database import SystemDatabase, Transaction
 from mailstead.settings.declaration import InvalidValueError, Snapshot
 from mailstead.settings.declarations import ACCESS_LIMITS, LISTENER, LISTENING_SERVICES, SERVICE_CONTEXTS
 from mailstead.settings.ip_set import IpSet, split_host_port
+
+NO_CERTIFICATE = ("", "none")
+"""Values of `certFile` with which no TLS is offered."""
 
 HTTP_SERVICES = frozenset({"webmail", "webadmin"})
 _HTTP_DEFAULTS = {"maxConnections": 1000, "maxIntervalConnections": 1200, "peerMaxConnections": 100}
@@ -137,6 +141,7 @@ class Listeners:
         who = _require(author, service)
         host, port = _checked_address(address)
         stored = _canonical(attributes, rule=False)
+        _refuse_tls_without_certificate(stored)
 
         def operation(transaction: Transaction) -> int:
             _refuse_duplicate(transaction, host, port, 0)
@@ -164,6 +169,7 @@ class Listeners:
         def operation(transaction: Transaction) -> int:
             listener_id, old = _find(transaction, service, host, port)
             _refuse_duplicate(transaction, *target, listener_id)
+            _refuse_tls_without_certificate({**old, **stored})
             transaction.execute(
                 "UPDATE listener SET host = ?, port = ?, attributes = ? WHERE id = ?",
                 (*target, json.dumps({**old, **stored}), listener_id),
@@ -326,6 +332,13 @@ def _refuse_duplicate(transaction: Transaction, host: str, port: int, own_id: in
     row = transaction.row("SELECT id, service FROM listener WHERE host = ? AND port = ?", (host, port))
     if row is not None and row[0] != own_id:
         raise InvalidValueError(f"address: {host} port {port} is already a listener of {row[1]}")
+
+
+def _refuse_tls_without_certificate(stored: Mapping[str, str]) -> None:
+    """Each attribute alone is fine, but every client would be sent away. One that is off may be left so."""
+    values = {name: LISTENER.setting(name).parse(stored[name]) for name in ("enable", "sslEnable", "certFile") if name in stored}
+    if values.get("enable", True) and values.get("sslEnable") and values.get("certFile", "default") in NO_CERTIFICATE:
+        raise InvalidValueError("certFile: a listener with sslEnable=yes needs a certificate")
 
 
 def _rule_row(transaction: Transaction, key: tuple[str, int, str, str]) -> tuple[int, int, int, str] | None:
