@@ -125,6 +125,26 @@ def test_second_instance_and_taken_port_are_refused(demo: StartDemo) -> None:
     assert "held by the running server" in doctor.output
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_doctor_names_the_listeners_that_the_running_server_does_not_have(demo: StartDemo, workers: int) -> None:
+    server = demo(workers)
+    doctor = ("doctor", "--config", str(server.data))
+    assert "16 listeners, held by the running server" in command(*doctor).output
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        assert command("listener", "add", "--config", str(server.data), "imap", address).exit_code == 0
+        eventually(lambda: "another program is using the port" in (server.data / "mailstead.log").read_text())
+        result = command(*doctor)
+    assert result.exit_code == 1
+    assert f"problem  ports: imap {address}: the running server does not listen there" in result.output
+    assert result.output.count("  ports: ") == 1
+    if workers:  # a single process tries again at the next change only
+        eventually(lambda: "17 listeners, held by the running server" in command(*doctor).output)
+    assert server.stop() == 0
+
+
 def test_changed_password_and_deleted_account_hold_in_every_worker(demo: StartDemo) -> None:
     server = demo(4)
     user = ("--config", str(server.data), "alice@example.test")

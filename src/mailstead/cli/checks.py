@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import fcntl
+import ipaddress
 import os
 import pwd
 import resource
@@ -13,13 +14,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from mailstead.directory.service import Directory
 from mailstead.process.application import ListenerSpec, StartError
 from mailstead.process.binding import bind_or_explain
 from mailstead.process.bootstrap import Bootstrap
 from mailstead.process.certificates import CertificateError, leaf
 from mailstead.settings import SystemDatabaseError
-from mailstead.settings.listeners import FACTORY_LISTENERS, ListenerSettings
+from mailstead.settings.listeners import FACTORY_LISTENERS, NO_CERTIFICATE, ListenerSettings
 
 OK, WARNING, PROBLEM = range(3)
 LOW_SPACE = 1 << 30
@@ -51,7 +54,11 @@ def check_all(bootstrap: Bootstrap) -> Iterator[Finding]:
         listeners = [found for service in FACTORY_LISTENERS for found in directory.settings.listeners(service)]
         yield Finding(OK, "settings", f"{len(directory.domains())} domains, {directory.account_count()} accounts")
         yield from _indexes(bootstrap.data_dir, directory.shard_count())
-        yield from _ports(listeners, running)
+        if running:
+            served = {name.lower() for name in directory.settings.service("server").services}
+            yield from _held_ports(bootstrap.data_dir, [one for one in listeners if one.service.lower() in served])
+        else:
+            yield from _ports(listeners)
         yield from _certificates(bootstrap, listeners)
     finally:
         directory.close()
@@ -125,13 +132,44 @@ def _indexes(data_dir: Path, shards: int) -> Iterator[Finding]:
         yield Finding(OK, "index", "no file is missing")
 
 
-def _ports(listeners: list[ListenerSettings], running: bool) -> Iterator[Finding]:
+def _server_listens_on(data_dir: Path) -> set[tuple[str, int]] | None:
+    """Host and port of every socket that the server's processes accept on; None where the system does not tell."""
+    try:
+        pid = int((data_dir / "run" / "mailstead.lock").read_text())
+        server = psutil.Process(pid)
+        found: set[tuple[str, int]] = set()
+        for process in (server, *server.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):  # one that ended meanwhile
+                for one in process.net_connections(kind="tcp"):
+                    if one.status == psutil.CONN_LISTEN:
+                        found.add((str(ipaddress.ip_address(one.laddr.ip)), one.laddr.port))
+        return found
+    except (OSError, ValueError, psutil.Error):
+        return None
+
+
+def _held_ports(data_dir: Path, listeners: list[ListenerSettings]) -> Iterator[Finding]:
     enabled = [listener for listener in listeners if listener.enable]
     if not enabled:
         yield Finding(WARNING, "ports", "no listener is enabled")
-    if running:
-        yield Finding(OK, "ports", f"{len(enabled)} listeners, held by the running server")
         return
+    held = _server_listens_on(data_dir)
+    if held is None:
+        text = "cannot see what the running server listens on; ask as root or as the user it runs as"
+        yield Finding(WARNING, "ports", text)
+        return
+    idle = [one for one in enabled if (str(ipaddress.ip_address(one.host)), one.port) not in held]
+    for listener in idle:
+        text = f"{listener.service} {listener.address}: the running server does not listen there; its log says why"
+        yield Finding(PROBLEM, "ports", text)
+    if not idle:
+        yield Finding(OK, "ports", f"{len(enabled)} listeners, held by the running server")
+
+
+def _ports(listeners: list[ListenerSettings]) -> Iterator[Finding]:
+    enabled = [listener for listener in listeners if listener.enable]
+    if not enabled:
+        yield Finding(WARNING, "ports", "no listener is enabled")
     bad = 0
     for listener in enabled:
         try:
@@ -145,7 +183,12 @@ def _ports(listeners: list[ListenerSettings], running: bool) -> Iterator[Finding
 
 
 def _certificates(bootstrap: Bootstrap, listeners: list[ListenerSettings]) -> Iterator[Finding]:
-    names = sorted({listener.certFile for listener in listeners if listener.enable} - {"", "none"})
+    for listener in listeners:
+        if listener.enable and listener.sslEnable and listener.certFile in NO_CERTIFICATE:
+            yield Finding(
+                PROBLEM, "certificate", f"{listener.service} {listener.address} has sslEnable but no certFile: it serves nobody"
+            )
+    names = sorted({listener.certFile for listener in listeners if listener.enable} - set(NO_CERTIFICATE))
     if not names:
         yield Finding(WARNING, "certificate", "no listener has one: TLS is not offered")
     now = datetime.datetime.now(datetime.UTC)
