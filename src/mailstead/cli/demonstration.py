@@ -58,6 +58,18 @@ def demo_plan(offset: int = 0) -> Plan:
     )
 
 
+def has_ports_of(data: Path, offset: int) -> bool:
+    """Whether an existing demonstration listens where a new one with this offset would, however its listeners changed."""
+    directory = Directory.open(data)
+    try:
+        services = {service for service, _, _, _ in PORTS}
+        there = {(service, listener.port) for service in services for listener in directory.settings.listeners(service)}
+    finally:
+        directory.close()
+    # Two offsets may have one port in common (2465 + 60 = 2525), but never two.
+    return len(there & {(service, port + offset) for service, port, _, _ in PORTS}) > 1
+
+
 def _title(listener: ListenerSettings) -> str:
     if listener.service == "smtpIncoming":
         return ("submission" if listener.submission else "SMTP") + (", TLS" if listener.sslEnable else "")

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from mailstead.cli.data_directory import config_option, explained, find
-from mailstead.cli.demonstration import banner, demo_plan
+from mailstead.cli.demonstration import banner, demo_plan, has_ports_of
 from mailstead.observe import log
 from mailstead.process import installation, launch
 from mailstead.process.bootstrap import FILE_NAME, Bootstrap, read
@@ -68,7 +68,12 @@ def run(config: Path | None, workers: int | None, log_level: str, log_style: str
 @click.command()
 @click.option("--data", "data", type=click.Path(path_type=Path), default=Path("demo-data"), show_default=True)
 @click.option("--workers", type=click.IntRange(0, 30), help="Worker processes; 0: everything in one process.")
-@click.option("--port-offset", default=0, type=click.IntRange(0, 50000), help="Added to every port of a new demo.")
+@click.option(
+    "--port-offset",
+    default=0,
+    type=click.IntRange(0, 50000),
+    help="Added to every port of a new demo; an existing one keeps its ports.",
+)
 def demo(data: Path, workers: int | None, port_offset: int) -> None:
     """Serve a demonstration on loopback; its data is kept between runs."""
     data = data.resolve()
@@ -76,6 +81,8 @@ def demo(data: Path, workers: int | None, port_offset: int) -> None:
         if not (data / FILE_NAME).exists():
             click.echo(f"Making {data} ...")
             installation.create(data, demo_plan(port_offset))
+        elif port_offset and not has_ports_of(data, port_offset):
+            click.echo(f"--port-offset counts for a new directory only: {data} exists and keeps its ports.", err=True)
         bootstrap: Bootstrap = read(data)
         _configure_log("information", "text", data / "mailstead.log")
         count = bootstrap.worker_count() if workers is None else workers
