@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import apsw
 import pytest
 
 from mailstead.store.service import Store
@@ -74,6 +76,23 @@ def test_an_export_of_root_is_written_by_root_and_leaves_the_data_alone(theirs: 
     done = typed("export", "--config", str(theirs), "--domain", "example.test", str(out))
     assert done.returncode == 0, done.stderr
     assert owners(theirs) == {OTHER}
+
+
+@pytest.mark.parametrize("words", [("reindex", "--all"), ("fsck", "--repair")])
+def test_the_owner_of_an_index_that_cannot_be_written_is_named(theirs: Path, words: tuple[str, ...]) -> None:
+    index = theirs / "index" / "shard-0.db"
+    apsw.Connection(str(index)).execute("INSERT INTO account VALUES(7, 0, 5, 5, 1)")  # something to repair
+    if os.geteuid() == 0:
+        give_to(theirs, OTHER)
+        os.chown(index, 0, -1)  # as an earlier command of root left it
+        index.chmod(0o644)
+    else:
+        index.chmod(0o400)
+    done = typed(*words, "--config", str(theirs))
+    owner = pwd.getpwuid(index.stat().st_uid).pw_name
+    assert done.returncode == 1
+    assert f"Error: the index cannot be written: {index} belongs to {owner} and cannot be written by " in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_pop3_ids_of_root_leave_no_files_of_root(theirs: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pwd
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -76,6 +77,25 @@ def become_owner(bootstrap: Bootstrap) -> None:
             os.setgroups([])
             os.setgid(status.st_gid)
             os.setuid(status.st_uid)
+
+
+def closed_to_us(data_dir: Path) -> str:
+    """Why files of the data directory cannot be written, if it is their owner or mode; "" where all can."""
+    for path in sorted(data_dir.glob("*/*")):
+        if path.exists() and not os.access(path, os.W_OK):
+            user, owner = _user(os.geteuid()), _user(path.stat().st_uid)
+            wanted = _user(os.stat(data_dir).st_uid)
+            return (
+                f"{path} belongs to {owner} and cannot be written by {user}; `chown -R {wanted} {data_dir}` as root puts it right"
+            )
+    return ""
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
 
 
 #: The log of commands that change mail, beside those of the server's processes.

@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import apsw
 import click
 
 from mailstead.cli.checks import check_all
-from mailstead.cli.data_directory import become_owner, config_option, explained, find
+from mailstead.cli.data_directory import become_owner, closed_to_us, config_option, explained, find
 from mailstead.process.system import lock_data_directory
 
 if TYPE_CHECKING:
@@ -33,7 +34,11 @@ def fsck(config: Path | None, repair: bool, rebuild_shard: int | None) -> None:
         if repair or rebuild_shard is not None:
             become_owner(bootstrap)
             lock_data_directory(bootstrap.data_dir)
-        status = check_store(bootstrap.data_dir, repair=repair, rebuild_shard=rebuild_shard, out=click.echo)
+        try:
+            status = check_store(bootstrap.data_dir, repair=repair, rebuild_shard=rebuild_shard, out=click.echo)
+        except (apsw.Error, PermissionError) as exc:
+            reason = closed_to_us(bootstrap.data_dir)
+            raise click.ClickException(f"the index cannot be written: {reason or exc}") from exc
     sys.exit(status)
 
 

@@ -9,7 +9,7 @@ import apsw
 import click
 
 from mailstead.cli.checks import is_running
-from mailstead.cli.data_directory import config_option, find, opened
+from mailstead.cli.data_directory import closed_to_us, config_option, find, opened
 from mailstead.directory.model import Account
 from mailstead.directory.service import Directory
 
@@ -53,7 +53,10 @@ def reindex(config: Path | None, address: str | None, everyone: bool, missing: b
                 raise click.ClickException("another process is indexing this data directory; it will do this, too") from None
             _work(data_dir, shards, attachments, lock)
         _show(data_dir, chosen)
-    except apsw.Error as exc:
+    except (apsw.Error, PermissionError) as exc:
+        reason = closed_to_us(data_dir)
+        if reason:
+            raise click.ClickException(f"the index cannot be written: {reason}") from exc
         raise click.ClickException(f"the index is busy or damaged: {exc}; `mailstead fsck` says more") from exc
 
 
