@@ -95,6 +95,18 @@ def test_the_owner_of_an_index_that_cannot_be_written_is_named(theirs: Path, wor
     assert done.stderr.count("\n") == 1
 
 
+def test_the_owner_of_settings_that_cannot_be_opened_is_named(theirs: Path) -> None:
+    database = theirs / "index" / "system.db"
+    if os.geteuid() == 0:
+        os.chown(database, 0, -1)
+    else:
+        database.chmod(0o000)
+    done = typed("domain", "list", "--config", str(theirs))
+    owner = pwd.getpwuid(database.stat().st_uid).pw_name
+    assert done.returncode == 1
+    assert f"{database} belongs to {owner} and cannot be written by " in done.stderr
+
+
 def test_pop3_ids_of_root_leave_no_files_of_root(theirs: Path, tmp_path: Path) -> None:
     table = tmp_path / "ids.tsv"
     table.write_text("<1@x>\tab\n")

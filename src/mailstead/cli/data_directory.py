@@ -59,7 +59,11 @@ def opened(config: Path | None) -> Iterator[Directory]:
     bootstrap = find(config)
     with explained():
         become_owner(bootstrap)
-        directory = Directory.open(bootstrap.data_dir, shards=bootstrap.shards)
+        try:
+            directory = Directory.open(bootstrap.data_dir, shards=bootstrap.shards)
+        except SystemDatabaseError as exc:
+            reason = closed_to_us(bootstrap.data_dir)
+            raise click.ClickException(f"{exc}: {reason}" if reason else str(exc)) from exc
         try:
             yield directory
         finally:
