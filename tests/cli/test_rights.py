@@ -67,7 +67,9 @@ def owners(path: Path) -> set[int]:
 )  # fmt: skip
 def test_a_command_of_root_leaves_no_files_of_root(theirs: Path, words: tuple[str, ...]) -> None:
     done = typed(*words, "--config", str(theirs))
-    assert "Traceback" not in done.stderr
+    assert done.stderr == ""
+    if "doctor" not in words:  # whose status depends on the ports of this machine
+        assert done.returncode == (1 if "--rebuild-shard" in words else 0), done.stdout
     assert owners(theirs) == {OTHER}
 
 

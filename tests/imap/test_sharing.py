@@ -487,3 +487,14 @@ async def test_idling_tells_nothing_to_who_may_no_longer_read(domain: Domain) ->
     await alice.append("Work", message("two"))
     bob.write(b"DONE\r\n")
     assert (await bob.until(b"z"))[0] == []
+
+
+async def test_two_who_change_rights_at_once_both_have_their_way(domain: Domain) -> None:
+    one, two = await domain.client("alice"), await domain.client("alice")
+    await one.ok("CREATE Work")
+    await share(one, "Work", "bob", "lrs")
+    for client, change in ((one, "-r"), (two, "+i"), (one, "+w"), (two, "-s")):
+        client.write(b"x SETACL Work bob %b\r\n" % change.encode())
+    for client in (one, two, one, two):
+        assert (await client.line()).startswith(b"x OK")
+    assert (await one.ok("GETACL Work"))[0].endswith(b" bob@example.test lwi")

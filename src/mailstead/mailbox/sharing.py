@@ -91,7 +91,8 @@ class SharingVerbs(FolderVerbs):
         entries = self._entries(self._limits(place.account), place.account)
         have = set(rights.entries_at(entries, place.name).get(identifier, ""))
         value = wanted if mode == "set" else have | wanted if mode == "add" else have - wanted
-        await self._write_entry(place, shard, folder, identifier, rights.ordered(value), entries)
+        change = (rights.ordered(wanted), "") if mode == "add" else ("", rights.ordered(wanted)) if mode == "remove" else ("", "")
+        await self._write_entry(place, shard, folder, identifier, rights.ordered(value), entries, rights.ordered(have), change)
 
     async def delete_acl(self, account: int, name: str, who: str, *, whole: bool = False) -> None:
         """Take all rights of an identifier; one who has none is no error (RFC 4314 section 3.2)."""
@@ -102,8 +103,10 @@ class SharingVerbs(FolderVerbs):
         await self._write_entry(place, shard, folder, identifier, "", self._entries(self._limits(place.account), place.account))
 
     async def _write_entry(
-        self, place: Place, shard: int, folder: int, identifier: str, given: str, entries: rights.Entries
-    ) -> None:
+        self, place: Place, shard: int, folder: int, identifier: str, given: str, entries: rights.Entries, have: str = "",
+        change: tuple[str, str] = ("", ""),
+    ) -> None:  # fmt: skip
+        """``change``: what is added and taken away, so that two who change an entry at once both have their way."""
         own = entries.get(place.name, {})
         if identifier not in own and given and len(own) >= MAX_ENTRIES:
             raise LimitReached(f"no more than {MAX_ENTRIES} entries for a folder")
@@ -119,7 +122,10 @@ class SharingVerbs(FolderVerbs):
             # What stood for everybody as long as nothing was said must not vanish with the first word.
             operations += [SetAcl(shard, place.account, 0, one, text) for one, text in own.items() if one != identifier]
         value = None if given == "" and not above and not (place.public and not folder) else given
-        operations.append(SetAcl(shard, place.account, folder, identifier, value))
+        if any(change):
+            operations.append(SetAcl(shard, place.account, folder, identifier, have, *change))
+        else:
+            operations.append(SetAcl(shard, place.account, folder, identifier, value))
         await self._done(self._store.change(operations))
 
     async def my_rights(self, account: int, name: str) -> str:

@@ -29,6 +29,7 @@ from mailstead.store.results import FLAGS, Refused, Result, pack_uids, record_ch
 from mailstead.store.shard import Shard
 
 SEEN, DELETED = 1, 8
+RIGHTS = "lrswipkxtea"
 SHARED_FLAGS = 26
 """\\Answered, \\Deleted, \\Draft: one value for all readers."""
 
@@ -56,11 +57,16 @@ def set_acl(shard: Shard, op: SetAcl) -> Result:
     if op.folder and not shard.row("SELECT 1 FROM folder WHERE id = ? AND account = ?", (op.folder, op.account)):
         raise Refused("missing", "no such folder")
     key = (op.account, op.folder, op.identifier)
-    if op.rights is None:
+    given = op.rights
+    if op.more or op.less:
+        row = shard.row("SELECT rights FROM acl WHERE account = ? AND folder = ? AND identifier = ?", key)
+        have = set(str(row[0]) if row is not None else given or "")
+        given = "".join(right for right in RIGHTS if right in (have | set(op.more)) - set(op.less))
+    if given is None:
         shard.execute("DELETE FROM acl WHERE account = ? AND folder = ? AND identifier = ?", key)
     else:
-        shard.execute("INSERT OR REPLACE INTO acl VALUES(?, ?, ?, ?)", (*key, op.rights))
-    return Result(folder=op.folder, effects=[["acl", *key, op.rights]])
+        shard.execute("INSERT OR REPLACE INTO acl VALUES(?, ?, ?, ?)", (*key, given))
+    return Result(folder=op.folder, effects=[["acl", *key, given]])
 
 
 def set_metadata(shard: Shard, op: SetMetadata, id: int) -> Result:

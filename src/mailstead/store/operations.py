@@ -132,13 +132,16 @@ class CreateOwner(msgspec.Struct, tag="owner", array_like=True):
 
 
 class SetAcl(msgspec.Struct, tag="acl", array_like=True):
-    """``folder`` 0: all of the account's; ``rights`` None takes the entry away."""
+    """``folder`` 0: all of the account's; ``rights`` None takes the entry away. With ``more`` or ``less`` these are added to or
+    taken from the entry as it is by then, ``rights`` where there is none."""
 
     shard: int
     account: int
     folder: int
     identifier: str
     rights: str | None
+    more: str = ""
+    less: str = ""
 
 
 class SetMetadata(msgspec.Struct, tag="metadata", array_like=True):
