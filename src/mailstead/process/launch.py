@@ -25,6 +25,10 @@ def run(bootstrap: Bootstrap, workers: int, *, announcement: str = "", applicati
     `workers` 0: everything in this process. Otherwise this process becomes the supervisor and does not return.
     """
     _check(bootstrap.data_dir)
+    owner = os.stat(bootstrap.data_dir).st_uid
+    if os.geteuid() == 0 and owner != 0 and bootstrap.user in ("", "root"):
+        # Files that root makes here would be closed to whoever serves next time.
+        raise StartError(f"{bootstrap.data_dir} belongs to user {owner}: name that user in mailstead.toml, or start as that user")
     if workers:
         arguments = [str(bootstrap.data_dir), bootstrap.user, str(workers), application]
         os.environ[ANNOUNCEMENT] = announcement
