@@ -115,3 +115,11 @@ def test_pop3_ids_of_root_leave_no_files_of_root(theirs: Path, tmp_path: Path) -
     done = typed("user", "pop3-ids", "--config", str(theirs), "postmaster@example.test", str(table))
     assert done.returncode == 0, done.stderr
     assert owners(theirs) == {OTHER}
+
+
+def test_root_does_not_serve_from_the_directory_of_another(theirs: Path) -> None:
+    if os.geteuid() != 0:
+        return  # only root could
+    done = typed("run", "-c", str(theirs))
+    assert done.returncode == 1
+    assert "name that user in mailstead.toml" in done.stderr
