@@ -173,7 +173,7 @@ async def test_who_does_not_read_is_not_answered_without_end(face: Face) -> None
     assert (await client.put("a", "#" + "x" * 100_000)).startswith(b"OK")
     account = face.directory.account_by_address(USER)
     assert account is not None
-    (session,) = face.server.sessions[account.id]
+    (session,) = face.server.sessions.by_account[account.id]
     largest = 0
     client.writer.write(b'GETSCRIPT "a"\r\n' * 300)
     for _ in range(200):

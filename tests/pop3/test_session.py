@@ -295,5 +295,5 @@ async def test_an_account_disabled_while_it_logs_in_does_not_get_in(face: Face, 
     await client.command(b"USER alice@example.test")
     assert (await client.command(b"PASS " + PASSWORD.encode())).startswith(b"-ERR [SYS/TEMP]")
     assert await client.line() == b""
-    assert not face.server.sessions
+    assert not face.server.sessions.by_account
     assert not any(face.locks.held.values())

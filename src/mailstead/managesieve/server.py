@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mailstead.identity.account_sessions import AccountSessions
 from mailstead.managesieve.commands import table
 from mailstead.managesieve.commands.capability import capabilities
 from mailstead.managesieve.services import ManageSieveServices
@@ -40,15 +41,12 @@ class ManageSieveConnection(Connection):
         """From here on the listener's idle timeout holds, and the session ends when its account changes."""
         self.idle_timeout = self.endpoint.idle_timeout
         self.touch()
-        self._server.sessions.setdefault(session.account_id, {})[session] = None
-        self._server.check(session.account_id)  # it may have changed since the proof
+        assert session.account is not None
+        self._server.sessions.enter(session, session.account)
 
     def logged_out(self, session: Session) -> None:
         """The session is nobody's."""
-        if session.account is not None and (others := self._server.sessions.get(session.account.id)) is not None:
-            others.pop(session, None)
-            if not others:
-                del self._server.sessions[session.account.id]
+        self._server.sessions.leave(session, session.account)
 
     def ended(self, exc: Exception | None) -> None:
         """The connection is gone."""
@@ -81,22 +79,7 @@ class ManageSieveServer:
     def __init__(self, services: ManageSieveServices) -> None:
         self.services = services
         self.entries = table()
-        #: Sessions that are logged in, by account.
-        self.sessions: dict[int, dict[Session, None]] = {}
-        services.directory.on_account_change(self._changed)
-
-    def _changed(self, account: int) -> None:
-        for id in [account] if account else list(self.sessions):
-            self.check(id)
-
-    def check(self, account: int) -> None:
-        """End the sessions of an account that is not what it was when they logged in."""
-        now = self.services.directory.account(account)
-        for session in list(self.sessions.get(account, ())):
-            known = session.account
-            if known is None or (now is not None and now.enabled and now.auth_version == known.auth_version):
-                continue
-            session.stop("The account has changed")
+        self.sessions: AccountSessions[Session] = AccountSessions(services.directory, "The account has changed")
 
     def connection(self, endpoint: Endpoint) -> Connection:
         """A new connection that arrived at `endpoint`."""

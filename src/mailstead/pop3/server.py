@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 
+from mailstead.identity.account_sessions import AccountSessions
 from mailstead.pop3.commands import table
 from mailstead.pop3.services import Pop3Services
 from mailstead.pop3.session import Session
@@ -47,17 +48,13 @@ class Pop3Connection(Connection):
     def entered(self, session: Session) -> None:
         """A login: the session ends when its account is disabled or gets another password."""
         assert session.account is not None
-        self._server.sessions.setdefault(session.account.id, {})[session] = None
-        self._server.check(session.account.id)  # it may have changed since the proof
+        self._server.sessions.enter(session, session.account)
 
     def ended(self, exc: Exception | None) -> None:
         session = self.session
         if session is not None:
             session.ended()
-            if session.account is not None and (others := self._server.sessions.get(session.account.id)) is not None:
-                others.pop(session, None)
-                if not others:
-                    del self._server.sessions[session.account.id]
+            self._server.sessions.leave(session, session.account)
 
     def idle_expired(self) -> None:
         """RFC 1939 section 3: closed without entering the UPDATE state."""
@@ -79,25 +76,7 @@ class Pop3Server:
     def __init__(self, services: Pop3Services) -> None:
         self.services = services
         self.entries = table()
-        #: Sessions that are logged in, by account.
-        self.sessions: dict[int, dict[Session, None]] = {}
-        if services.directory is not None:
-            services.directory.on_account_change(self._changed)
-
-    def _changed(self, account: int) -> None:
-        for id in [account] if account else list(self.sessions):
-            self.check(id)
-
-    def check(self, account: int) -> None:
-        """End the sessions of an account that is not what it was when they logged in."""
-        if self.services.directory is None:
-            return
-        now = self.services.directory.account(account)
-        for session in list(self.sessions.get(account, ())):
-            known = session.account
-            if known is None or (now is not None and now.enabled and now.auth_version == known.auth_version):
-                continue
-            session.stop("the account has changed")
+        self.sessions: AccountSessions[Session] = AccountSessions(services.directory, "the account has changed")
 
     def connection(self, endpoint: Endpoint) -> Connection:
         return Pop3Connection(endpoint, self)
