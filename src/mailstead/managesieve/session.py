@@ -13,9 +13,12 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
+from mailstead.mailbox.errors import LimitReached, MailboxError
+from mailstead.mailbox.scripts import InvalidScriptName, ScriptActive, ScriptExists, ScriptMissing
 from mailstead.managesieve.grammar import MAX_LITERAL, MAX_LITERAL_FRESH, BadCommand, Collector, Command, Unbearable, string
 from mailstead.observe.log import fault
 from mailstead.observe.metrics import faults, managesieve_commands
+from mailstead.sieve.grammar import SieveError
 
 if TYPE_CHECKING:
     from mailstead.directory.model import Account
@@ -34,6 +37,23 @@ class Refusal(Exception):
     def __init__(self, text: str, code: str = "") -> None:
         super().__init__(text)
         self.code = code
+
+
+_CODES: tuple[tuple[type[MailboxError], str], ...] = (
+    (ScriptMissing, "NONEXISTENT"),
+    (ScriptExists, "ALREADYEXISTS"),
+    (ScriptActive, "ACTIVE"),
+    (LimitReached, "QUOTA/MAXSCRIPTS"),
+    (InvalidScriptName, ""),
+)
+
+
+def _code_of(error: MailboxError) -> str:
+    """The response code (RFC 5804 section 1.3) for a refusal by the mailbox service."""
+    for kind, code in _CODES:
+        if isinstance(error, kind):
+            return "QUOTA/MAXSIZE" if kind is LimitReached and "octets" in str(error) else code
+    return "TRYLATER"
 
 
 def reply(word: bytes, text: str, code: str = "") -> bytes:
@@ -175,10 +195,12 @@ class Session:
             self.bye("Too many errors")
 
     def _failure(self, error: Exception) -> bytes:
-        if isinstance(error, BadCommand):
+        if isinstance(error, (BadCommand, SieveError)):
             return reply(b"NO", str(error))
         if isinstance(error, Refusal):
             return reply(b"NO", str(error), error.code)
+        if isinstance(error, MailboxError):
+            return reply(b"NO", str(error), _code_of(error))
         if isinstance(error, ConnectionResetError):
             return b""
         faults.labels("MANAGESIEVE").inc()

@@ -1,34 +1,9 @@
-"""The commands on scripts (RFC 5804 sections 2.5 to 2.12)."""
+"""The commands on scripts (RFC 5804 sections 2.5 to 2.12); the session answers what the mailbox service refuses."""
 
 from __future__ import annotations
 
-from mailstead.mailbox.errors import LimitReached, MailboxError
-from mailstead.mailbox.scripts import (
-    InvalidScriptName,
-    ScriptActive,
-    ScriptExists,
-    ScriptMissing,
-)
 from mailstead.managesieve.grammar import BadCommand, string
-from mailstead.managesieve.session import Refusal, Session, reply
-from mailstead.sieve.grammar import SieveError
-
-_CODES: tuple[tuple[type[MailboxError], str], ...] = (
-    (ScriptMissing, "NONEXISTENT"),
-    (ScriptExists, "ALREADYEXISTS"),
-    (ScriptActive, "ACTIVE"),
-    (LimitReached, "QUOTA/MAXSCRIPTS"),
-    (InvalidScriptName, ""),
-)
-
-
-def _refusal(error: MailboxError) -> Refusal:
-    for kind, code in _CODES:
-        if isinstance(error, kind):
-            if code == "QUOTA/MAXSCRIPTS" and "octets" in str(error):
-                code = "QUOTA/MAXSIZE"
-            return Refusal(str(error), code)
-    return Refusal(str(error), "TRYLATER")
+from mailstead.managesieve.session import Session, reply
 
 
 def _text(argument: bytes | int, what: str) -> str:
@@ -50,34 +25,21 @@ async def havespace(session: Session, arguments: list[bytes | int]) -> bytes:
     """Whether a script of a size would be kept."""
     if len(arguments) != 2 or not isinstance(arguments[1], int):
         raise BadCommand("HAVESPACE takes a name and a size")
-    try:
-        await session.services.mailbox.check_script_space(session.account_id, _text(arguments[0], "name"), arguments[1])
-    except MailboxError as error:
-        raise _refusal(error) from None
+    await session.services.mailbox.check_script_space(session.account_id, _text(arguments[0], "name"), arguments[1])
     return reply(b"OK", "There is space")
 
 
 async def putscript(session: Session, arguments: list[bytes | int]) -> bytes:
     """Keep a script, if it is one."""
     name, script = _strings(arguments, "name", "script")
-    try:
-        await session.services.mailbox.put_script(session.account_id, name, script)
-    except SieveError as error:
-        raise Refusal(str(error)) from None
-    except MailboxError as error:
-        raise _refusal(error) from None
+    await session.services.mailbox.put_script(session.account_id, name, script)
     return reply(b"OK", "Script kept")
 
 
 async def checkscript(session: Session, arguments: list[bytes | int]) -> bytes:
     """Say whether a script is one, without keeping it."""
     (script,) = _strings(arguments, "script")
-    try:
-        await session.services.mailbox.check_script(script)
-    except SieveError as error:
-        raise Refusal(str(error)) from None
-    except MailboxError as error:
-        raise _refusal(error) from None
+    await session.services.mailbox.check_script(script)
     return reply(b"OK", "The script is valid")
 
 
@@ -92,38 +54,26 @@ async def listscripts(session: Session, arguments: list[bytes | int]) -> bytes:
 async def setactive(session: Session, arguments: list[bytes | int]) -> bytes:
     """Run mail through a script, or through none."""
     (name,) = _strings(arguments, "name")
-    try:
-        await session.services.mailbox.activate_script(session.account_id, name)
-    except MailboxError as error:
-        raise _refusal(error) from None
+    await session.services.mailbox.activate_script(session.account_id, name)
     return reply(b"OK", "Script activated" if name else "No script is active")
 
 
 async def getscript(session: Session, arguments: list[bytes | int]) -> bytes:
     """A script's text, as a literal."""
     (name,) = _strings(arguments, "name")
-    try:
-        text = (await session.services.mailbox.script(session.account_id, name)).encode()
-    except MailboxError as error:
-        raise _refusal(error) from None
+    text = (await session.services.mailbox.script(session.account_id, name)).encode()
     return b"{%d}\r\n%b\r\n" % (len(text), text) + reply(b"OK", "Script sent")
 
 
 async def deletescript(session: Session, arguments: list[bytes | int]) -> bytes:
     """Remove a script that is not active."""
     (name,) = _strings(arguments, "name")
-    try:
-        await session.services.mailbox.delete_script(session.account_id, name)
-    except MailboxError as error:
-        raise _refusal(error) from None
+    await session.services.mailbox.delete_script(session.account_id, name)
     return reply(b"OK", "Script deleted")
 
 
 async def renamescript(session: Session, arguments: list[bytes | int]) -> bytes:
     """Give a script another name; an active one stays active."""
     old, new = _strings(arguments, "old name", "new name")
-    try:
-        await session.services.mailbox.rename_script(session.account_id, old, new)
-    except MailboxError as error:
-        raise _refusal(error) from None
+    await session.services.mailbox.rename_script(session.account_id, old, new)
     return reply(b"OK", "Script renamed")
