@@ -6,7 +6,8 @@ Invariants:
 - DIGEST-MD5 (obsolete by RFC 6331), APOP and GSSAPI exist as values of settings and are never offered; CRAM-MD5 only
   where the administrator keeps recoverable secrets.
 
-An exchange knows no protocol: the face decodes base64 (`decode_response`), handles `*` and sends what a step returns.
+An exchange knows no protocol. A face that can wait for a line gives `converse` a way to ask for one; any other decodes
+base64 (`decode_response`), handles `*` and sends what a step returns.
 SCRAM's last server message goes out as a challenge that the client answers with nothing, which IMAP, SMTP and POP3
 all know how to carry; SUCCESS therefore never has data of its own.
 """
@@ -19,7 +20,7 @@ import enum
 import hmac
 import secrets
 import time
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,7 @@ from mailstead.settings.database import SystemDatabaseError
 
 MAX_RESPONSE = 12_288
 MAX_NAME = 1024
+MAX_STEPS = 20
 
 # Strongest first: clients often take the first they know.
 _ORDER = (
@@ -46,6 +48,10 @@ _ORDER = (
 
 class SaslFormatError(Exception):
     """A response that is not base64, or too long."""
+
+
+class SaslCancelled(Exception):
+    """The client answered a challenge with `*`."""
 
 
 class SaslStepKind(enum.Enum):
@@ -152,6 +158,19 @@ class SaslExchange:
             return self._step_cram(response)
         except SystemDatabaseError:
             return self._fail(AuthReason.TEMPORARY)
+
+    async def converse(self, initial: bytes | None, ask: Callable[[bytes], Awaitable[bytes]]) -> SaslStep:
+        """The last step of the exchange, held in base64: `initial` is the client's initial response, `ask` sends a
+        challenge and returns the client's line. Raises SaslCancelled, SaslFormatError, and what `ask` raises."""
+        step = await self.step(None if initial is None else decode_response(initial))
+        for _ in range(MAX_STEPS):
+            if step.kind is not SaslStepKind.CHALLENGE:
+                break
+            line = await ask(base64.b64encode(step.data))
+            if line == b"*":
+                raise SaslCancelled
+            step = await self.step(decode_response(line))
+        return step
 
     # -- outcomes -------------------------------------------------------------------------------------------
 

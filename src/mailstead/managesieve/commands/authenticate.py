@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-
 from mailstead.identity.authenticator import AuthReason
-from mailstead.identity.sasl import SaslExchange, SaslFormatError, SaslStepKind, decode_response
+from mailstead.identity.sasl import SaslCancelled, SaslExchange, SaslFormatError, SaslStepKind
 from mailstead.managesieve.commands.capability import offered
 from mailstead.managesieve.grammar import BadCommand
 from mailstead.managesieve.session import Refusal, Session, reply
 from mailstead.observe.metrics import logins
-
-MAX_STEPS = 20
 
 
 async def authenticate(session: Session, arguments: list[bytes | int]) -> bytes:
@@ -35,14 +31,9 @@ async def authenticate(session: Session, arguments: list[bytes | int]) -> bytes:
         default_domain=session.link.endpoint.listener_domain,
     )
     try:
-        step = await exchange.step(decode_response(words[1]) if len(words) > 1 else None)
-        for _ in range(MAX_STEPS):
-            if step.kind is not SaslStepKind.CHALLENGE:
-                break
-            line = await session.ask(base64.b64encode(step.data))
-            if line == b"*":
-                raise Refusal("Authentication cancelled")
-            step = await exchange.step(decode_response(line) if line else b"")
+        step = await exchange.converse(words[1] if len(words) > 1 else None, session.ask)
+    except SaslCancelled:
+        raise Refusal("Authentication cancelled") from None
     except (SaslFormatError, BadCommand):
         return _failed(session, AuthReason.MALFORMED, exchange.login)
     if step.kind is not SaslStepKind.SUCCESS or step.account is None:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-
 from mailstead.identity.authenticator import AuthReason
-from mailstead.identity.sasl import SaslExchange, SaslFormatError, SaslStepKind, decode_response
+from mailstead.identity.sasl import SaslCancelled, SaslExchange, SaslFormatError, SaslStepKind
 from mailstead.pop3.commands.login import enter, offered, refused
 from mailstead.pop3.grammar import MAX_ANSWER, TooLong
 from mailstead.pop3.session import Session
-
-MAX_STEPS = 20
 
 
 async def auth(session: Session, argument: bytes) -> bytes:
@@ -32,14 +28,9 @@ async def auth(session: Session, argument: bytes) -> bytes:
         default_domain=session.link.endpoint.listener_domain,
     )
     try:
-        step = await exchange.step(decode_response(words[1]) if len(words) > 1 else None)
-        for _ in range(MAX_STEPS):
-            if step.kind is not SaslStepKind.CHALLENGE:
-                break
-            line = await session.ask(base64.b64encode(step.data), MAX_ANSWER)
-            if line == b"*":
-                return b"-ERR authentication cancelled\r\n"
-            step = await exchange.step(decode_response(line) if line else b"")
+        step = await exchange.converse(words[1] if len(words) > 1 else None, lambda challenge: session.ask(challenge, MAX_ANSWER))
+    except SaslCancelled:
+        return b"-ERR authentication cancelled\r\n"
     except (SaslFormatError, TooLong):
         return refused(session, AuthReason.MALFORMED)
     if step.kind is SaslStepKind.SUCCESS and step.account is not None:
