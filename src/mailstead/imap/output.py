@@ -37,11 +37,6 @@ class Output:
         self._out.append(data)
         self.queued += len(data)
 
-    def emit_many(self, parts: list[bytes]) -> None:
-        """Queue several pieces; large ones are not copied."""
-        self._out += parts
-        self.queued += sum(map(len, parts))
-
     def untagged(self, text: bytes) -> None:
         """Queue one untagged response."""
         self.emit(b"* %b\r\n" % text)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from mailstead.mailbox import rights
 from mailstead.mailbox.base import Place
-from mailstead.mailbox.errors import FolderMissing, LimitReached, MailboxError, NotPermitted, RightMissing
+from mailstead.mailbox.errors import FolderMissing, LimitReached, NotPermitted, RightMissing
 from mailstead.mailbox.folders import FolderVerbs
 from mailstead.mailbox.model import ALL_RIGHTS
 from mailstead.mailbox.names import canonical
@@ -21,7 +21,7 @@ MAX_ACCOUNT_ENTRIES = 10_000
 """Of all folders of an account: whoever sees one of them has all read."""
 
 
-class UnknownIdentifier(MailboxError):
+class UnknownIdentifier(NotPermitted):
     """Nobody is called that in the owner's domain."""
 
 

@@ -6,10 +6,9 @@ Invariants: identifiers are UTF-8 words that the directory understands; all rule
 from __future__ import annotations
 
 from mailstead.imap.grammar import Arguments, BadSyntax
-from mailstead.imap.responses import Refusal, astring
+from mailstead.imap.responses import astring
 from mailstead.imap.session import Session
 from mailstead.mailbox.rights import UnknownRight
-from mailstead.mailbox.sharing import UnknownIdentifier
 
 _MODES = {b"+": "add", b"-": "remove"}
 
@@ -53,8 +52,6 @@ async def setacl(session: Session, arguments: Arguments) -> bytes:
         await session.services.mailbox.set_acl(session.account_id, name, who, mode, wanted)
     except (UnknownRight, UnicodeDecodeError):
         raise BadSyntax("Unknown right") from None
-    except UnknownIdentifier as error:
-        raise Refusal(str(error), "CANNOT") from None
     return b"OK SETACL completed"
 
 
@@ -63,10 +60,7 @@ async def deleteacl(session: Session, arguments: Arguments) -> bytes:
     name, _ = _mailbox(session, arguments)
     who = _identifier(arguments)
     arguments.end()
-    try:
-        await session.services.mailbox.delete_acl(session.account_id, name, who)
-    except UnknownIdentifier as error:
-        raise Refusal(str(error), "CANNOT") from None
+    await session.services.mailbox.delete_acl(session.account_id, name, who)
     return b"OK DELETEACL completed"
 
 
@@ -75,10 +69,7 @@ async def listrights(session: Session, arguments: Arguments) -> bytes:
     name, text = _mailbox(session, arguments)
     who = _identifier(arguments)
     arguments.end()
-    try:
-        always, others = await session.services.mailbox.possible_rights(session.account_id, name, who)
-    except UnknownIdentifier as error:
-        raise Refusal(str(error), "CANNOT") from None
+    always, others = await session.services.mailbox.possible_rights(session.account_id, name, who)
     words = [always.encode("ascii") or b'""', *(one.encode("ascii") for one in others)]
     session.untagged(b"LISTRIGHTS %b %b %b" % (text, astring(who.encode()), b" ".join(words)))
     return b"OK LISTRIGHTS completed"
