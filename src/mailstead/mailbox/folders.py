@@ -91,7 +91,7 @@ class FolderVerbs(MailboxBase):
                 if "l" in given:
                     name = prefix + row[1]
                     found.append(Folder(row[0], id, owner.shard, name, row[2], None, name in subscribed, row[5], given, account))
-        return sorted(found, key=lambda f: (f.name != "INBOX", f.name.split("/")))
+        return sorted(found, key=lambda f: f.name.split("/"))
 
     def public_folder(self, domain_id: int, name: str) -> Folder | None:
         """A public folder of a domain as its owner has it, for mail that is addressed to it (PUB-02); at once."""

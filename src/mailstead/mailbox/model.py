@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from mailstead.store.operations import RIGHTS
+
 if TYPE_CHECKING:
     from mailstead.store.spool import Spool
 
@@ -28,7 +30,7 @@ SEPARATOR = "/"
 
 #: RFC 4314 section 2.1: lookup, read, keep \\Seen, write flags, insert, post, create below, delete the folder, set
 #: \\Deleted, expunge, administer.
-ALL_RIGHTS = "lrswipkxtea"
+ALL_RIGHTS = RIGHTS
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 
 from mailstead.store.ids import id_time
-from mailstead.store.operations import QUEUE_SHARDS
 from mailstead.store.shard import Shard
 
 DEFAULT_FOLDERS: tuple[tuple[str, str | None], ...] = (
@@ -57,7 +56,3 @@ def ensure_account(shard: Shard, account: int, id: int) -> int:
         shard.inboxes.clear()
     shard.inboxes[account] = inbox
     return inbox
-
-
-def is_mail_shard(number: int) -> bool:
-    return number < QUEUE_SHARDS

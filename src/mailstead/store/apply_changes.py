@@ -10,10 +10,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from mailstead.store.accounts import ensure_account
 from mailstead.store.apply_sharing import change_by_row, change_reader_flags, forget_own, give_to_reader, merged, own_join
 from mailstead.store.keywords import KEYWORD_SHIFT, FlagChange, KeywordLimit, keyword_flags, read_keywords
 from mailstead.store.operations import (
+    DELETED,
+    SEEN,
     ChangeFlags,
     CopyMessages,
     Expunge,
@@ -34,8 +35,6 @@ __all__ = [
     "FLAGS", "GONE", "NEW", "Refused", "Result", "change_flags", "copied_rows", "copy_messages", "count_dead", "expunge",
     "insert_copies", "record_change", "release", "remove_moved", "remove_replaced", "uid_condition",
 ]  # fmt: skip
-
-SEEN, DELETED = 1, 8
 
 
 def _folder_account(shard: Shard, folder: int) -> int:
@@ -353,8 +352,3 @@ def insert_copies(shard: Shard, op: InsertCopies) -> Result:
     if op.target_reader:
         result.effects += give_to_reader(shard, op.target, result.new_uids, op.target_reader, modseq)
     return result
-
-
-def account_of(shard: Shard, account: int, id: int) -> int:
-    """The INBOX of an account that must exist from here on."""
-    return ensure_account(shard, account, id)

@@ -16,6 +16,9 @@ from typing import Any
 from mailstead.store.accounts import ensure_account
 from mailstead.store.keywords import FlagChange, KeywordLimit
 from mailstead.store.operations import (
+    DELETED,
+    RIGHTS,
+    SEEN,
     ChangeFlags,
     CreateOwner,
     SetAcl,
@@ -28,8 +31,6 @@ from mailstead.store.operations import (
 from mailstead.store.results import FLAGS, Refused, Result, pack_uids, record_change, uid_condition
 from mailstead.store.shard import Shard
 
-SEEN, DELETED = 1, 8
-RIGHTS = "lrswipkxtea"
 SHARED_FLAGS = 26
 """\\Answered, \\Deleted, \\Draft: one value for all readers."""
 

@@ -13,6 +13,11 @@ from typing import Any
 
 import msgspec
 
+SEEN, DELETED = 1, 8
+"""Bits of the flags of a message that the store counts by."""
+RIGHTS = "lrswipkxtea"
+"""RFC 4314 section 2.1, in the order they are kept in."""
+
 QUEUE_SHARDS = 1000
 """Shard numbers from here on are queue indexes: 1000 + k."""
 
