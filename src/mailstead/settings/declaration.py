@@ -204,6 +204,29 @@ class Context:
         return {setting.name: setting.default for setting in self.settings}
 
 
+@dataclass(frozen=True, slots=True)
+class ObjectKind:
+    """A kind of named object that lies under an owner: a name server, a log rule, a socket filter, a signature.
+
+    `context` declares the attributes. `key` names the attribute of it that tells objects of one owner apart; `limit` is
+    how many one owner may have.
+    """
+
+    name: str
+    key: str
+    context: Context
+    limit: int = 1000
+    folded: bool = True
+
+    def key_of(self, text: str) -> str:
+        """The stored form of a key; without regard to case where `folded`. Raises InvalidValueError."""
+        setting = self.context.setting(self.key)
+        value = setting.render(setting.parse(text))
+        if not value:
+            raise InvalidValueError(f"{setting.name}: a {self.name} needs one")
+        return value.casefold() if self.folded else value
+
+
 class Snapshot:
     """Frozen values of one context; attributes are spelled as in the CLI (`snapshot.maxErrors`)."""
 

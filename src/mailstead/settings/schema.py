@@ -92,8 +92,19 @@ _BASE = (
         PRIMARY KEY (holder_id, domain_id, permission))""",
 )
 
+# Named objects under an owner (settings.objects), and texts too long for a setting (settings.edits).
+_OBJECTS = (
+    """CREATE TABLE object (
+        id INTEGER PRIMARY KEY, kind TEXT NOT NULL, scope TEXT NOT NULL, scope_id INTEGER NOT NULL, key TEXT NOT NULL,
+        attributes TEXT NOT NULL, UNIQUE (scope, scope_id, kind, key))""",
+    """CREATE TABLE content (
+        scope TEXT NOT NULL, scope_id INTEGER NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL,
+        PRIMARY KEY (scope, scope_id, name))""",
+)
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(1, "settings and directory", _BASE),
     # Public folders lie in a shard as accounts do.
     Migration(2, "shards of domains", ("ALTER TABLE domain ADD COLUMN shard INTEGER NOT NULL DEFAULT 0",)),
+    Migration(3, "named objects and long texts", _OBJECTS),
 )
