@@ -132,8 +132,6 @@ class Authenticator:
         """Whether the password is right; None when it cannot be said now."""
         running = self._running.get(proof)
         if running is None:
-            if self._waiting >= WAITING_PER_THREAD * self._threads:
-                return None
             running = asyncio.get_running_loop().create_task(self._hash_once(account, password))
             self._running[proof] = running
             running.add_done_callback(lambda _: self._running.pop(proof, None))
@@ -146,14 +144,20 @@ class Authenticator:
         except SystemDatabaseError:
             return None
         stored = credentials.password if credentials is not None else ""
-        self._waiting += 1
-        try:
-            good = await asyncio.get_running_loop().run_in_executor(self._pool, _check, password, stored)
-        finally:
-            self._waiting -= 1
+        good = await self.check_hash(password, stored)
         if good and account is not None and credentials is not None and self._wants_upgrade(credentials):
             self._spawn(self._upgrade(account.id, password, credentials.password))
         return good
+
+    async def check_hash(self, password: str, stored: str) -> bool | None:
+        """Whether a password fits a stored hash, in the bounded threads; None when too many wait."""
+        if self._waiting >= WAITING_PER_THREAD * self._threads:
+            return None
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, _check, password, stored)
+        finally:
+            self._waiting -= 1
 
     def _wants_upgrade(self, credentials: Credentials) -> bool:
         server = self.settings.service("server")
