@@ -44,7 +44,8 @@ BULK = 1000
 MAX_TEMPORARY_DAYS = 3650
 
 
-def _setting_permission(name: str) -> str:
+def account_permission(name: str) -> str:
+    """The domain permission that changing an account's setting needs."""
     if any(setting.name == name for setting in QUOTAS):
         return "manageFoldersQuotas"
     if any(setting.name == name for setting in RESTRICTION_SETTINGS):
@@ -258,7 +259,7 @@ class AccountVerbs(DirectoryBase):
         """Set (None: inherit again) a limit, quota or restriction of one account."""
         account = self._need_account(account_id)
         declared = ACCOUNT.setting(setting)
-        actor.require(_setting_permission(declared.name), account.domain_id)
+        actor.require(account_permission(declared.name), account.domain_id)
         await self._store_setting(actor, "account", account_id, declared, value, "account")
 
     async def _update(

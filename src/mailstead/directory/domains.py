@@ -18,12 +18,18 @@ _SETTING_PERMISSION = {
     "catchAllType": "manageCatchAll",
     "catchAllAccountName": "manageCatchAll",
     "catchAllFolderName": "manageCatchAll",
-    "maxAccounts": "manageDomainAdminLimits",
-    "maxGroups": "manageDomainAdminLimits",
-    "maxLists": "manageDomainAdminLimits",
-    "maxAccountClasses": "manageDomainAdminLimits",
-    "maxFolderRecipients": "manageDomainAdminLimits",
 }
+#: Limits for delegated administrators that do not begin with `max` (ADM-02).
+_LIMITS = frozenset(
+    {"availableServices", "subdomainStorageLocation", "subdomainObjectStorageLocation", "purgeConstraint", "purgeFolders"}
+)
+
+
+def domain_permission(name: str) -> str:
+    """The domain permission that changing one of a domain's own settings needs."""
+    if name.startswith("max") or name in _LIMITS:
+        return "manageDomainAdminLimits"
+    return _SETTING_PERMISSION.get(name, "manageDomainConfig")
 
 
 class DomainVerbs(DirectoryBase):
@@ -140,7 +146,7 @@ class DomainVerbs(DirectoryBase):
         """Set (None: reset) one of the domain's own settings, spelled as in the CLI: catch-all, services, limits..."""
         domain = self._need_domain(name)
         declared = DOMAIN.setting(setting)
-        actor.require(_SETTING_PERMISSION.get(declared.name, "manageDomainConfig"), domain.id)
+        actor.require(domain_permission(declared.name), domain.id)
         if value and declared.name in ("catchAllAccountName", "postmasterAccount"):
             local = checked_local(value)
             found = self.account_by_address(f"{local}@{domain.name}")

@@ -19,6 +19,7 @@ from mailstead.directory.accounts import AccountVerbs
 from mailstead.directory.admins import AdminVerbs
 from mailstead.directory.cache import BoundedCache
 from mailstead.directory.domains import DomainVerbs
+from mailstead.directory.edits import EditVerbs
 from mailstead.directory.ids import IdSource
 from mailstead.directory.model import DirectoryError
 from mailstead.directory.recipients import RecipientVerbs
@@ -30,7 +31,7 @@ LOGIN_INTERVAL_S = 60
 MAX_SHARDS = 4096
 
 
-class Directory(DomainVerbs, AccountVerbs, RecipientVerbs, AdminVerbs, SharingLookups):
+class Directory(DomainVerbs, AccountVerbs, RecipientVerbs, AdminVerbs, EditVerbs, SharingLookups):
     """All look-ups and verbs over one system database; `settings` are the settings over the same one."""
 
     def __init__(self, database: SystemDatabase, settings: Settings, ids: IdSource) -> None:

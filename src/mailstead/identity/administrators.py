@@ -8,8 +8,6 @@ Invariants:
 
 from __future__ import annotations
 
-import asyncio
-
 from mailstead.directory.model import NotFoundError
 from mailstead.directory.service import Directory
 from mailstead.identity.authenticator import Authenticator
@@ -50,7 +48,7 @@ class AdministratorLogin:
             self._authenticator.failed(peer, guarded)
             return None
         self._authenticator.guard.succeeded(peer, guarded)
-        actor = await asyncio.to_thread(self.actor, name)
+        actor = self.actor(name)
         return None if actor is None else (actor, version)
 
     def actor(self, name: str) -> Actor | None:

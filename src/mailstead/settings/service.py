@@ -22,13 +22,15 @@ from mailstead.settings.database import Change, SystemDatabase, Transaction
 from mailstead.settings.declaration import Context, InvalidValueError, Setting, Snapshot, Value
 from mailstead.settings.declarations import ACCOUNT, SERVICE_CONTEXTS
 from mailstead.settings.listeners import Listeners, ListenerSettings
+from mailstead.settings.objects import Objects
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class SettingsChange:
-    """Told to subscribers: a context (`imap`), `listeners`, `account`, `domain`, or `*` for everything."""
+    """Told to subscribers: a context (`imap`), `listeners`, `account`, `domain`, a kind of object (`logRule`), or `*` for
+    everything."""
 
     context: str
 
@@ -66,6 +68,7 @@ class Settings:
         self._snapshots: dict[str, ServiceSettings] = {}
         self._subscribers: list[Subscriber] = []
         self._listeners = Listeners(database)
+        self.objects = Objects(database)
         self._defaults: dict[str, str] | None = None
         database.subscribe(self._changed)
 
@@ -266,6 +269,7 @@ class Settings:
         if changes is None:
             self._snapshots.clear()
             self._listeners.forget()
+            self.objects.forget()
             self._defaults = None
             touched.add("*")
         else:
@@ -275,6 +279,9 @@ class Settings:
                 elif change.kind in ("listener", "accessRule"):
                     touched.add("listeners")
                     self._listeners.forget()
+                elif change.kind == "object":
+                    touched.add(change.verb.partition(" ")[2])
+                    self.objects.forget()
         for name in touched:
             self._snapshots.pop(name, None)
             if name == "account":
@@ -314,7 +321,8 @@ def _keep(context: Context, values: dict[str, Value], name: str, text: str) -> N
         return  # A range became narrower in a newer release: the default holds.
 
 
-_SCOPE_CONTEXT = {"defaults": "account", "domain": "account", "class": "account", "account": "account"}
+_SCOPE_CONTEXT = dict.fromkeys(("defaults", "domain", "class", "account", "accountData", "recipient"), "account")
+_OBJECT_KIND = {"account": "account", "accountData": "account", "recipient": "recipient"}
 
 
 def store_value(
@@ -337,7 +345,7 @@ def store_value(
     context = name.partition(".")[0] if scope == "service" else _SCOPE_CONTEXT.get(scope, "domain")
     transaction.record(
         author,
-        "account" if scope == "account" else "setting",
+        _OBJECT_KIND.get(scope, "setting"),
         scope_id,
         f"set {context}",
         {"scope": scope, "name": name, "value": "(secret)" if setting.secret else old},

@@ -1,0 +1,204 @@
+"""Changes that wait to be made together: what a COMMIT of the administration protocol, or a saved form, writes.
+
+Invariants:
+- All or nothing: `commit` writes everything in one transaction, durable when it returns, or nothing.
+- Nothing is overwritten unseen: when somebody else changed one of the touched objects since the changes were begun, the first
+  `commit` says so and writes nothing; the next one wins.
+- Rights are asked again at `commit`: for each value, by the function the owner of the scope gave.
+
+A value lies at a Place: scope and id, the prefix of its context's names (`imap.` for services), and the domain whose rights count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from mailstead.settings.actor import Actor
+from mailstead.settings.database import SystemDatabase, Transaction
+from mailstead.settings.declaration import Context, InvalidValueError, Setting
+from mailstead.settings.objects import Operation
+from mailstead.settings.service import store_value
+
+MAX_CONTENT = 4 * 1024 * 1024
+"""Longest text of `content`, in characters."""
+
+
+class ChangedMeanwhileError(Exception):
+    """Somebody else changed an object since it was looked at; nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the values of a context lie; `domain_id` 0 means that server permissions count."""
+
+    scope: str
+    scope_id: int = 0
+    prefix: str = ""
+    domain_id: int = 0
+
+    def stored(self, name: str) -> str:
+        """The name of a setting as its row has it."""
+        return self.prefix + name
+
+
+def read_values(database: SystemDatabase, place: Place, context: Context) -> dict[str, str]:
+    """Explicit values of a context at a place, as text by declared name."""
+    rows = database.query("SELECT name, value FROM setting WHERE scope = ? AND scope_id = ?", (place.scope, place.scope_id))
+    size = len(place.prefix)
+    result = {}
+    for name, text in rows:
+        if name.startswith(place.prefix):
+            setting = context.by_name.get(name[size:].lower())
+            if setting is not None:
+                result[setting.name] = text
+    return result
+
+
+def read_content(database: SystemDatabase, place: Place, name: str) -> str | None:
+    """A long text of a place, or None."""
+    row = database.query_row(
+        "SELECT value FROM content WHERE scope = ? AND scope_id = ? AND name = ?", (place.scope, place.scope_id, name)
+    )
+    return None if row is None else str(row[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """An operation of a verb, with the objects it touches as (history kind, id)."""
+
+    operation: Operation
+    touches: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(slots=True)
+class Pending:
+    """Changes not yet made; a later value of the same setting takes the earlier one's place."""
+
+    values: dict[tuple[Place, str], tuple[Setting, str | None]] = field(default_factory=dict)
+    contents: dict[tuple[Place, str], str | None] = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list)
+    seen: int = -1
+    """History up to here was seen when the changes were begun; -1: not yet begun."""
+
+    def __bool__(self) -> bool:
+        return bool(self.values or self.contents or self.steps)
+
+    def set_value(self, place: Place, setting: Setting, text: str | None) -> None:
+        """Set (None: inherit, or the default, again). Raises InvalidValueError."""
+        self.values[place, setting.name] = (setting, None if text is None else setting.render(setting.parse(text)))
+
+    def set_content(self, place: Place, name: str, text: str | None) -> None:
+        """Set (None: remove) a long text. Raises InvalidValueError."""
+        if text is not None and len(text) > MAX_CONTENT:
+            raise InvalidValueError(f"{name}: a text has at most {MAX_CONTENT} characters")
+        self.contents[place, name] = text
+
+    def value(self, place: Place, name: str) -> tuple[bool, str | None]:
+        """Whether a value is pending, and which."""
+        found = self.values.get((place, name))
+        return (False, None) if found is None else (True, found[1])
+
+    def add(self, operation: Operation, *touches: tuple[str, int]) -> None:
+        """Add a verb's operation; its rights were asked when it was made."""
+        self.steps.append(Step(operation, touches))
+
+    def take(self, child: Pending) -> None:
+        """Add the changes a child hands up (DONE)."""
+        self.values.update(child.values)
+        self.contents.update(child.contents)
+        self.steps.extend(child.steps)
+        if child.seen >= 0 and (self.seen < 0 or child.seen < self.seen):
+            self.seen = child.seen
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.values.clear()
+        self.contents.clear()
+        self.steps.clear()
+        self.seen = -1
+
+
+Check = Callable[[Place, Setting | None, str], None]
+"""Raises PermissionDeniedError when the actor may not change that setting (None: long text of that name)."""
+
+_KINDS = {"account": "account", "accountData": "account", "recipient": "recipient"}
+_TABLES = {"account": "account", "class": "account_class", "domain": "domain", "domainConfig": "domain"}
+#: Settings whose change ends sessions and cached logins.
+RIGHTS = frozenset({"services"})
+
+
+def commit_operation(
+    pending: Pending, actor: Actor, check: Check, own: Callable[[int], bool]
+) -> Callable[[Transaction], tuple[int, int]]:
+    """The operation that makes all changes; returns the range of history rows it wrote (from, to].
+
+    `own(seq)` tells whether a history row was written by the same session, and so was seen.
+    Raises PermissionDeniedError here; ChangedMeanwhileError when run.
+    """
+    for (place, name), (setting, _text) in pending.values.items():
+        check(place, setting, name)
+    for place, name in pending.contents:
+        check(place, None, name)
+
+    def operation(transaction: Transaction) -> tuple[int, int]:
+        first = int(transaction.value("SELECT coalesce(max(seq), 0) FROM history"))
+        if pending.seen >= 0:
+            _refuse_changed(transaction, pending, own)
+        for step in pending.steps:
+            step.operation(transaction)
+        for (place, name), (setting, text) in pending.values.items():
+            _write_value(transaction, actor.name, place, name, setting, text)
+        for (place, name), text in pending.contents.items():
+            _write_content(transaction, actor.name, place, name, text)
+        return first, int(transaction.value("SELECT coalesce(max(seq), 0) FROM history"))
+
+    return operation
+
+
+def _touched(pending: Pending) -> Iterable[tuple[str, int, str]]:
+    """(history kind, object id, verb or empty for any) of what is changed."""
+    for place, _name in (*pending.values, *pending.contents):
+        if place.scope == "service":
+            yield "setting", 0, f"set {place.prefix.rstrip('.')}"
+        else:
+            yield _KINDS.get(place.scope, "setting"), place.scope_id, ""
+    for step in pending.steps:
+        for kind, number in step.touches:
+            yield kind, number, ""
+
+
+def _refuse_changed(transaction: Transaction, pending: Pending, own: Callable[[int], bool]) -> None:
+    for kind, number, verb in dict.fromkeys(_touched(pending)):
+        rows = transaction.execute(
+            "SELECT seq, author, verb FROM history WHERE kind = ? AND object_id = ? AND seq > ? ORDER BY seq DESC LIMIT 100",
+            (kind, number, pending.seen),
+        )
+        for seq, author, done in rows:
+            if not own(seq) and verb in ("", done):
+                raise ChangedMeanwhileError(f"changed meanwhile by {author}; nothing was written, repeat it to overwrite")
+
+
+def _write_value(transaction: Transaction, author: str, place: Place, name: str, setting: Setting, text: str | None) -> None:
+    table = _TABLES.get(place.scope)
+    if table is not None and not place.prefix:
+        column = "auth_version" if table == "account" else "version"
+        step = 1 if setting.name in RIGHTS else 0
+        transaction.execute(f"UPDATE {table} SET {column} = {column} + ? WHERE id = ?", (step, place.scope_id))
+        if not transaction.changed():
+            raise InvalidValueError("the object was removed meanwhile")
+    store_value(transaction, author, place.scope, place.scope_id, place.stored(name), setting, text)
+
+
+def _write_content(transaction: Transaction, author: str, place: Place, name: str, text: str | None) -> None:
+    key = (place.scope, place.scope_id, name)
+    if text is None:
+        transaction.execute("DELETE FROM content WHERE scope = ? AND scope_id = ? AND name = ?", key)
+    else:
+        transaction.execute(
+            "INSERT INTO content (scope, scope_id, name, value) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (scope, scope_id, name) DO UPDATE SET value = excluded.value",
+            (*key, text),
+        )
+    size = {"scope": place.scope, "name": name, "characters": 0 if text is None else len(text)}
+    transaction.record(author, _KINDS.get(place.scope, "setting"), place.scope_id, "set content", None, size)
