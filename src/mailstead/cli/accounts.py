@@ -149,7 +149,7 @@ def _read(file: Iterator[str]) -> tuple[list[int], list[NewAccount], list[int]]:
             if len(accounts) >= MAX_LINES:
                 raise click.ClickException(f"more than {MAX_LINES} lines; split the file")
             secret = row[1].strip()
-            hashed = secret.startswith(("{", "$", "pbkdf2_sha256$"))
+            hashed = secret.startswith(("{", "$", "pbkdf2_sha", "SCRAM-SHA-"))
             accounts.append(
                 NewAccount(
                     row[0].strip(),

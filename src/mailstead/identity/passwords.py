@@ -3,7 +3,7 @@
 Invariants:
 - No function logs, returns or raises with a password or a hash in its text.
 - Comparison takes constant time; a malformed stored form never matches and never raises.
-- The cost of a stored form is bounded, whoever wrote it.
+- The cost of a stored form is bounded, whoever wrote it (see foreign_hashes).
 
 Everything here blocks (argon2id about 30 ms): call it from a thread.
 """
@@ -12,31 +12,56 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
-import hmac
-import importlib
 import re
-from collections.abc import Callable
-from typing import Any
 
 import argon2
 from argon2.low_level import Type
 
-from mailstead.identity.crypt import crypt_verify
+from mailstead.identity.foreign_hashes import DIGESTS, FORMS
 
 MAX_PASSWORD_OCTETS = 4096
 _MAX_STORED = 1024
-_MAX_PBKDF2_ROUNDS = 5_000_000
-_MAX_ARGON2_KIB = 1_048_576
-_MAX_ARGON2_TIME = 64
 
 TIME_COST = 2
 MEMORY_KIB = 19 * 1024
 PARALLELISM = 1
 
 _hasher = argon2.PasswordHasher(TIME_COST, MEMORY_KIB, PARALLELISM, type=Type.ID)
-_SCHEME = re.compile(r"\{([A-Za-z0-9.-]{1,32})\}", re.ASCII)
-_ARGON2_COST = re.compile(r"\$argon2(?:id|i|d)\$v=\d{1,3}\$m=(\d{1,8}),t=(\d{1,4}),p=(\d{1,3})\$", re.ASCII)
+_SCHEME = re.compile(r"\{([A-Za-z0-9._-]{1,32})\}", re.ASCII)
+
+#: Names of one form in different servers.
+_SPELLINGS = {
+    "BCRYPT": "BLF-CRYPT",
+    "MD5-CRYPT": "CRYPT",
+    "SMD5-CRYPT": "CRYPT",
+    "DES-CRYPT": "CRYPT",
+    "YESCRYPT": "CRYPT",
+    "PLAIN-MD5": "LDAP-MD5",
+    "PBKDF2-SHA1": "PBKDF2",
+    "X-PBKDF2": "PBKDF2",
+    "SHA-256": "SHA256",
+    "SHA-384": "SHA384",
+    "SHA-512": "SHA512",
+}
+#: What a payload begins with whose scheme is not told, or only as {CRYPT}.
+_BEGINNINGS = (
+    ("$argon2", "ARGON2ID"),
+    ("$5$", "SHA256-CRYPT"),
+    ("$6$", "SHA512-CRYPT"),
+    ("$2", "BLF-CRYPT"),
+    ("$scrypt$", "SCRYPT"),
+    ("pbkdf2_sha256$", "PBKDF2-SHA256"),
+    ("$pbkdf2-sha256$", "PBKDF2-SHA256"),
+    ("$pbkdf2-sha512$", "PBKDF2-SHA512"),
+    ("pbkdf2_sha1$", "PBKDF2"),
+    ("$pbkdf2$", "PBKDF2"),
+    ("SCRAM-SHA-256$", "SCRAM-SHA-256"),
+    ("SCRAM-SHA-1$", "SCRAM-SHA-1"),
+    ("$1$", "CRYPT"),
+    ("$7$", "CRYPT"),
+    ("$y$", "CRYPT"),
+    ("$gy$", "CRYPT"),
+)
 
 # Hashed once, verified for unknown users, so that they cost what known ones cost.
 _decoy: list[str] = []
@@ -65,33 +90,40 @@ def verify(password: str, stored: str) -> bool:
     if not stored or not octets or len(octets) > MAX_PASSWORD_OCTETS or len(stored) > _MAX_STORED:
         return False
     scheme, payload = split_scheme(stored)
-    check = _VERIFIERS.get(scheme)
-    return check is not None and check(octets, payload)
+    form = FORMS.get(scheme)
+    return form is not None and form.check(octets, payload)
 
 
 def split_scheme(stored: str) -> tuple[str, str]:
-    """Scheme (upper case) and payload of a stored form; `$...$` forms are recognised without a {SCHEME}."""
+    """Scheme (in upper case, one name for each form) and payload of a stored form; payloads that tell their form by
+    themselves need no {SCHEME}. An encoding (`{SSHA.HEX}`) is undone."""
     match = _SCHEME.match(stored)
+    scheme, payload = "", stored
     if match is not None:
-        scheme, payload = match[1].upper(), stored[match.end() :]
-        if scheme.endswith(".B64"):
-            scheme = scheme[:-4]
-        elif scheme.endswith(".BASE64"):
-            scheme = scheme[:-7]
-    else:
-        scheme, payload = "", stored
+        scheme, payload = match[1].upper().replace("_", "-"), stored[match.end() :]
+        scheme, dot, encoding = scheme.rpartition(".") if "." in scheme else (scheme, "", "")
+        scheme = _SPELLINGS.get(scheme, scheme)
+        if dot:
+            payload = _without_encoding(scheme, encoding, payload)
+    if scheme == "MD5":  # Dovecot's is that of crypt(3), LDAP's the plain digest
+        scheme = "CRYPT" if payload.startswith("$1$") else "LDAP-MD5"
     if scheme in ("", "CRYPT"):
-        if payload.startswith("$argon2"):
-            return "ARGON2ID", payload
-        if payload.startswith("$5$"):
-            return "SHA256-CRYPT", payload
-        if payload.startswith("$6$"):
-            return "SHA512-CRYPT", payload
-        if payload.startswith(("$2a$", "$2b$", "$2y$")):
-            return "BLF-CRYPT", payload
-        if payload.startswith(("pbkdf2_sha256$", "$pbkdf2-sha256$")):
-            return "PBKDF2-SHA256", payload
+        scheme = next((name for start, name in _BEGINNINGS if payload.startswith(start)), scheme)
     return scheme, payload
+
+
+def _without_encoding(scheme: str, encoding: str, payload: str) -> str:
+    """The payload in its usual encoding (Dovecot's .B64, .BASE64, .HEX); empty where it cannot be."""
+    try:
+        if encoding == "HEX":
+            octets = bytes.fromhex(payload)
+        elif encoding in ("B64", "BASE64"):
+            octets = base64.b64decode(payload + "=" * (-len(payload) % 4), validate=True)
+        else:
+            return ""
+    except (binascii.Error, ValueError):
+        return ""
+    return base64.b64encode(octets).decode() if scheme in DIGESTS else octets.decode("utf-8", "surrogateescape")
 
 
 def is_supported(stored: str) -> bool:
@@ -99,13 +131,8 @@ def is_supported(stored: str) -> bool:
     if not stored or len(stored) > _MAX_STORED:
         return False
     scheme, payload = split_scheme(stored)
-    if scheme not in _VERIFIERS or not payload:
-        return False
-    if scheme == "BLF-CRYPT":
-        return _bcrypt() is not None
-    if scheme.startswith("ARGON2"):
-        return _argon2_affordable(payload)
-    return True
+    form = FORMS.get(scheme)
+    return form is not None and bool(payload) and form.fits(payload)
 
 
 def needs_upgrade(stored: str) -> bool:
@@ -117,110 +144,3 @@ def needs_upgrade(stored: str) -> bool:
         return _hasher.check_needs_rehash(payload)
     except argon2.exceptions.InvalidHash:
         return True
-
-
-# -- forms ----------------------------------------------------------------------------------------------------
-
-
-def _clear(password: bytes, payload: str) -> bool:
-    return hmac.compare_digest(password, payload.encode())
-
-
-def _digest(algorithm: str, *, salted: bool) -> Callable[[bytes, str], bool]:
-    size = hashlib.new(algorithm).digest_size
-
-    def check(password: bytes, payload: str) -> bool:
-        octets = _decode(payload, size)
-        if octets is None or (not salted and len(octets) != size):
-            return False
-        return hmac.compare_digest(hashlib.new(algorithm, password + octets[size:]).digest(), octets[:size])
-
-    return check
-
-
-def _decode(payload: str, size: int) -> bytes | None:
-    """Base64, or hexadecimal where the length says so; None when it holds no digest."""
-    if len(payload) == size * 2:
-        try:
-            return bytes.fromhex(payload)
-        except ValueError:
-            pass  # Not hexadecimal after all: base64 is tried next.
-    try:
-        octets = base64.b64decode(payload + "=" * (-len(payload) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        return None
-    return octets if len(octets) >= size else None
-
-
-def _argon2_affordable(payload: str) -> bool:
-    match = _ARGON2_COST.match(payload)
-    return match is not None and int(match[1]) <= _MAX_ARGON2_KIB and int(match[2]) <= _MAX_ARGON2_TIME
-
-
-def _argon2(password: bytes, payload: str) -> bool:
-    if not _argon2_affordable(payload):
-        return False
-    try:
-        return _hasher.verify(payload, password)
-    except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHash):
-        return False
-
-
-def _pbkdf2_sha256(password: bytes, payload: str) -> bool:
-    """Forms `$rounds$salt$hash` (ab64) and `pbkdf2_sha256$rounds$salt$hash` (salt as text)."""
-    text_salt = payload.startswith("pbkdf2_sha256$")
-    parts = payload.removeprefix("pbkdf2_sha256").removeprefix("$").split("$")
-    if parts and parts[0] == "pbkdf2-sha256":
-        parts = parts[1:]
-    if len(parts) == 4 and parts[0] == "1":  # Dovecot's form: $1$salt$rounds$hex
-        parts, text_salt = [parts[2], parts[1], parts[3]], True
-    if len(parts) != 3 or not (parts[0].isascii() and parts[0].isdigit() and len(parts[0]) <= 8):
-        return False
-    rounds = int(parts[0])
-    if not 1 <= rounds <= _MAX_PBKDF2_ROUNDS:
-        return False
-    expected = _decode(parts[2].replace(".", "+"), 32)
-    salt = parts[1].encode() if text_salt else _decode(parts[1].replace(".", "+"), 1)
-    if expected is None or salt is None:
-        return False
-    return hmac.compare_digest(hashlib.pbkdf2_hmac("sha256", password, salt, rounds, len(expected)), expected)
-
-
-def _bcrypt() -> Any:
-    try:
-        return importlib.import_module("bcrypt")
-    except ImportError:
-        return None  # An optional package; is_supported says so at import.
-
-
-def _bcrypt_verify(password: bytes, payload: str) -> bool:
-    module = _bcrypt()
-    cost = payload[4:6]
-    if module is None or not (cost.isascii() and cost.isdigit()) or int(cost) > 16:
-        return False
-    try:
-        return bool(module.checkpw(password[:72], payload.encode()))
-    except ValueError:
-        return False
-
-
-_VERIFIERS: dict[str, Callable[[bytes, str], bool]] = {
-    "PLAIN": _clear,
-    "CLEARTEXT": _clear,
-    "CLEAR": _clear,
-    "SHA": _digest("sha1", salted=False),
-    "SHA1": _digest("sha1", salted=False),
-    "SSHA": _digest("sha1", salted=True),
-    "SHA256": _digest("sha256", salted=False),
-    "SSHA256": _digest("sha256", salted=True),
-    "SHA512": _digest("sha512", salted=False),
-    "SSHA512": _digest("sha512", salted=True),
-    "ARGON2ID": _argon2,
-    "ARGON2I": _argon2,
-    "ARGON2": _argon2,
-    "PBKDF2-SHA256": _pbkdf2_sha256,
-    "SHA256-CRYPT": crypt_verify,
-    "SHA512-CRYPT": crypt_verify,
-    "BLF-CRYPT": _bcrypt_verify,
-    "BCRYPT": _bcrypt_verify,
-}
