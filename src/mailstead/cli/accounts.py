@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from mailstead.cli.data_directory import config_option, opened
+from mailstead.cli.undelete import kept
 from mailstead.directory.model import Account, NewAccount
 from mailstead.directory.service import Directory
 from mailstead.settings import Actor
@@ -96,14 +97,16 @@ def show(config: Path | None, domain: str) -> None:
 @config_option
 @click.argument("address")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def delete(config: Path | None, address: str, yes: bool) -> None:
-    """Delete an account and its mail."""
+@click.option("--no-copy", is_flag=True, help="Erase it for good instead of keeping a copy for the retention time.")
+def delete(config: Path | None, address: str, yes: bool, no_copy: bool) -> None:
+    """Delete an account and its mail; `mailstead undelete account` brings it back."""
     with opened(config) as directory:
         account = _need(directory, address)
         if not yes:
             click.confirm(f"Delete {account.address} and all its mail?", abort=True)
-        asyncio.run(directory.delete_account(account.id, actor=ACTOR))
-    click.echo(f"Deleted {account.address}; the server removes its mail.")
+        asyncio.run(directory.delete_account(account.id, actor=ACTOR, keep_copy=not no_copy))
+        days = 0 if no_copy else int(directory.settings.service("server").retentionDays)
+    click.echo(f"Deleted {account.address}; {kept(days)}.")
 
 
 @user.command("import")

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from mailstead.cli.data_directory import config_option, opened
-from mailstead.directory.model import Domain
+from mailstead.cli.undelete import kept
 from mailstead.directory.service import Directory
 from mailstead.settings import Actor
 
@@ -38,13 +38,6 @@ async def _add(directory: Directory, name: str, postmaster: str) -> None:
         await directory.set_domain_setting(name, "postmasterAccount", postmaster, actor=ACTOR)
 
 
-async def _delete(directory: Directory, found: Domain) -> None:
-    # One by one, so that each deletion is in the history, by which the server finds the mail to remove.
-    for account in list(directory.accounts(found.id)):
-        await directory.delete_account(account.id, actor=ACTOR)
-    await directory.delete_domain(found.name, actor=ACTOR)
-
-
 @domain.command("list")
 @config_option
 def show(config: Path | None) -> None:
@@ -59,8 +52,9 @@ def show(config: Path | None) -> None:
 @config_option
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def delete(config: Path | None, name: str, yes: bool) -> None:
-    """Delete a domain with all its accounts and their mail."""
+@click.option("--no-copy", is_flag=True, help="Erase it for good instead of keeping a copy for the retention time.")
+def delete(config: Path | None, name: str, yes: bool, no_copy: bool) -> None:
+    """Delete a domain with all its accounts and their mail; `mailstead undelete domain` brings it back."""
     with opened(config) as directory:
         found = directory.domain_by_name(name)
         if found is None:
@@ -68,5 +62,6 @@ def delete(config: Path | None, name: str, yes: bool) -> None:
         if not yes:
             count = directory.account_count(found.id)
             click.confirm(f"Delete {found.name} with {count} accounts and all their mail?", abort=True)
-        asyncio.run(_delete(directory, found))
-    click.echo(f"Deleted the domain {name}; the server removes its mail.")
+        asyncio.run(directory.delete_domain(found.name, actor=ACTOR, keep_copy=not no_copy))
+        days = 0 if no_copy else int(directory.settings.service("server").retentionDays)
+    click.echo(f"Deleted the domain {name}; {kept(days)}.")

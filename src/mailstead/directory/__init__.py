@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mailstead.directory.deleted import Deleted, RestoredAccount, RestoredDomain
 from mailstead.directory.model import (
     Account,
     AccountClass,
@@ -30,6 +31,7 @@ __all__ = [
     "Admin",
     "AlreadyExistsError",
     "Credentials",
+    "Deleted",
     "Directory",
     "DirectoryError",
     "Domain",
@@ -43,4 +45,6 @@ __all__ = [
     "Recipient",
     "RecipientKind",
     "Resolution",
+    "RestoredAccount",
+    "RestoredDomain",
 ]

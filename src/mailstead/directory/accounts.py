@@ -183,24 +183,6 @@ class AccountVerbs(DirectoryBase):
 
     # -- life cycle -----------------------------------------------------------------------------------------
 
-    async def delete_account(self, account_id: int, *, actor: Actor) -> None:
-        """Delete an account with its names; its id is never used again. The mail is removed by who owns the store."""
-        account = self._need_account(account_id)
-        actor.require("removeAccounts", account.domain_id)
-
-        def operation(transaction: Transaction) -> None:
-            transaction.execute("UPDATE shard SET accounts = accounts - 1 WHERE number = ?", (account.shard,))
-            transaction.execute("DELETE FROM account WHERE id = ?", (account_id,))
-            if not transaction.changed():
-                raise NotFoundError(f"account {account_id} does not exist")
-            transaction.execute("DELETE FROM address WHERE object_id = ?", (account_id,))
-            transaction.execute("DELETE FROM setting WHERE scope = 'account' AND scope_id = ?", (account_id,))
-            for table in ("login", "password_history"):
-                transaction.execute(f"DELETE FROM {table} WHERE account_id = ?", (account_id,))
-            transaction.record(actor.name, "account", account_id, "delete", {"address": account.address, "shard": account.shard})
-
-        await self._change(operation)
-
     async def rename_account(self, account_id: int, name: str, *, actor: Actor) -> None:
         """Give an account another main name; mailbox, id and aliases stay, the old name becomes free."""
         account = self._need_account(account_id)

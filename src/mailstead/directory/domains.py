@@ -1,4 +1,4 @@
-"""Verbs of domains: create, delete, enable, disable, rename, aliases, own settings, account defaults, classes."""
+"""Verbs of domains: create, enable, disable, rename, aliases, own settings, account defaults, classes."""
 
 from __future__ import annotations
 
@@ -50,37 +50,6 @@ class DomainVerbs(DirectoryBase):
             )
             transaction.record(actor.name, "domain", domain_id, "create", None, {"name": display})
             return Domain(domain_id, display, key, True, 0, transaction.now)
-
-        return await self._change(operation)
-
-    async def delete_domain(self, name: str, *, actor: Actor) -> list[int]:
-        """Delete a domain with everything in it; returns the ids of its accounts, whose mail is now nobody's."""
-        domain = self._need_domain(name)
-        actor.require("deactivateDomain", domain.id)
-
-        def operation(transaction: Transaction) -> list[int]:
-            values = (domain.id,)
-            accounts = [row[0] for row in transaction.execute("SELECT id FROM account WHERE domain_id = ?", values)]
-            owned = "SELECT id FROM account WHERE domain_id = ?"
-            for table in ("login", "password_history"):
-                transaction.execute(f"DELETE FROM {table} WHERE account_id IN ({owned})", values)
-            transaction.execute(f"DELETE FROM setting WHERE scope = 'account' AND scope_id IN ({owned})", values)
-            transaction.execute(
-                "DELETE FROM setting WHERE scope = 'class' AND scope_id IN (SELECT id FROM account_class WHERE domain_id = ?)",
-                values,
-            )
-            transaction.execute("DELETE FROM member WHERE recipient_id IN (SELECT id FROM recipient WHERE domain_id = ?)", values)
-            transaction.execute("DELETE FROM setting WHERE scope IN ('domain', 'domainConfig') AND scope_id = ?", values)
-            transaction.execute(
-                "UPDATE shard SET accounts = accounts - "
-                "(SELECT count(*) FROM account WHERE domain_id = ? AND shard = shard.number)",
-                values,
-            )
-            for table in ("account", "account_class", "recipient", "address", "domain_name", "admin_permission"):
-                transaction.execute(f"DELETE FROM {table} WHERE domain_id = ?", values)
-            transaction.execute("DELETE FROM domain WHERE id = ?", values)
-            transaction.record(actor.name, "domain", domain.id, "delete", {"name": domain.name, "accounts": len(accounts)})
-            return accounts
 
         return await self._change(operation)
 

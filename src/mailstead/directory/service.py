@@ -5,7 +5,7 @@ Invariants:
 - What a verb has returned from is durable and seen by the next look-up in every process.
 - Verbs check their `actor`; look-ups do not.
 
-The look-ups are in `lookup` and `resolve`, the verbs in `domains`, `accounts`, `recipients` and `admins`.
+The look-ups are in `lookup` and `resolve`, the verbs in `domains`, `accounts`, `deleted`, `recipients` and `admins`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from mailstead.directory.accounts import AccountVerbs
 from mailstead.directory.admins import AdminVerbs
 from mailstead.directory.cache import BoundedCache
+from mailstead.directory.deleted import DeletedVerbs
 from mailstead.directory.domains import DomainVerbs
 from mailstead.directory.edits import EditVerbs
 from mailstead.directory.ids import IdSource
@@ -31,7 +32,7 @@ LOGIN_INTERVAL_S = 60
 MAX_SHARDS = 4096
 
 
-class Directory(DomainVerbs, AccountVerbs, RecipientVerbs, AdminVerbs, EditVerbs, SharingLookups):
+class Directory(DomainVerbs, AccountVerbs, DeletedVerbs, RecipientVerbs, AdminVerbs, EditVerbs, SharingLookups):
     """All look-ups and verbs over one system database; `settings` are the settings over the same one."""
 
     def __init__(self, database: SystemDatabase, settings: Settings, ids: IdSource) -> None:

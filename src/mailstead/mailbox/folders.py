@@ -265,6 +265,6 @@ class FolderVerbs(MailboxBase):
         limits = self._limits(account)
         return self._store.mail_index(limits.shard).usage(account)
 
-    async def remove_account(self, account: int, shard: int) -> None:
-        """Remove all of an account's mail; restorable for the retention time."""
-        await self._done(self._store.change([RemoveAccount(shard, account, int(time.time()))]))
+    async def remove_account(self, account: int, shard: int, at: int | None = None) -> None:
+        """Remove all of an account's mail; its messages are kept for the retention time from ``at`` (unix time, None for now)."""
+        await self._done(self._store.change([RemoveAccount(shard, account, int(time.time()) if at is None else at)]))

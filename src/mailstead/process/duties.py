@@ -7,6 +7,7 @@ does no harm by doing something twice; none of them works in the event loop for 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from mailstead.directory.service import Directory
 from mailstead.mailbox.errors import MailboxError
 from mailstead.mailbox.service import Mailbox
 from mailstead.observe.log import get_logger
-from mailstead.settings import Settings
+from mailstead.settings import Settings, SystemDatabaseError
 from mailstead.store.checkpoint import Checkpointer
 from mailstead.store.expiry import Expiry
 from mailstead.store.service import Store
@@ -30,6 +31,8 @@ log = get_logger("SERVER")
 EXPIRY_SECONDS = 3600.0
 #: How often the log is looked at for segments that can go.
 SPACE_SECONDS = 240.0
+#: How often deleted accounts and domains are looked through.
+REMOVAL_SECONDS = 600.0
 DAY = 86_400
 
 
@@ -87,30 +90,44 @@ async def _close(close: Callable[[], None]) -> None:
 
 
 async def removal(directory: Directory, store: Store, mailbox: Mailbox) -> None:
-    """Remove the mail of accounts that were deleted; those deleted while nobody looked are found at the start."""
+    """Remove the mail of deleted accounts and domains when their retention time ends, or at once where no copy is kept."""
     changed = asyncio.Event()
-    changed.set()
     directory.on_account_change(lambda _account: changed.set())
-    seen = 0
+    await _remove_forgotten(directory, store, mailbox)
     while True:
-        await changed.wait()
         changed.clear()
-        rows = directory.database.query(
-            "SELECT seq, object_id, old FROM history WHERE kind IN ('account', 'domain') AND verb = 'delete' AND seq > ? "
-            "ORDER BY seq",  # a domain is the owner of its public folders
-            (seen,),
-        )
-        for seq, account, old in rows:
-            seen = seq
-            await _remove_mail(store, mailbox, int(account), json.loads(old or "{}").get("shard"))
+        try:
+            for one in await directory.claim_deleted_mailboxes():
+                if await _remove_mail(store, mailbox, one.owner, one.shard, one.time // 1_000_000):
+                    await directory.mailbox_removed(one.owner)
+        except SystemDatabaseError as exc:
+            log.error("mail of deleted accounts not removed", reason=str(exc))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(REMOVAL_SECONDS):
+                await changed.wait()
 
 
-async def _remove_mail(store: Store, mailbox: Mailbox, account: int, shard: object) -> None:
-    for number in [shard] if isinstance(shard, int) else store.shards:
-        if not store.mail_index(number).has_account(account):
+async def _remove_forgotten(directory: Directory, store: Store, mailbox: Mailbox) -> None:
+    """What an earlier release deleted without a copy and did not come to remove."""
+    rows = directory.database.query(
+        "SELECT DISTINCT object_id, old FROM history WHERE kind IN ('account', 'domain') AND verb = 'delete'"
+    )
+    for owner, old in rows:
+        if directory.owner(int(owner)) is None and not directory.is_deleted(int(owner)):
+            shard = json.loads(old or "{}").get("shard")
+            await _remove_mail(store, mailbox, int(owner), shard if isinstance(shard, int) else None)
+
+
+async def _remove_mail(store: Store, mailbox: Mailbox, owner: int, shard: int | None, at: int | None = None) -> bool:
+    """Whether it is gone; ``shard`` None: wherever it lies."""
+    done = True
+    for number in store.shards if shard is None else [shard]:
+        if number not in store.shards or not store.mail_index(number).has_account(owner):
             continue
         try:
-            await mailbox.remove_account(account, number)
-            log.info("mail of a deleted account removed", account=account)
-        except MailboxError as exc:  # the next start tries again
-            log.error("mail of a deleted account not removed", account=account, reason=str(exc))
+            await mailbox.remove_account(owner, number, at)
+            log.info("mail of a deleted account removed", account=owner)
+        except MailboxError as exc:  # the next round tries again
+            log.error("mail of a deleted account not removed", account=owner, reason=str(exc))
+            done = False
+    return done

@@ -102,9 +102,23 @@ _OBJECTS = (
         PRIMARY KEY (scope, scope_id, name))""",
 )
 
+# What was deleted and can be brought back: rows of any table as JSON, and whose mail is still to be removed.
+_DELETED = (
+    """CREATE TABLE deleted (
+        id INTEGER PRIMARY KEY, kind TEXT NOT NULL, domain_id INTEGER NOT NULL, name TEXT NOT NULL, time INTEGER NOT NULL,
+        author TEXT NOT NULL, state INTEGER NOT NULL)""",
+    "CREATE INDEX deleted_domain ON deleted (domain_id)",
+    """CREATE TABLE deleted_row (
+        deleted_id INTEGER NOT NULL, number INTEGER NOT NULL, name TEXT NOT NULL, content TEXT NOT NULL,
+        PRIMARY KEY (deleted_id, number))""",
+    """CREATE TABLE deleted_mailbox (owner INTEGER PRIMARY KEY, deleted_id INTEGER NOT NULL, shard INTEGER NOT NULL)""",
+    "CREATE INDEX deleted_mailbox_object ON deleted_mailbox (deleted_id)",
+)
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(1, "settings and directory", _BASE),
     # Public folders lie in a shard as accounts do.
     Migration(2, "shards of domains", ("ALTER TABLE domain ADD COLUMN shard INTEGER NOT NULL DEFAULT 0",)),
     Migration(3, "named objects and long texts", _OBJECTS),
+    Migration(5, "deleted accounts and domains", _DELETED),
 )
