@@ -7,21 +7,73 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailstead.settings import InvalidValueError
-from mailstead.settings.declaration import Context, Kind, Setting
-from mailstead.settings.declarations import ACCESS_LIMITS, ACCOUNT, DOMAIN, LISTENER, SERVICE_CONTEXTS
+from mailstead.settings.declaration import Context, Kind, Reload, Setting, form, words
+from mailstead.settings.declarations import (
+    ACCESS_LIMITS,
+    ACCOUNT,
+    ACCOUNT_DATA_CONTEXTS,
+    DOMAIN,
+    DOMAIN_CONTEXTS,
+    FACTORY_OBJECTS,
+    LISTENER,
+    OBJECT_KINDS,
+    RECIPIENT_CONTEXTS,
+    SERVICE_CONTEXTS,
+    SMS_CONNECTOR_AUTH,
+)
+from mailstead.settings.permissions import DOMAIN_PERMISSIONS, SERVER_PERMISSIONS
 
-ALL: list[tuple[Context, Setting]] = [
-    (context, setting)
-    for context in (*SERVICE_CONTEXTS.values(), ACCOUNT, DOMAIN, LISTENER, ACCESS_LIMITS)
-    for setting in context.settings
-]
+CONTEXTS = (
+    *SERVICE_CONTEXTS.values(),
+    ACCOUNT,
+    DOMAIN,
+    LISTENER,
+    ACCESS_LIMITS,
+    SMS_CONNECTOR_AUTH,
+    *DOMAIN_CONTEXTS.values(),
+    *ACCOUNT_DATA_CONTEXTS.values(),
+    *RECIPIENT_CONTEXTS.values(),
+    *(kind.context for kind in OBJECT_KINDS.values()),
+)
+ALL: list[tuple[Context, Setting]] = [(context, setting) for context in CONTEXTS for setting in context.settings]
+"""Every declaration there is."""
 
 
-@pytest.mark.parametrize(("context", "setting"), ALL, ids=[f"{c.name}.{s.name}" for c, s in ALL])
-def test_default_is_allowed_and_survives_storage(context: Context, setting: Setting) -> None:
-    assert setting.parse(setting.render(setting.default)) == setting.default
-    assert context.setting(setting.name.upper()) is setting
-    assert setting.help
+@pytest.mark.parametrize("context", CONTEXTS, ids=lambda context: f"{context.scope}:{context.name}")
+def test_every_default_is_allowed_and_survives_storage(context: Context) -> None:
+    for setting in context.settings:
+        assert setting.parse(setting.render(setting.default)) == setting.default, setting.name
+        assert context.setting(setting.name.upper()) is setting
+        assert setting.help, setting.name
+        assert "\n" not in setting.help and len(setting.help) < 100, setting.name
+        assert isinstance(setting.reload, Reload)
+
+
+@pytest.mark.parametrize("context", CONTEXTS, ids=lambda context: f"{context.scope}:{context.name}")
+def test_changing_needs_a_permission_that_exists(context: Context) -> None:
+    known = SERVER_PERMISSIONS if context.scope == "service" else DOMAIN_PERMISSIONS
+    if context.scope == "object":
+        known = SERVER_PERMISSIONS | DOMAIN_PERMISSIONS
+    assert context.permission in known
+    assert {context.permission_for(setting) for setting in context.settings} <= known
+
+
+@pytest.mark.parametrize("name", OBJECT_KINDS)
+def test_kinds_of_objects_ask_by_their_owner(name: str) -> None:
+    kind = OBJECT_KINDS[name]
+    assert kind.owners
+    assert set(kind.permissions) <= {*kind.owners, "service", "domainConfig", "domain", "class", "account", "recipient"}
+    assert {kind.permission_for(owner) for owner in kind.owners} <= SERVER_PERMISSIONS | DOMAIN_PERMISSIONS
+
+
+@pytest.mark.parametrize("name", FACTORY_OBJECTS)
+def test_objects_of_a_new_server_are_allowed(name: str) -> None:
+    kind = OBJECT_KINDS[name]
+    keys = [kind.key_of(attributes[kind.key]) for attributes in FACTORY_OBJECTS[name]]
+    assert len(keys) == len(set(keys)) <= kind.limit
+    for attributes in FACTORY_OBJECTS[name]:
+        for attribute, text in attributes.items():
+            kind.context.setting(attribute).parse(text)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +114,13 @@ def test_documented_defaults(service: str, name: str, value: object) -> None:
         ("imap", "plainConnAuthTypes", "(plain telepathy)", "any of plain"),
         ("smtpOutgoing", "localAddress", "300.1.1.1", "IP address"),
         ("smtpIncoming", "smtpGreeting", "x" * 401, "0 to 400 characters"),
+        ("smtpIncoming", "smtpGreeting", "a\nb", "line breaks"),
+        ("imap", "logHost", "localhost", "host:port"),
+        ("initialAccountSettings", "startWorkingTime", "25:00", "a time of day, hh:mm"),
+        ("server", "defaultTimezone", "Europe", "a time zone such as Europe/Berlin"),
+        ("server", "postmasterStatisticsEmailAddress", "anna", "an e-mail address"),
+        ("server", "indexAutoRescheduleTimeout", "sometimes", "31536000 seconds, or never, or apocalypse"),
+        ("autodiscoveryUrls", "imapAutodiscoveryUrl", "https://x.example", "a URL with imap or imaps"),
     ],
 )
 def test_refusals_name_setting_value_and_what_is_allowed(service: str, name: str, text: str, message: str) -> None:
@@ -95,3 +154,77 @@ def test_any_text_is_a_typed_value_or_a_refusal(declared: tuple[Context, Setting
 def test_choice_sets_come_back_in_any_order_and_case(chosen: frozenset[str]) -> None:
     setting = SERVICE_CONTEXTS["imap"].setting("plainConnAuthTypes")
     assert setting.parse("( " + "  ".join(word.upper() for word in sorted(chosen)) + " )") == chosen
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        (Kind.TIME, "8:05", "08:05:00"),
+        (Kind.TIME, "23:59:59", "23:59:59"),
+        (Kind.DATE, "20 jun 2018", "20 Jun 2018"),
+        (Kind.DATE, "2018-06-20", "20 Jun 2018"),
+        (Kind.DATE, "Wed, 20 Jun 2018 02:15:34 +0300", "Wed, 20 Jun 2018 02:15:34 +0300"),
+        (Kind.EMAIL, "anna@bücher.example", "anna@bücher.example"),
+        (Kind.URL, "https://[::1]:8443/a?b=c", "https://[::1]:8443/a?b=c"),
+        (Kind.HOST, "[2001:DB8::1]", "2001:db8::1"),
+        (Kind.HOST, "mail.example.org.", "mail.example.org"),
+        (Kind.HOST_PORT, "[2001:db8:0::1]:025", "[2001:db8::1]:25"),
+        (Kind.IP_PORT, "9.9.9.9", "9.9.9.9"),
+        (Kind.IP_PORT, "[::1]:5353", "[::1]:5353"),
+        (Kind.ZONE, "Europe/Berlin", "Europe/Berlin"),
+    ],
+)
+def test_forms_of_values(kind: Kind, text: str, value: str) -> None:
+    setting = form("some", kind, "", "help")
+    assert setting.parse(text) == value
+    assert setting.parse(value) == value
+    assert setting.parse("") == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (Kind.TIME, "8"),
+        (Kind.TIME, "08:60"),
+        (Kind.DATE, "31 Feb 2018"),
+        (Kind.DATE, "20 Foo 2018"),
+        (Kind.DATE, "yesterday"),
+        (Kind.EMAIL, "Anna <anna@x.example>"),
+        (Kind.EMAIL, "a b@x.example"),
+        (Kind.EMAIL, "a@-x.example"),
+        (Kind.URL, "example.org/path"),
+        (Kind.URL, "javascript:alert(1)"),
+        (Kind.URL, "https://a b/"),
+        (Kind.URL, "https://host:99999/"),
+        (Kind.HOST, "300.1.1.1"),
+        (Kind.HOST, "a..b"),
+        (Kind.HOST_PORT, "::1:25"),
+        (Kind.HOST_PORT, "host:0"),
+        (Kind.IP_PORT, "dns.example:53"),
+        (Kind.ZONE, "../../etc/passwd"),
+        (Kind.ZONE, "Mars/Olympus"),
+    ],
+)
+def test_what_is_no_such_value(kind: Kind, text: str) -> None:
+    with pytest.raises(InvalidValueError):
+        form("some", kind, "", "help").parse(text)
+
+
+def test_an_empty_set_may_have_a_word_of_its_own() -> None:
+    setting = LISTENER.setting("proxyProtocol")
+    assert setting.render(frozenset()) == "disabled"
+    assert setting.parse("disabled") == setting.parse("()") == frozenset()
+    assert setting.parse("(allowV2 isOptional)") == {"allowV2", "isOptional"}
+
+
+def test_words_with_blanks_are_quoted() -> None:
+    setting = words("folders", (), "help")
+    assert setting.parse('(Trash "Deleted Items", "a \\"b\\"")') == ("Trash", "Deleted Items", 'a "b"')
+    with pytest.raises(InvalidValueError, match="two words"):
+        setting.parse('(Trash "Deleted Items)')
+
+
+@given(st.lists(st.text(alphabet=st.characters(exclude_characters="\x00\r\n", exclude_categories=["Cs"]), max_size=12), max_size=8))
+def test_any_list_of_words_survives_storage(chosen: list[str]) -> None:
+    setting = words("folders", (), "help")
+    assert setting.parse(setting.render(tuple(chosen))) == tuple(chosen)

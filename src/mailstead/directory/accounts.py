@@ -38,27 +38,14 @@ from mailstead.directory.password_policy import StoredPassword, check_history, c
 from mailstead.settings.actor import Actor, PermissionDeniedError
 from mailstead.settings.database import Transaction
 from mailstead.settings.declarations import ACCOUNT
-from mailstead.settings.declarations.account import QUOTAS, RESTRICTION_SETTINGS
 
 BULK = 1000
 MAX_TEMPORARY_DAYS = 3650
 
 
 def account_permission(name: str) -> str:
-    """The domain permission that changing an account's setting needs."""
-    if any(setting.name == name for setting in QUOTAS):
-        return "manageFoldersQuotas"
-    if any(setting.name == name for setting in RESTRICTION_SETTINGS):
-        return "manageSendReceiveRestrictions"
-    if name == "services":
-        return "manageAccountServices"
-    if name.startswith("pass") or name.endswith(("PasswordLength", "PasswordCharacters")):
-        return "managePasswordPolicy"
-    if name.startswith("webmail"):
-        return "manageWebmailLimits"
-    if name.startswith("temporary"):
-        return "manageTemporaryAddresses"
-    return {"enableSharing": "manageSharing", "filteringOption": "manageFilteredEmail"}.get(name, "manageAccounts")
+    """The domain permission that changing an account's setting, or a long text of it, needs."""
+    return ACCOUNT.permission_by_name(name)
 
 
 class AccountVerbs(DirectoryBase):

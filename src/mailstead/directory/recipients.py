@@ -80,7 +80,7 @@ _FAMILIES: Mapping[RecipientKind, _Family] = {
     ),
     RecipientKind.LIST: _Family(
         LIST, "createMailLists", "removeMailLists", "manageMailListsNaming", "manageMaillists",
-        "manageMailListsMembers", "maxLists", "mailing lists",
+        "manageMailListsMembers", "maxMaillists", "mailing lists",
     ),
     RecipientKind.FOLDER: _Family(
         FOLDER, "manageFolderRecipients", "manageFolderRecipients", "manageFolderRecipients",

@@ -21,6 +21,7 @@ from mailstead.process import bootstrap
 from mailstead.process.application import StartError
 from mailstead.process.certificates import self_signed
 from mailstead.settings import Actor, InvalidValueError, SystemDatabaseError
+from mailstead.settings.factory import factory_objects
 from mailstead.settings.listeners import FACTORY_LISTENERS
 
 CERTIFICATE = "certs/default.pem"
@@ -58,12 +59,12 @@ class Plan:
 
 
 def standard_listeners() -> list[ListenerPlan]:
-    """The usual ports on all addresses of both families."""
+    """The usual ports; of all addresses of both families, where the service is not for this machine alone."""
     return [
-        ListenerPlan(service, f"{host}:{port}", attributes)
-        for service, ports in FACTORY_LISTENERS.items()
-        for port, attributes in ports
-        for host in ("0.0.0.0", "[::]")
+        ListenerPlan(service, address, listener.attributes)
+        for service, listeners in FACTORY_LISTENERS.items()
+        for listener in listeners
+        for address in listener.addresses
     ]
 
 
@@ -101,6 +102,7 @@ async def _fill(directory: Path, plan: Plan) -> None:
         settings = opened.settings
         await settings.set("server", "serverName", plan.hostname, actor)
         await settings.set("server", "primaryDomain", plan.domain, actor)
+        await opened.database.write(lambda transaction: factory_objects(transaction, actor.name))
         for context, name, value in plan.settings:
             await settings.set(context, name, value, actor)
         for listener in plan.listeners:

@@ -11,31 +11,51 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from mailstead.settings.access import AccessRule, AccessRules
 from mailstead.settings.actor import Actor
 from mailstead.settings.database import SystemDatabase, Transaction
 from mailstead.settings.declaration import InvalidValueError, Snapshot
 from mailstead.settings.declarations import ACCESS_LIMITS, LISTENER, LISTENING_SERVICES, SERVICE_CONTEXTS
+from mailstead.settings.declarations.listener import HTTP_DEFAULTS
 from mailstead.settings.ip_set import IpSet, split_host_port
 
 NO_CERTIFICATE = ("", "none")
 """Values of `certFile` with which no TLS is offered."""
 
-HTTP_SERVICES = frozenset({"webmail", "webadmin"})
-_HTTP_DEFAULTS = {"maxConnections": 1000, "maxIntervalConnections": 1200, "peerMaxConnections": 100}
+HTTP_SERVICES = frozenset({"webmail", "webadmin", "webmailProxy"})
+WILDCARDS = ("0.0.0.0", "[::]")
+LOOPBACK = ("127.0.0.1", "[::1]")
 
-FACTORY_LISTENERS: Mapping[str, tuple[tuple[int, Mapping[str, str]], ...]] = {
+
+@dataclass(frozen=True, slots=True)
+class FactoryListener:
+    """A port a new server listens on, at each of `hosts`."""
+
+    port: int
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    hosts: tuple[str, ...] = WILDCARDS
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """`host:port` of each listener."""
+        return tuple(f"{host}:{self.port}" for host in self.hosts)
+
+
+FACTORY_LISTENERS: Mapping[str, tuple[FactoryListener, ...]] = {
     "smtpIncoming": (
-        (25, {}),
-        (587, {"submission": "yes"}),
-        (465, {"submission": "yes", "sslEnable": "yes"}),
+        FactoryListener(25),
+        FactoryListener(587, {"submission": "yes"}),
+        FactoryListener(465, {"submission": "yes", "sslEnable": "yes"}),
     ),
-    "imap": ((143, {}), (993, {"sslEnable": "yes"})),
-    "pop3": ((110, {}), (995, {"sslEnable": "yes"})),
-    "managesieve": ((4190, {}),),
+    "imap": (FactoryListener(143), FactoryListener(993, {"sslEnable": "yes"})),
+    "pop3": (FactoryListener(110), FactoryListener(995, {"sslEnable": "yes"})),
+    "managesieve": (FactoryListener(4190),),
+    "cli": (FactoryListener(7000), FactoryListener(7001, {"sslEnable": "yes"})),
+    "ftpBackup": (FactoryListener(21, {"enable": "no"}, LOOPBACK),),
 }
-"""Ports (LIS-01) a new server listens on, for both wildcard addresses."""
+"""What a new server listens on (LIS-01)."""
 
 
 class ListenerSettings(Snapshot):
@@ -65,7 +85,7 @@ def _defaults(service: str) -> dict[str, object]:
     if service == "imap":
         values["idleTimeout"] = 1800
     if service in HTTP_SERVICES:
-        values.update(_HTTP_DEFAULTS)
+        values.update(HTTP_DEFAULTS)
     return values
 
 
@@ -272,19 +292,6 @@ class Listeners:
             transaction.record(who, "accessRule", row[0], "remove", {"rule": key})
 
         return operation
-
-
-def factory_listeners(transaction: Transaction, author: str) -> None:
-    """Add the listeners of a new server: every factory port on 0.0.0.0 and [::]."""
-    for service, ports in FACTORY_LISTENERS.items():
-        for port, attributes in ports:
-            for host in ("0.0.0.0", "::"):
-                row = transaction.row(
-                    "INSERT INTO listener (service, host, port, attributes) VALUES (?, ?, ?, ?) RETURNING id",
-                    (service, host, port, json.dumps(_canonical(attributes, rule=False))),
-                )
-                assert row is not None
-                transaction.record(author, "listener", row[0], "add", None, {"service": service, "port": port})
 
 
 def _listener(service: str, listener_id: int, host: str, port: int, attributes: str) -> ListenerSettings:

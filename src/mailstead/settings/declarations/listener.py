@@ -5,7 +5,13 @@ The upper bounds of LIS-03 are extended (2048 to 65535 connections, 100000 to 10
 
 from __future__ import annotations
 
-from mailstead.settings.declaration import Context, Reload, Setting, boolean, choice_set, integer, text
+from collections.abc import Mapping
+from dataclasses import replace
+
+from mailstead.settings.declaration import Context, Reload, Setting, boolean, choice_set, integer, path, text
+
+HTTP_DEFAULTS: Mapping[str, int] = {"maxConnections": 1000, "maxIntervalConnections": 1200, "peerMaxConnections": 100}
+"""Where listeners of WebMail and WebAdmin differ."""
 
 TLS_VERSIONS = ("ssl2", "ssl3", "tls1", "tls1_1", "tls1_2", "tls1_3")
 CIPHERS = (
@@ -29,35 +35,60 @@ def flow_limits(*, unlimited: bool) -> tuple[Setting, ...]:
     )
 
 
-CONTEXT = Context(
-    "listener",
-    (
-        boolean("enable", True, "Listen"),
-        integer("idleTimeout", 300, 0, 86_400, "Close idle connections; 0 = never", "seconds", reload=Reload.NEW_SESSIONS),
-        *flow_limits(unlimited=False),
-        boolean("sslEnable", False, "TLS from the first octet", reload=Reload.NEW_SESSIONS),
-        choice_set("allowedVersions", ("tls1_2", "tls1_3"), TLS_VERSIONS, "TLS versions"),
-        text("certFile", "certs/default.pem", "PEM with chain and key; none = no TLS", longest=4096),
-        text("caFile", "", "Authorities for client certificates", longest=4096),
-        text("dhParamFile", "", "Diffie-Hellman parameters; empty = built in", longest=4096),
-        integer("maxChainDepth", 4, 1, 16, "Longest certificate chain of a client"),
-        text("cipherSuite", CIPHERS, "OpenSSL cipher list", longest=4096),
-        boolean("preferServerCipherSuiteOrder", True, "The server's order of ciphers decides"),
-        boolean("useEphemeralKey", True, "Forward secrecy"),
-        boolean("requestClientAuth", False, "Ask for a client certificate"),
-        choice_set(
-            "proxyProtocol",
-            (),
-            ("allowV1", "allowV2", "allowAll", "isOptional"),
-            "Take the peer's address from a PROXY header; empty = disabled",
-        ),
-        integer("proxyProtocolTimeout", 5, 1, 600, "Wait for the PROXY header", "seconds"),
-        text("listenerDomain", "", "Domain of bare user names on this listener", longest=255),
-        boolean("nonClusterListener", True, "Not for traffic inside the cluster"),
-        boolean("submission", False, "Submission rules apply (ports 587 and 465): authentication first"),
+TLS = (
+    choice_set("allowedVersions", ("tls1_2", "tls1_3"), TLS_VERSIONS, "TLS versions"),
+    path("certFile", "certs/default.pem", "PEM with chain and key; none = no TLS"),
+    path("caFile", "", "Authorities for client certificates"),
+    path("dhParamFile", "", "Diffie-Hellman parameters; empty = built in"),
+    integer("maxChainDepth", 4, 1, 16, "Longest certificate chain of a client"),
+    text("cipherSuite", CIPHERS, "OpenSSL cipher list", longest=4096),
+    boolean("preferServerCipherSuiteOrder", True, "The server's order of ciphers decides"),
+    boolean("useEphemeralKey", True, "Forward secrecy"),
+    boolean("requestClientAuth", False, "Ask for a client certificate"),
+)
+"""LIS-06: the SSLCONTROL of a listener and of a host name."""
+
+ADDRESS = (
+    boolean("enable", True, "Listen"),
+    integer("idleTimeout", 300, 0, 86_400, "Close idle connections; 0 = never", "seconds", reload=Reload.NEW_SESSIONS),
+    *flow_limits(unlimited=False),
+    boolean("sslEnable", False, "TLS from the first octet", reload=Reload.NEW_SESSIONS),
+    choice_set(
+        "proxyProtocol",
+        (),
+        ("allowV1", "allowV2", "allowAll", "isOptional"),
+        "Take the peer's address from a PROXY header",
+        empty="disabled",
     ),
-    permission="manageServerConfig",
-    help="A bind address with its limits, rules and TLS",
+    integer("proxyProtocolTimeout", 5, 1, 600, "Wait for the PROXY header", "seconds"),
+    text("listenerDomain", "", "Domain of bare user names on this listener", longest=255),
+    boolean("nonClusterListener", True, "Not for traffic inside the cluster"),
+    boolean("submission", False, "Submission rules apply (ports 587 and 465): authentication first"),
 )
 
-ACCESS_LIMITS = Context("accessRule", flow_limits(unlimited=True), permission="manageServerConfig", help="Limits of an allow rule")
+CONTEXT = Context(
+    "listener",
+    (*ADDRESS, *TLS),
+    permission="manageServerConfig",
+    help="A bind address with its limits, rules and TLS",
+    scope="object",
+)
+LISTENER_OWN = Context("listener", ADDRESS, permission="manageServerConfig", help="A bind address with its limits", scope="object")
+SSL_CONTROL = Context("sslControl", TLS, permission="manageServerConfig", help="TLS of a listener or host name", scope="object")
+
+ACCESS_LIMITS = Context(
+    "accessRule", flow_limits(unlimited=True), permission="manageServerConfig", help="Limits of an allow rule", scope="object"
+)
+
+
+def access_control(service: str, permission: str, *, http: bool = False) -> Context:
+    """The six limits of a service as a whole (LIS-04), named `<service>AccessControl`; the numbers are a listener's."""
+    return Context(
+        f"{service}AccessControl",
+        tuple(
+            replace(setting, default=HTTP_DEFAULTS[setting.name]) if http and setting.name in HTTP_DEFAULTS else setting
+            for setting in flow_limits(unlimited=False)
+        ),
+        permission=permission,
+        help="Limits of the service where no listener's hold",
+    )

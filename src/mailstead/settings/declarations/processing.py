@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mailstead.settings.declaration import Context, Reload, integer, text
+from mailstead.settings.declaration import Context, Reload, integer, path
 from mailstead.settings.declarations import service_model as service
 
 CONTEXT = Context(
@@ -12,7 +12,7 @@ CONTEXT = Context(
         integer("schedInterval", 300, 1, 86_400, "First retry of a failed delivery; doubled each time", "seconds"),
         integer("maxSchedInterval", 28_800, 5, 604_800, "Longest time between retries", "seconds"),
         integer("maxRetryCount", 20, 1, 1000, "Retries before a message is returned"),
-        text("queuePath", "queue", "Kept for compatibility: the queue lives in the store", longest=4096),
+        path("queuePath", "queue", "Kept for compatibility: the queue lives in the store"),
         integer("queueEntryCount", 64, 1, 256, "Kept for compatibility: the queue has no directories"),
         integer("procQueueSize", 256, 1, 1_000_000, "Messages in memory while they are processed"),
         integer("deliveryThreads", 20, 1, 1024, "Deliveries at the same time", reload=Reload.RESTART),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mailstead.settings.declaration import Reload, Setting, boolean, choice, choice_set, integer, text
+from mailstead.settings.declaration import Kind, Reload, Setting, boolean, choice, choice_set, form, integer, text
 
 AUTH_TYPES = (
     "plain",
@@ -43,7 +43,7 @@ def logging() -> tuple[Setting, ...]:
     return (
         choice("logType", "internal", ("internal", "system", "remote"), "Where the service's log goes"),
         integer("logLevel", 15, 0, 31, "Sum of 1 critical, 2 error, 4 warning, 8 information, 16 protocol"),
-        text("logHost", "127.0.0.1:2000", "Address and port of the remote log", longest=300),
+        form("logHost", Kind.HOST_PORT, "127.0.0.1:2000", "Address and port of the remote log"),
     )
 
 
