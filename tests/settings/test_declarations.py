@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailstead.settings import InvalidValueError
+from mailstead.settings.database import SECRET_FIELDS
 from mailstead.settings.declaration import Context, Kind, Reload, Setting, form, words
 from mailstead.settings.declarations import (
     ACCESS_LIMITS,
@@ -64,6 +65,10 @@ def test_kinds_of_objects_ask_by_their_owner(name: str) -> None:
     assert kind.owners
     assert set(kind.permissions) <= {*kind.owners, "service", "domainConfig", "domain", "class", "account", "recipient"}
     assert {kind.permission_for(owner) for owner in kind.owners} <= SERVER_PERMISSIONS | DOMAIN_PERMISSIONS
+
+
+def test_secrets_are_known_to_the_history_by_their_names() -> None:
+    assert {setting.name for _context, setting in ALL if setting.kind is Kind.SECRET} <= SECRET_FIELDS
 
 
 @pytest.mark.parametrize("name", FACTORY_OBJECTS)

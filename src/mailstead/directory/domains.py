@@ -9,27 +9,10 @@ from mailstead.settings.actor import Actor
 from mailstead.settings.database import Transaction
 from mailstead.settings.declarations import ACCOUNT, DOMAIN
 
-_SETTING_PERMISSION = {
-    "services": "manageDomainServices",
-    "groupwareSupport": "manageGroupware",
-    "createUsersFromLdap": "manageLdapSync",
-    "enableLDAPSync": "manageLdapSync",
-    "ldapSyncConnectorName": "manageLdapSync",
-    "catchAllType": "manageCatchAll",
-    "catchAllAccountName": "manageCatchAll",
-    "catchAllFolderName": "manageCatchAll",
-}
-#: Limits for delegated administrators that do not begin with `max` (ADM-02).
-_LIMITS = frozenset(
-    {"availableServices", "subdomainStorageLocation", "subdomainObjectStorageLocation", "purgeConstraint", "purgeFolders"}
-)
-
 
 def domain_permission(name: str) -> str:
-    """The domain permission that changing one of a domain's own settings needs."""
-    if name.startswith("max") or name in _LIMITS:
-        return "manageDomainAdminLimits"
-    return _SETTING_PERMISSION.get(name, "manageDomainConfig")
+    """The domain permission that changing one of the domain's own settings, or a long text of it, needs."""
+    return DOMAIN.permission_by_name(name)
 
 
 class DomainVerbs(DirectoryBase):

@@ -75,13 +75,13 @@ class EditVerbs(DirectoryBase):
         """Asks for each value whether the actor may set it, and whether the domain's limits allow it."""
 
         def check(place: Place, setting: Setting | None, name: str) -> None:
-            actor.require(self._permission(place, name), place.domain_id)
+            actor.require(self._permission_at(place, name), place.domain_id)
             if setting is not None and place.domain_id:
                 self._check_bounds(place, setting, pending.values[place, name][1])
 
         return check
 
-    def _permission(self, place: Place, name: str) -> str:
+    def _permission_at(self, place: Place, name: str) -> str:
         prefix = place.prefix.rstrip(".")
         match place.scope:
             case "service":

@@ -31,7 +31,10 @@ from mailstead.settings.schema import APPLICATION_ID, MIGRATIONS, Migration
 T = TypeVar("T")
 Row = tuple[Any, ...]
 
-SECRET_FIELDS = frozenset({"password", "scram", "recoverable", "hash", "secret", "smartHostPassword", "srsSecretKey"})
+SECRET_FIELDS = frozenset(
+    {"password", "scram", "recoverable", "hash", "secret", "secretAnswer", "token", "smartHostPassword", "srsSecretKey",
+     "serverSecretKey", "clusterKey", "SNMPCommunity", "bindPass", "clientSecret"}
+)  # fmt: skip
 MAX_CHANGES = 512
 """More changes than this since the last look, and every cache is dropped whole."""
 
