@@ -230,3 +230,22 @@ async def test_a_new_password_ends_old_sessions(face: Face) -> None:
     await face.directory.set_password(face.account("alice@example.test").id, "Another-1", actor=ADMIN)
     assert (await client.command("MAIL FROM:<alice@example.test>")).startswith("421 4.7.0")
     assert await client.closed()
+
+
+async def test_the_address_of_a_group_or_folder_may_be_lent(face: Face) -> None:
+    """SMI-13, GRP-01, PUB-02."""
+    await face.set("checkSenderLogin", "yes")
+    inner = await face.directory.create_group("example.test", "inner", ["alice@example.test"], actor=ADMIN)
+    staff = await face.directory.create_group("example.test", "staff", ["inner@example.test"], actor=ADMIN)
+    office = await face.directory.create_folder_recipient("example.test", "office", "Office", actor=ADMIN)
+    client = await secure(face)
+    await client.ok(f"AUTH PLAIN {PLAIN}")
+    for address in ("staff@example.test", "office@example.test", "inner@example.test"):
+        assert (await client.command(f"MAIL FROM:<{address}>")).startswith("553 5.7.1")
+    await face.directory.set_recipient_attributes(staff.id, actor=ADMIN, membersSendMailAsGroup="yes")
+    await face.directory.set_recipient_attributes(office.id, actor=ADMIN, domainSendMailAs="yes")
+    for address in ("staff@example.test", "Office@EXAMPLE.test"):
+        await client.ok(f"MAIL FROM:<{address}>")
+        await client.ok("RSET")
+    await face.directory.remove_members(inner.id, ["alice@example.test"], actor=ADMIN)
+    assert (await client.command("MAIL FROM:<staff@example.test>")).startswith("553 5.7.1")

@@ -62,6 +62,13 @@ def local_key(local: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", local).lower())
 
 
+def address_key(address: str) -> str | None:
+    """The form whole addresses are compared in, without regard to case; None for what is none."""
+    parts = split_address(address)
+    domain = domain_key(parts[1]) if parts is not None else None
+    return None if parts is None or domain is None else f"{local_key(parts[0])}@{domain}"
+
+
 def _unquote(local: str) -> str:
     result, escaped = [], False
     for character in local[1:-1]:

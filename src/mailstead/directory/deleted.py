@@ -104,13 +104,11 @@ class DeletedVerbs(DirectoryBase):
             if row is None:
                 raise NotFoundError(f"the domain {name} does not exist")
             accounts = transaction.execute("SELECT id, shard FROM account WHERE domain_id = ?", (domain.id,))
+            lists = transaction.execute("SELECT id, shard FROM recipient WHERE domain_id = ? AND kind = 'list'", (domain.id,))
             self._put_aside(transaction, actor, domain.id, "domain", domain.id, domain.name, keep_copy)
-            _keep_mailboxes(transaction, domain.id, [(domain.id, int(row[0])), *accounts])
-            transaction.execute(
-                "UPDATE shard SET accounts = accounts - "
-                "(SELECT count(*) FROM account WHERE domain_id = ? AND shard = shard.number)",
-                (domain.id,),
-            )
+            _keep_mailboxes(transaction, domain.id, [(domain.id, int(row[0])), *accounts, *lists])
+            for _owner, shard in (*accounts, *lists):
+                transaction.execute("UPDATE shard SET accounts = accounts - 1 WHERE number = ?", (shard,))
             erase_rows(transaction, DOMAIN_TABLES, domain.id)
             old = {"name": domain.name, "accounts": len(accounts), "copy": keep_copy}
             transaction.record(actor.name, "domain", domain.id, "delete", old)
@@ -277,6 +275,15 @@ class DeletedVerbs(DirectoryBase):
         return bool(self.database.query("SELECT 1 FROM deleted_mailbox WHERE owner = ?", (owner,)))
 
 
+def remove_mailbox(transaction: Transaction, owner: int, kind: str, domain_id: int, name: str, shard: int, author: str) -> None:
+    """Have the mail of a mailing list that was deleted removed at once; nothing of it can be restored."""
+    transaction.execute(
+        "INSERT INTO deleted (id, kind, domain_id, name, time, author, state) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (owner, kind, domain_id, name, transaction.now, author, WANTED),
+    )
+    _keep_mailboxes(transaction, owner, [(owner, shard)])
+
+
 def _keep_mailboxes(transaction: Transaction, deleted_id: int, owners: Iterable[tuple[int, int]]) -> None:
     transaction.executemany(
         "INSERT INTO deleted_mailbox (owner, deleted_id, shard) VALUES (?, ?, ?)",
@@ -346,6 +353,9 @@ def bring_domain(transaction: Transaction, rows: Sequence[ObjectRow], name: tupl
         elif table == "account":
             row["auth_version"] = int(row["auth_version"]) + 1
             _count_in_shard(transaction, int(row["shard"]))
+        elif table == "recipient" and row["kind"] == "list":
+            row["auth_version"] = int(row.get("auth_version", 0)) + 1
+            _count_in_shard(transaction, int(row.get("shard", 0)))
         elif table == "admin_permission":
             holders = "SELECT 1 FROM admin WHERE id = ?1 UNION ALL SELECT 1 FROM admin_group WHERE id = ?1"
             if transaction.row(holders, (row["holder_id"],)) is None:

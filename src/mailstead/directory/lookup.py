@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mailstead.directory.address import domain_key, join_address, local_key, split_address
+from mailstead.directory.address import address_key, domain_key, join_address, local_key, split_address
 from mailstead.directory.cache import BoundedCache
 from mailstead.directory.model import (
     Account,
@@ -27,6 +27,7 @@ from mailstead.directory.model import (
     Credentials,
     Domain,
     Login,
+    Member,
     NotFoundError,
     Recipient,
     RecipientKind,
@@ -48,6 +49,15 @@ _SETTING_SQL = """
 SELECT scope, name, value FROM setting WHERE (scope = 'account' AND scope_id = ?)
 OR (scope = 'class' AND scope_id = ?) OR (scope = 'domain' AND scope_id = ?)
 """
+_RECIPIENT_SQL = (
+    "SELECT r.id, r.kind, r.domain_id, r.name, d.name, r.enabled AND d.enabled, r.attributes, r.shard "
+    "FROM recipient r JOIN domain d ON d.id = r.domain_id"
+)
+_LIST_SQL = """
+SELECT r.id, r.domain_id, r.shard, r.name, d.name, r.enabled, d.enabled, 0, '', r.auth_version + d.version, r.attributes
+FROM recipient r JOIN domain d ON d.id = r.domain_id WHERE r.id = ? AND r.kind = 'list'
+"""
+MEMBER_SQL = "SELECT id, address, name, digest, nomail, score, bounced, state FROM member"
 _ACCOUNT_SETTINGS = (
     "services",
     "totalMessageSize",
@@ -175,7 +185,7 @@ class Lookup:
     # -- accounts -------------------------------------------------------------------------------------------
 
     def account(self, account_id: int) -> Account | None:
-        """An account by its id, with effective limits."""
+        """An account by its id, with effective limits; also the mailbox of a mailing list, by the list's."""
         self.database.poll()
         return self._account(account_id)
 
@@ -186,10 +196,46 @@ class Lookup:
         with self.database.lock:
             row = self.database.query_row(f"{_ACCOUNT_SQL} WHERE a.id = ?", (account_id,))
             if row is None:
-                return None
-            found = self._as_account(row)
+                row = self.database.query_row(_LIST_SQL, (account_id,))
+                if row is None:
+                    return None
+                found = self._as_list_account(row)
+            else:
+                found = self._as_account(row)
             self._accounts.put(account_id, found)
             return found
+
+    def _as_list_account(self, row: Sequence[Any]) -> Account:
+        """The mailbox and login of a mailing list (LST-01): an account in all but its mail address."""
+        list_id, domain_id, shard, name, domain, enabled, domain_enabled, class_id, full_name, version, attributes = row
+        rows = self.database.query("SELECT name, value FROM setting WHERE scope = 'recipient' AND scope_id = ?", (list_id,))
+        # Quotas and limits lie apart: "listQuotas.mboxCount", "listLimits.imapConnectionCount".
+        explicit: dict[str, str] = {name.rpartition(".")[2]: value for name, value in rows}
+        values: dict[str, Any] = {
+            setting: ACCOUNT.setting(setting).parse(explicit[setting]) if setting in explicit else ACCOUNT.setting(setting).default
+            for setting in _ACCOUNT_SETTINGS
+        }
+        stored = json.loads(attributes).get("services")
+        services = frozenset(("pop3", "imap", "webmail") if stored is None else stored.strip("()").split())
+        return Account(
+            list_id,
+            domain_id,
+            shard,
+            name,
+            domain,
+            join_address(name, domain),
+            bool(enabled and domain_enabled),
+            services & self._domain_config(domain_id).services,
+            class_id,
+            values["totalMessageSize"] * 1024,
+            values["totalMessageCount"],
+            values["mboxCount"],
+            values["imapConnectionCount"],
+            values["pop3ConnectionCount"],
+            full_name,
+            version,
+            bool(values["localizedImapFolderNames"]),
+        )
 
     def _as_account(self, row: Sequence[Any]) -> Account:
         account_id, domain_id, shard, name, domain, enabled, domain_enabled, class_id, full_name, version = row
@@ -235,7 +281,8 @@ class Lookup:
         """The account a login name means: its address, an alias or a domain alias (POP-03, unless switched off).
 
         A bare name is completed with `default_domain`, else the server's primary (or only) domain. Never a
-        subaddress, a catch-all or a temporary alias. Disabled accounts are returned too: the caller decides.
+        subaddress, a catch-all or a temporary alias. A mailing list's own address is its login. Disabled accounts are
+        returned too: the caller decides.
         """
         self.database.poll()
         key = (login, default_domain)
@@ -259,7 +306,7 @@ class Lookup:
         if entry is None:
             return None
         name = self._name(entry[0], local_key(parts[0]))
-        if name is None or name.kind != "account" or name.expires:
+        if name is None or name.kind not in ("account", "list") or name.expires:
             return None
         if not (name.main and entry[1]) and not self.settings.peek("server").allowAliasLogins:
             return None
@@ -336,6 +383,8 @@ class Lookup:
         account = self.account(account_id)
         if account is None:
             raise NotFoundError(f"account {account_id} does not exist")
+        if self._recipient(account_id) is not None:
+            return self.settings.account_values([("recipient", account_id)])
         chain = [("account", account_id), ("class", account.class_id), ("domain", account.domain_id)]
         return self.settings.account_values([link for link in chain if link[1]])
 
@@ -353,8 +402,9 @@ class Lookup:
     def credentials(self, account_id: int) -> Credentials | None:
         """Secrets of an account; read from the database each time, never cached."""
         row = self.database.query_row(
-            "SELECT password, scram, recoverable, must_change, password_changed FROM account WHERE id = ?",
-            (account_id,),
+            "SELECT password, scram, recoverable, must_change, password_changed FROM account WHERE id = ? UNION ALL "
+            "SELECT password, scram, recoverable, 0, 0 FROM recipient WHERE id = ? AND kind = 'list'",
+            (account_id, account_id),
         )
         return None if row is None else Credentials(row[0], row[1], row[2], bool(row[3]), row[4])
 
@@ -380,11 +430,7 @@ class Lookup:
         if found is not None:
             return found
         with self.database.lock:
-            row = self.database.query_row(
-                "SELECT r.id, r.kind, r.domain_id, r.name, d.name, r.enabled AND d.enabled, r.attributes "
-                "FROM recipient r JOIN domain d ON d.id = r.domain_id WHERE r.id = ?",
-                (object_id,),
-            )
+            row = self.database.query_row(f"{_RECIPIENT_SQL} WHERE r.id = ?", (object_id,))
             if row is None:
                 return None
             found = _as_recipient(row)
@@ -394,25 +440,22 @@ class Lookup:
     def recipients(self, domain_id: int, kind: RecipientKind) -> list[Recipient]:
         """Groups, lists or folder recipients of a domain by name."""
         rows = self.database.query(
-            "SELECT r.id, r.kind, r.domain_id, r.name, d.name, r.enabled AND d.enabled, r.attributes "
-            "FROM recipient r JOIN domain d ON d.id = r.domain_id WHERE r.domain_id = ? AND r.kind = ? ORDER BY r.name",
-            (domain_id, kind.value),
+            f"{_RECIPIENT_SQL} WHERE r.domain_id = ? AND r.kind = ? ORDER BY r.name", (domain_id, kind.value)
         )
         return [_as_recipient(row) for row in rows]
 
-    def members(self, object_id: int) -> Iterator[str]:
-        """Direct members of a group or list, by address, read in pages."""
-        last = ""
+    def members(self, object_id: int, after: str = "") -> Iterator[Member]:
+        """Direct members of a group or list, in the order of their compared form, behind it where one is given; read in
+        pages."""
         while True:
             rows = self.database.query(
-                "SELECT address FROM member WHERE recipient_id = ? AND address > ? ORDER BY address LIMIT ?",
-                (object_id, last, PAGE),
+                f"{MEMBER_SQL} WHERE recipient_id = ? AND key > ? ORDER BY key LIMIT ?", (object_id, after, PAGE)
             )
             for row in rows:
-                yield row[0]
+                yield as_member(row)
             if len(rows) < PAGE:
                 return
-            last = rows[-1][0]
+            after = address_key(rows[-1][1]) or rows[-1][1]
 
     # -- invalidation ---------------------------------------------------------------------------------------
 
@@ -435,6 +478,7 @@ class Lookup:
                 self._forget_names()
             elif change.kind == "recipient":
                 self._recipients.pop(change.object_id, None)
+                self._accounts.pop(change.object_id, None)
                 if change.verb in _NAME_VERBS:
                     self._forget_names()
 
@@ -453,7 +497,7 @@ class Lookup:
         self._found.clear()
 
 
-_NAME_VERBS = frozenset({"create", "import", "delete", "rename", "add alias", "remove alias"})
+_NAME_VERBS = frozenset({"create", "import", "delete", "rename", "restore", "add alias", "remove alias"})
 
 
 def _expired(name: Name) -> bool:
@@ -465,6 +509,12 @@ def _as_domain(row: Sequence[Any]) -> Domain:
 
 
 def _as_recipient(row: Sequence[Any]) -> Recipient:
-    object_id, kind, domain_id, name, domain, enabled, attributes = row
+    object_id, kind, domain_id, name, domain, enabled, attributes, shard = row
     address = join_address(name, domain)
-    return Recipient(object_id, _KINDS[kind], domain_id, name, address, bool(enabled), json.loads(attributes))
+    return Recipient(object_id, _KINDS[kind], domain_id, name, address, bool(enabled), json.loads(attributes), shard)
+
+
+def as_member(row: Sequence[Any]) -> Member:
+    """A row of MEMBER_SQL as a value."""
+    member_id, address, name, digest, nomail, score, bounced, state = row
+    return Member(member_id, address, name, bool(digest), bool(nomail), score, bounced, state)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 
 class DirectoryError(Exception):
@@ -101,7 +101,7 @@ class Credentials:
 class Resolution:
     """Where mail for `original` goes. `address` is the final normalised address, `detail` what stood behind the
     delimiter, `object_id` the group, list, folder recipient (or, for a catch-all folder, domain) concerned;
-    `folder` the public folder of kind FOLDER."""
+    `folder` the public folder of kind FOLDER; `role` which address of a list it is (`list_names`), "" for its own."""
 
     kind: RecipientKind
     address: str
@@ -110,6 +110,7 @@ class Resolution:
     object_id: int = 0
     detail: str = ""
     folder: str = ""
+    role: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,46 @@ class Recipient:
     address: str
     enabled: bool
     attributes: Mapping[str, str]
+    shard: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A direct member of a group or list. For lists: `digest` and `nomail` are its wishes, `score` counts bounces, the last
+    at `bounced` (unix seconds), `state` is "", "disabled" (too many bounces) or "probed"."""
+
+    id: int
+    address: str
+    name: str = ""
+    digest: bool = False
+    nomail: bool = False
+    score: float = 0.0
+    bounced: int = 0
+    state: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientEdit:
+    """Everything that one change of a group, list or folder recipient may hold; it is made whole or not at all.
+
+    `attributes` and `contents`: text by name, None for the default; `members_added`: name by address; `members_renamed`: the
+    new address and name by present address; `members_options`: any of `digest` and `nomail` by address. `clear_members`: all
+    go before some are added. None elsewhere means: as it is.
+    """
+
+    name: str | None = None
+    enabled: bool | None = None
+    password: str | None = None
+    attributes: Mapping[str, str | None] = field(default_factory=dict)
+    contents: Mapping[str, str | None] = field(default_factory=dict)
+    members_added: Mapping[str, str] = field(default_factory=dict)
+    members_removed: Sequence[str] = ()
+    members_renamed: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    members_options: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
+    clear_members: bool = False
+
+    def __repr__(self) -> str:
+        return f"RecipientEdit(name={self.name!r}, ...)"
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ DOMAIN_TABLES: tuple[tuple[str, str], ...] = (
     ("admin_permission", "domain_id = ?1"),
     ("member", f"recipient_id IN {_RECIPIENTS}"),
     *((table, f"scope_id IN {_OWNED}") for table in _SCOPED),
-    ("login", f"account_id IN {_ACCOUNTS}"),
+    ("login", f"account_id IN {_OWNED}"),
     ("password_history", f"account_id IN {_ACCOUNTS}"),
 )
 """The same for a domain with everything in it."""
@@ -54,6 +54,7 @@ RECIPIENT_TABLES: tuple[tuple[str, str], ...] = (
     ("address", "object_id = ?1"),
     ("member", "recipient_id = ?1"),
     *((table, "scope_id = ?1") for table in _SCOPED),
+    ("login", "account_id = ?1"),
 )
 """The same for a group, list or folder recipient."""
 

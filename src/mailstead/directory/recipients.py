@@ -1,102 +1,76 @@
 """Verbs of groups (GRP-01), mailing lists (LST-01) and folder recipients (PUB-02).
 
-Invariants: their names share one space with accounts and aliases; a member is any address, checked for its form only.
+Invariants: their names share one space with accounts and aliases, those of a list's commands too; a change of many
+things is one transaction; each thing that is changed has its own permission, and all are asked before anything is.
 Who may send and whom it reaches is read by `Resolver`.
 """
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 
-from mailstead.directory.address import checked_local, domain_key, split_address
-from mailstead.directory.base import DirectoryBase, as_json, check_room, take_name
-from mailstead.directory.model import InvalidNameError, NotFoundError, Recipient, RecipientKind
+from mailstead.directory.address import checked_local
+from mailstead.directory.base import as_json, check_room, take_name
+from mailstead.directory.deleted import remove_mailbox
+from mailstead.directory.list_names import PREFIX, enabled_roles, spelled
+from mailstead.directory.list_templates import DEFAULTS
+from mailstead.directory.members import (
+    MemberVerbs,
+    checked_keys,
+    checked_members,
+    delete_members,
+    insert_members,
+    rename_member,
+    set_options,
+)
+from mailstead.directory.model import InvalidNameError, NotFoundError, Recipient, RecipientEdit, RecipientKind
+from mailstead.directory.object_rows import RECIPIENT_TABLES, erase_rows
+from mailstead.directory.password_policy import StoredPassword, make_stored
+from mailstead.directory.recipient_kinds import FAMILIES, Family, checked_attributes, checked_contents
 from mailstead.settings.actor import Actor
 from mailstead.settings.database import Transaction
-from mailstead.settings.declaration import Context, boolean, choice, choice_set, text
+from mailstead.settings.declaration import Value
 
-MAX_MEMBERS_PER_CALL = 10_000
-
-SENDERS = ("anybody", "server", "domain", "members", "directMembers", "nobody")
-GROUP = Context(
-    "group",
-    (
-        boolean("publishContactInfo", True, "Show in the address list"),
-        boolean("membersSendMailAsGroup", False, "Members may send with the group's address"),
-        choice("distributeEmailTo", "members", ("members", "domain", "server", "cluster", "nobody"), "Who gets mail"),
-        choice("receiveEmailFrom", "anybody", SENDERS, "Who may send to the group"),
-    ),
-    permission="manageGroupsOnAnyDomain",
-)
-LIST = Context(
-    "list",
-    (
-        text("adminEmail", "", "Address of the list's administrator", longest=254),
-        text("description", "", "Description"),
-        text("subscribeRcpt", "", "Name that takes subscriptions", longest=64),
-        text("unsubscribeRcpt", "", "Name that takes cancellations", longest=64),
-        text("requestRcpt", "", "Name that takes requests", longest=64),
-        choice_set("enabledRcpts", (), ("subscribe", "unsubscribe", "request"), "Which of these names are in use"),
-        boolean("adminConfirm", False, "The administrator confirms subscriptions"),
-        choice("senderAllow", "anybody", SENDERS, "Who may send to the list"),
-        choice("moderate", "nobody", ("nobody", "nonmembers", "everybody"), "Whose mail waits for approval"),
-        choice("ctypeAllow", "any", ("any", "text", "textAndHtml"), "Content that is let through"),
-        boolean("publishContactInfo", True, "Show in the address list"),
-        boolean("rewriteFrom", False, "Rewrite From and envelope for DMARC"),
-    ),
-    permission="manageMaillistsOnAnyDomain",
-)
-FOLDER = Context(
-    "folderRecipient",
-    (
-        text("mboxName", "", "Public folder that gets the mail", longest=1024),
-        boolean("publishContactInfo", True, "Show in the address list"),
-        boolean("domainSendMailAs", False, "Accounts of the domain may send with this address"),
-    ),
-    permission="manageFolderRecipientsOnAnyDomain",
-)
+SCOPE = "recipient"
+"""Scope of long texts (`content`) and explicit values (`setting`) of a recipient."""
+_NO_EDIT = RecipientEdit()
+Operation = Callable[[Transaction], None]
 
 
-@dataclass(frozen=True, slots=True)
-class _Family:
-    """What differs between the three kinds: permissions, the domain's limit, declared attributes."""
-
-    context: Context
-    create: str
-    remove: str
-    rename: str
-    manage: str
-    members: str
-    limit: str
-    plural: str
-
-
-_FAMILIES: Mapping[RecipientKind, _Family] = {
-    RecipientKind.GROUP: _Family(
-        GROUP, "createGroups", "removeGroups", "manageGroupsNaming", "manageGroups", "manageGroupsMembers",
-        "maxGroups", "groups",
-    ),
-    RecipientKind.LIST: _Family(
-        LIST, "createMailLists", "removeMailLists", "manageMailListsNaming", "manageMaillists",
-        "manageMailListsMembers", "maxMaillists", "mailing lists",
-    ),
-    RecipientKind.FOLDER: _Family(
-        FOLDER, "manageFolderRecipients", "manageFolderRecipients", "manageFolderRecipients",
-        "manageFolderRecipients", "manageFolderRecipients", "maxFolderRecipients", "folder recipients",
-    ),
-}  # fmt: skip
-
-
-class RecipientVerbs(DirectoryBase):
+class RecipientVerbs(MemberVerbs):
     """Verbs on groups, lists and folder recipients; `kind` is GROUP, LIST or FOLDER."""
 
-    def _need_recipient(self, object_id: int) -> Recipient:
-        found = self.recipient(object_id)
-        if found is None:
-            raise NotFoundError(f"recipient {object_id} does not exist")
-        return found
+    # -- looking ------------------------------------------------------------------------------------------------
+
+    def recipient_value(self, object_id: int, name: str) -> Value:
+        """An attribute as it holds: its stored value, else the default. Raises NotFoundError, InvalidValueError."""
+        found = self._need_recipient(object_id)
+        setting = FAMILIES[found.kind].context.setting(name)
+        stored = found.attributes.get(setting.name)
+        return setting.default if stored is None else setting.parse(stored)
+
+    def recipient_contents(self, object_id: int) -> dict[str, str]:
+        """The long texts that were set, by name."""
+        rows = self.database.query("SELECT name, value FROM content WHERE scope = ? AND scope_id = ?", (SCOPE, object_id))
+        return dict(rows)
+
+    def recipient_content(self, object_id: int, name: str) -> str:
+        """A long text as it holds: what was set, else the default."""
+        row = self.database.query_row(
+            "SELECT value FROM content WHERE scope = ? AND scope_id = ? AND name = ?", (SCOPE, object_id, name)
+        )
+        return DEFAULTS.get(name, "") if row is None else str(row[0])
+
+    def list_address(self, found: Recipient, role: str) -> str:
+        """The address of a list's role (`list_names`); "" where it is not in use."""
+        if role not in enabled_roles(found.attributes):
+            return ""
+        return f"{spelled(found.name, role, found.attributes)}@{found.address.rpartition('@')[2]}"
+
+    # -- creating and changing ----------------------------------------------------------------------------------
 
     async def create_group(
         self, domain: str, name: str, members: Iterable[str] = (), *, actor: Actor, **attributes: str
@@ -123,14 +97,37 @@ class RecipientVerbs(DirectoryBase):
         members: Iterable[str],
         *,
         actor: Actor,
+        edit: RecipientEdit = _NO_EDIT,
     ) -> Recipient:
-        """Create one of any kind. Raises AlreadyExistsError, InvalidNameError, InvalidValueError, LimitReachedError."""
-        family = _FAMILIES[kind]
+        """Create one of any kind, with everything `edit` holds (its name excepted).
+
+        Raises AlreadyExistsError, InvalidNameError, InvalidValueError, LimitReachedError, PasswordRefusedError.
+        """
+        object_id, operation = await self.recipient_creation(kind, domain, name, attributes, members, actor=actor, edit=edit)
+        await self._change(operation)
+        return self._need_recipient(object_id)
+
+    async def recipient_creation(
+        self,
+        kind: RecipientKind,
+        domain: str,
+        name: str,
+        attributes: Mapping[str, str],
+        members: Iterable[str],
+        *,
+        actor: Actor,
+        edit: RecipientEdit = _NO_EDIT,
+    ) -> tuple[int, Operation]:
+        """The new id, and the operation of `create_recipient` for a transaction with more in it."""
+        family = FAMILIES[kind]
         owner = self._need_domain(domain)
         actor.require(family.create, owner.id)
         name = checked_local(name)
-        stored = _attributes(family.context, attributes)
-        addresses = _members(members)
+        stored = {**checked_attributes(family.context, attributes), **checked_attributes(family.context, edit.attributes)}
+        kept = {key: value for key, value in stored.items() if value is not None}
+        contents = checked_contents(family, edit.contents)
+        added = {**dict.fromkeys(checked_members(members), ""), **checked_members(edit.members_added)}
+        password = await self._list_password(family, edit.password)
         object_id = self.ids.next()
         limit = getattr(self.domain_settings(owner.id), family.limit)
 
@@ -138,123 +135,202 @@ class RecipientVerbs(DirectoryBase):
             sql = f"SELECT count(*) FROM recipient WHERE domain_id = ? AND kind = '{kind.value}'"
             check_room(transaction, owner.id, limit, sql, family.plural)
             take_name(transaction, owner.id, name, kind.value, object_id)
+            shard = _take_shard(transaction) if kind is RecipientKind.LIST else 0
             transaction.execute(
-                "INSERT INTO recipient (id, kind, domain_id, name, enabled, password, attributes, created) "
-                "VALUES (?, ?, ?, ?, 1, '', ?, ?)",
-                (object_id, kind.value, owner.id, name, as_json(stored), transaction.now),
-            )
-            _insert_members(transaction, object_id, addresses)
-            new = {"kind": kind.value, "name": name, "members": addresses[:100], **stored}
+                "INSERT INTO recipient (id, kind, domain_id, name, enabled, password, scram, recoverable, attributes, created, "
+                "shard) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    object_id, kind.value, owner.id, name, int(edit.enabled is not False), password.password, password.scram,
+                    password.recoverable, as_json(kept), transaction.now, shard,
+                ),
+            )  # fmt: skip
+            if kind is RecipientKind.LIST:
+                _take_list_names(transaction, owner.id, object_id, name, kept)
+            _write_contents(transaction, object_id, contents)
+            insert_members(transaction, object_id, added)
+            for address, options in edit.members_options.items():
+                set_options(transaction, object_id, address, options)
+            new = {"kind": kind.value, "name": name, "members": list(added)[:100], **kept}
             transaction.record(actor.name, "recipient", object_id, "create", None, new)
 
-        await self._change(operation)
+        return object_id, operation
+
+    async def edit_recipient(self, object_id: int, edit: RecipientEdit, *, actor: Actor) -> Recipient:
+        """Change everything `edit` holds in one transaction.
+
+        Raises NotFoundError, AlreadyExistsError, InvalidNameError, InvalidValueError, PasswordRefusedError,
+        PermissionDeniedError; then nothing was changed.
+        """
+        await self._change(await self.recipient_change(object_id, edit, actor=actor))
         return self._need_recipient(object_id)
 
-    async def delete_recipient(self, object_id: int, *, actor: Actor) -> None:
-        """Delete a group, list or folder recipient."""
+    async def recipient_change(self, object_id: int, edit: RecipientEdit, *, actor: Actor) -> Operation:
+        """The operation of `edit_recipient`, for a transaction with more in it; rights are asked here."""
         found = self._need_recipient(object_id)
-        actor.require(_FAMILIES[found.kind].remove, found.domain_id)
+        family = FAMILIES[found.kind]
+        for permission in _needed(family, edit):
+            actor.require(permission, found.domain_id)
+        prepared = dataclasses.replace(
+            edit,
+            name=None if edit.name is None else checked_local(edit.name),
+            attributes=checked_attributes(family.context, edit.attributes),
+            contents=checked_contents(family, edit.contents),
+            members_added=checked_members(edit.members_added),
+            members_removed=checked_keys(edit.members_removed),
+        )
+        password = None if edit.password is None else await self._list_password(family, edit.password)
 
         def operation(transaction: Transaction) -> None:
-            transaction.execute("DELETE FROM member WHERE recipient_id = ?", (object_id,))
-            transaction.execute("DELETE FROM address WHERE object_id = ?", (object_id,))
-            transaction.execute("DELETE FROM recipient WHERE id = ?", (object_id,))
+            _apply(transaction, object_id, prepared, password, actor)
+
+        return operation
+
+    async def _list_password(self, family: Family, password: str | None) -> StoredPassword:
+        if not password:
+            return StoredPassword("", "", "")
+        if not family.password:
+            raise InvalidNameError(f"{family.plural} have no password")
+        keep: bool = self.settings.service("server").recoverableSecrets
+        return await asyncio.to_thread(make_stored, password, recoverable=keep)
+
+    async def set_list_password(self, object_id: int, password: str, *, actor: Actor) -> None:
+        """Set the password of a list's login and commands; "" for none. Its sessions end. Raises PasswordRefusedError."""
+        await self.edit_recipient(object_id, RecipientEdit(password=password), actor=actor)
+
+    async def delete_recipient(self, object_id: int, *, actor: Actor) -> None:
+        """Delete a group, list or folder recipient; a list's mail is removed by who owns the store."""
+        found = self._need_recipient(object_id)
+        actor.require(FAMILIES[found.kind].remove, found.domain_id)
+
+        def operation(transaction: Transaction) -> None:
+            if transaction.row("SELECT 1 FROM recipient WHERE id = ?", (object_id,)) is None:
+                raise NotFoundError(f"recipient {object_id} does not exist")
+            erase_rows(transaction, RECIPIENT_TABLES, object_id)
+            if found.kind is RecipientKind.LIST:
+                transaction.execute("UPDATE shard SET accounts = accounts - 1 WHERE number = ?", (found.shard,))
+                remove_mailbox(transaction, object_id, "list", found.domain_id, found.address, found.shard, actor.name)
             transaction.record(actor.name, "recipient", object_id, "delete", {"address": found.address})
 
         await self._change(operation)
 
     async def rename_recipient(self, object_id: int, name: str, *, actor: Actor) -> None:
-        """Give it another name."""
-        found = self._need_recipient(object_id)
-        actor.require(_FAMILIES[found.kind].rename, found.domain_id)
-        name = checked_local(name)
-
-        def operation(transaction: Transaction) -> None:
-            transaction.execute("DELETE FROM address WHERE object_id = ? AND main = 1", (object_id,))
-            take_name(transaction, found.domain_id, name, found.kind.value, object_id)
-            transaction.execute("UPDATE recipient SET name = ? WHERE id = ?", (name, object_id))
-            transaction.record(actor.name, "recipient", object_id, "rename", {"name": found.name}, {"name": name})
-
-        await self._change(operation)
+        """Give it another name; the names of a list's commands follow where they were not spelled otherwise."""
+        await self.edit_recipient(object_id, RecipientEdit(name=name), actor=actor)
 
     async def enable_recipient(self, object_id: int, enabled: bool = True, *, actor: Actor) -> None:
         """Enable or disable it."""
-        found = self._need_recipient(object_id)
-        actor.require(_FAMILIES[found.kind].manage, found.domain_id)
-
-        def operation(transaction: Transaction) -> None:
-            transaction.execute("UPDATE recipient SET enabled = ? WHERE id = ?", (int(enabled), object_id))
-            transaction.record(actor.name, "recipient", object_id, "enable" if enabled else "disable")
-
-        await self._change(operation)
+        await self.edit_recipient(object_id, RecipientEdit(enabled=enabled), actor=actor)
 
     async def set_recipient_attributes(self, object_id: int, *, actor: Actor, **attributes: str) -> None:
         """Set attributes spelled as in the CLI."""
-        found = self._need_recipient(object_id)
-        family = _FAMILIES[found.kind]
-        actor.require(family.manage, found.domain_id)
-        stored = _attributes(family.context, attributes)
+        await self.edit_recipient(object_id, RecipientEdit(attributes=attributes), actor=actor)
 
-        def operation(transaction: Transaction) -> None:
-            old = transaction.value("SELECT attributes FROM recipient WHERE id = ?", (object_id,))
-            if old is None:
-                raise NotFoundError(f"recipient {object_id} does not exist")
-            merged = {**json.loads(old), **stored}
-            transaction.execute("UPDATE recipient SET attributes = ? WHERE id = ?", (as_json(merged), object_id))
-            transaction.record(actor.name, "recipient", object_id, "set", json.loads(old), merged)
 
-        await self._change(operation)
+def _needed(family: Family, edit: RecipientEdit) -> dict[str, None]:
+    """The permissions a change needs."""
+    needed: dict[str, None] = {}
+    if edit.name is not None:
+        needed[family.rename] = None
+    if edit.enabled is not None:
+        needed[family.manage] = None
+    if edit.password is not None:
+        needed[family.password or family.manage] = None
+    for given in edit.attributes:
+        needed[family.permission(family.context.setting(given).name)] = None
+    known = {name.lower(): name for name in family.contents}
+    for given in edit.contents:
+        needed[family.permission(known.get(given.lower(), given))] = None
+    if edit.members_added or edit.members_removed or edit.members_renamed or edit.members_options or edit.clear_members:
+        needed[family.members] = None
+    return needed or {family.manage: None}
 
-    async def add_members(self, object_id: int, members: Iterable[str], *, actor: Actor) -> None:
-        """Add addresses to a group or list; those already there stay."""
-        found = self._need_recipient(object_id)
-        actor.require(_FAMILIES[found.kind].members, found.domain_id)
-        addresses = _members(members)
 
-        def operation(transaction: Transaction) -> None:
-            _insert_members(transaction, object_id, addresses)
-            transaction.record(actor.name, "recipient", object_id, "add members", None, {"members": addresses[:100]})
+def _apply(transaction: Transaction, object_id: int, edit: RecipientEdit, password: StoredPassword | None, actor: Actor) -> None:
+    row = transaction.row("SELECT kind, domain_id, name, attributes FROM recipient WHERE id = ?", (object_id,))
+    if row is None:
+        raise NotFoundError(f"recipient {object_id} does not exist")
+    kind, domain_id, name, old = row[0], row[1], row[2], json.loads(row[3])
+    stored = dict(old)
+    for key, value in edit.attributes.items():
+        if value is None:
+            stored.pop(key, None)
+        else:
+            stored[key] = value
+    renamed = edit.name is not None and edit.name != name
+    if edit.name is not None and renamed:
+        transaction.execute("DELETE FROM address WHERE object_id = ? AND main = 1", (object_id,))
+        if kind == RecipientKind.LIST.value:
+            transaction.execute("DELETE FROM address WHERE object_id = ?", (object_id,))
+        take_name(transaction, domain_id, edit.name, kind, object_id)
+        transaction.execute("UPDATE recipient SET name = ? WHERE id = ?", (edit.name, object_id))
+        name = edit.name
+    respelled = any(key.endswith(("Rcpt", "Rcpts")) for key in edit.attributes)
+    if kind == RecipientKind.LIST.value and (renamed or respelled):
+        transaction.execute("DELETE FROM address WHERE object_id = ? AND main = 0", (object_id,))
+        _take_list_names(transaction, domain_id, object_id, name, stored)
+        renamed = True
+    if stored != old:
+        transaction.execute("UPDATE recipient SET attributes = ? WHERE id = ?", (as_json(stored), object_id))
+    if edit.enabled is not None:
+        transaction.execute(
+            "UPDATE recipient SET enabled = ?, auth_version = auth_version + 1 WHERE id = ?", (int(edit.enabled), object_id)
+        )
+    if "services" in edit.attributes:
+        transaction.execute("UPDATE recipient SET auth_version = auth_version + 1 WHERE id = ?", (object_id,))
+    if password is not None:
+        transaction.execute(
+            "UPDATE recipient SET password = ?, scram = ?, recoverable = ?, auth_version = auth_version + 1 WHERE id = ?",
+            (password.password, password.scram, password.recoverable, object_id),
+        )
+    _write_contents(transaction, object_id, edit.contents)
+    _change_members(transaction, object_id, edit)
+    transaction.record(actor.name, "recipient", object_id, "rename" if renamed else "edit", old, {**_summary(edit), **stored})
 
-        await self._change(operation)
 
-    async def remove_members(self, object_id: int, members: Iterable[str], *, actor: Actor) -> None:
-        """Remove addresses; those not there are passed over."""
-        found = self._need_recipient(object_id)
-        actor.require(_FAMILIES[found.kind].members, found.domain_id)
-        addresses = _members(members)
+def _summary(edit: RecipientEdit) -> dict[str, object]:
+    """What a change's history row tells besides the attributes."""
+    told: dict[str, object] = {}
+    for name, value in (("name", edit.name), ("enabled", edit.enabled), ("password", edit.password)):
+        if value is not None:
+            told[name] = value
+    if edit.contents:
+        told["texts"] = sorted(edit.contents)
+    for word, members in (("added", edit.members_added), ("removed", edit.members_removed), ("renamed", edit.members_renamed)):
+        if members:
+            told[word] = list(members)[:100]
+    return told
 
-        def operation(transaction: Transaction) -> None:
-            transaction.executemany(
-                "DELETE FROM member WHERE recipient_id = ? AND address = ?", ((object_id, a) for a in addresses)
+
+def _change_members(transaction: Transaction, object_id: int, edit: RecipientEdit) -> None:
+    if edit.clear_members:
+        transaction.execute("DELETE FROM member WHERE recipient_id = ?", (object_id,))
+    elif edit.members_removed:
+        delete_members(transaction, object_id, edit.members_removed)
+    for address, (new, name) in edit.members_renamed.items():
+        rename_member(transaction, object_id, address, new, name)
+    insert_members(transaction, object_id, edit.members_added)
+    for address, options in edit.members_options.items():
+        set_options(transaction, object_id, address, options)
+
+
+def _take_list_names(transaction: Transaction, domain_id: int, object_id: int, name: str, attributes: Mapping[str, str]) -> None:
+    """Reserve the names of a list's roles. Raises AlreadyExistsError, InvalidNameError."""
+    for role in enabled_roles(attributes):
+        local = checked_local(spelled(name, role, attributes))
+        take_name(transaction, domain_id, local, PREFIX + role, object_id, main=False)
+
+
+def _take_shard(transaction: Transaction) -> int:
+    """The least filled shard, with one more in it: a list has a mailbox."""
+    shard = int(transaction.value("SELECT number FROM shard ORDER BY accounts, number LIMIT 1"))
+    transaction.execute("UPDATE shard SET accounts = accounts + 1 WHERE number = ?", (shard,))
+    return shard
+
+
+def _write_contents(transaction: Transaction, object_id: int, contents: Mapping[str, str | None]) -> None:
+    for name, value in contents.items():
+        transaction.execute("DELETE FROM content WHERE scope = ? AND scope_id = ? AND name = ?", (SCOPE, object_id, name))
+        if value is not None:
+            transaction.execute(
+                "INSERT INTO content (scope, scope_id, name, value) VALUES (?, ?, ?, ?)", (SCOPE, object_id, name, value)
             )
-            transaction.record(actor.name, "recipient", object_id, "remove members", {"members": addresses[:100]})
-
-        await self._change(operation)
-
-
-def _attributes(context: Context, attributes: Mapping[str, str]) -> dict[str, str]:
-    result = {}
-    for name, value in attributes.items():
-        setting = context.setting(name)
-        result[setting.name] = setting.render(setting.parse(value))
-    return result
-
-
-def _members(members: Iterable[str]) -> list[str]:
-    result: dict[str, None] = {}
-    for member in members:
-        parts = split_address(member.strip())
-        key = domain_key(parts[1]) if parts is not None else None
-        if parts is None or key is None or any(character in "\r\n\x00" for character in member):
-            raise InvalidNameError(f"{member[:80]!r} is not an address")
-        result[f"{parts[0]}@{key}"] = None
-        if len(result) > MAX_MEMBERS_PER_CALL:
-            raise InvalidNameError(f"at most {MAX_MEMBERS_PER_CALL} members in one call")
-    return list(result)
-
-
-def _insert_members(transaction: Transaction, object_id: int, addresses: list[str]) -> None:
-    transaction.executemany(
-        "INSERT INTO member (recipient_id, address, name) VALUES (?, ?, '') ON CONFLICT (recipient_id, address) DO NOTHING",
-        ((object_id, address) for address in addresses),
-    )

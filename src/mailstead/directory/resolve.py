@@ -11,14 +11,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from mailstead.directory.address import MAX_LOCAL_OCTETS, domain_key, join_address, local_key, split_address
-from mailstead.directory.lookup import Lookup, Name
-from mailstead.directory.model import Account, Recipient, RecipientKind, Resolution
+from mailstead.directory.address import MAX_LOCAL_OCTETS, address_key, domain_key, join_address, local_key, split_address
+from mailstead.directory.list_names import role_of
+from mailstead.directory.lookup import Name
+from mailstead.directory.memberships import Memberships
+from mailstead.directory.model import Account, Member, Recipient, RecipientKind, Resolution
 
 MAX_EXPANSION = 1_000_000
 """Addresses one expansion may give; a guard against members that are whole domains many times over."""
+
+
+_TOKEN_ROLES = ("-bounces", "-confirm")
+"""Ends of names behind which, after a plus sign, a list's own tokens stand, whatever the delimiter of subaddresses is."""
 
 
 class Found(NamedTuple):
@@ -31,10 +37,21 @@ class Found(NamedTuple):
     domain_id: int
     address: str
     folder: str
+    role: str = ""
 
 
-class Resolver(Lookup):
-    """Adds `resolve`, `may_send_to` and `expand` to the look-ups."""
+class Expanded(NamedTuple):
+    """One of those an expansion leads to. `path` says where in the expansion it stands, for going on behind it; `member` is
+    its entry where it is a direct member itself."""
+
+    path: tuple[str, ...]
+    address: str
+    resolution: Resolution
+    member: Member | None
+
+
+class Resolver(Memberships):
+    """Adds `resolve`, `may_send_to`, `walk` and `expand` to the look-ups."""
 
     def resolve(self, address: str, *, sender: str | None = None, login: Account | None = None) -> Resolution:
         """Where mail for `address` goes (RCPT TO, expansion).
@@ -61,6 +78,8 @@ class Resolver(Lookup):
             return Resolution(RecipientKind.UNKNOWN_USER, found.address, address)
         if kind == "disabled":
             return Resolution(RecipientKind.DISABLED, found.address, address)
+        if found.role == "owner":
+            return self._owner(found, address)
         if kind == "catchAllFolder":
             return Resolution(RecipientKind.FOLDER, found.address, address, None, found.object_id, found.detail, found.folder)
         return self._as_resolution(found, address, sender, login)
@@ -70,10 +89,24 @@ class Resolver(Lookup):
         if recipient is None:
             return Resolution(RecipientKind.UNKNOWN_USER, found.address, original)
         kind = recipient.kind if recipient.enabled else RecipientKind.DISABLED
-        if recipient.enabled and sender is not None and not self.may_send_to(recipient, sender, login):
+        if recipient.enabled and sender is not None and not found.role and not self.may_send_to(recipient, sender, login):
             kind = RecipientKind.NOT_PERMITTED
         folder = recipient.attributes.get("mboxName", "") if recipient.kind is RecipientKind.FOLDER else ""
-        return Resolution(kind, recipient.address, original, None, recipient.id, found.detail, folder)
+        address = found.address if found.role else recipient.address
+        return Resolution(kind, address, original, None, recipient.id, found.detail, folder, found.role)
+
+    def _owner(self, found: Found, original: str) -> Resolution:
+        """`<list>-owner` is whoever looks after the list, else the domain's postmaster."""
+        recipient = self._recipient(found.object_id)
+        admin = recipient.attributes.get("adminEmail", "") if recipient is not None else ""
+        key = address_key(admin) if admin else None
+        if recipient is not None and key is not None:
+            there = self._resolve(admin)
+            # Lists whose owners are each other, or a list that owns itself, have nobody.
+            if there.role != "owner" and there.object_id != recipient.id and there.kind != "unknown":
+                return self.resolve(admin)
+        domain = self._domain(found.domain_id)
+        return self.resolve(f"postmaster@{domain.name}" if domain is not None else "postmaster")
 
     def _resolve(self, address: str) -> Found:
         parts = split_address(address)
@@ -91,7 +124,7 @@ class Resolver(Lookup):
             return Found("unknown", 0, "", 0, domain_id, address, "")
         key = local_key(local)
         plain = join_address(key, row.name)
-        if len(key.encode("utf-8", "surrogateescape")) > MAX_LOCAL_OCTETS:
+        if len(key.encode("utf-8", "surrogateescape")) > MAX_LOCAL_OCTETS and not key.partition("+")[0].endswith(_TOKEN_ROLES):
             return Found("unknown", 0, "", 0, domain_id, plain, "")
         if not row.enabled:
             return Found("disabled", 0, "", 0, domain_id, plain, "")
@@ -108,8 +141,11 @@ class Resolver(Lookup):
         return self._catch_all(domain_id, plain)
 
     def _candidates(self, key: str) -> Iterator[tuple[str, str]]:
-        """The name itself, then the name before the first delimiter with the detail behind it."""
+        """The name itself, a list's name with a token behind it, then the name before the first delimiter with the detail."""
         yield key, ""
+        head, plus, token = key.partition("+")
+        if plus and head.endswith(_TOKEN_ROLES):
+            yield head, token
         places = [place for mark in self.settings.peek("smtpIncoming").recipientDelimiter
                   if (place := key.find(mark)) > 0]  # fmt: skip
         if places:
@@ -168,60 +204,67 @@ class Resolver(Lookup):
             return account is not None
         if rule == "domain":
             return account is not None and account.domain_id == recipient.domain_id
-        final = (account.address if account is not None else who).lower()
-        if not final:
-            return False
-        members = self.members(recipient.id) if rule == "directMembers" else self.expand(recipient.id)
-        for member in members:
-            if member.lower() == final:
-                return True
-            if rule == "directMembers" and account is not None:
-                known = self.account_by_address(member)
-                if known is not None and known.id == account.id:
-                    return True
-        return False
+        final = account.address if account is not None else who
+        return bool(final) and self.is_member(recipient, final, direct=rule == "directMembers")
+
+    def walk(self, object_id: int, after: tuple[str, ...] = ()) -> Iterator[Expanded]:
+        """Whom a group or list leads to, groups within it followed, each once; behind `after` where that is given.
+
+        Read in pages as they are taken. Lists within it are given as themselves, for mail to them is a posting there;
+        addresses that lead nowhere are given too, so that somebody can be told. The order is the same every time, so an
+        expansion that broke off goes on behind the last path: those before it are passed over, known as given.
+        """
+        visited = {object_id}
+        given: set[str | int] = set()
+        stack: list[tuple[tuple[str, ...], Iterator[tuple[str, str, Member | None]]]] = [((), self._entries(object_id))]
+        while stack:
+            prefix, entries = stack[-1]
+            entry = next(entries, None)
+            if entry is None:
+                stack.pop()
+                continue
+            key, address, member = entry
+            path: tuple[str, ...] = (*prefix, key)
+            resolved = self.resolve(address)
+            if resolved.kind is RecipientKind.GROUP:
+                if resolved.object_id not in visited:
+                    visited.add(resolved.object_id)
+                    stack.append((path, self._entries(resolved.object_id)))
+                continue
+            final = resolved.address if resolved.kind is not RecipientKind.UNKNOWN_USER else address
+            identity = resolved.account.id if resolved.account is not None else final.lower()
+            if identity in given:
+                continue
+            if len(given) >= MAX_EXPANSION:
+                return
+            given.add(identity)
+            if path > after:
+                yield Expanded(path, final, resolved, member if len(path) == 1 else None)
 
     def expand(self, object_id: int) -> Iterator[str]:
-        """Final addresses of a group or list, nested ones included, each once; read in pages as they are taken.
+        """The addresses of `walk`."""
+        for one in self.walk(object_id):
+            yield one.address
 
-        Addresses that lead nowhere are given as they are written, so that the sender hears of them.
-        """
-        visited: set[int] = set()
-        given: set[str] = set()
-        stack = [object_id]
-        while stack:
-            current = stack.pop()
-            if current in visited:
-                continue
-            visited.add(current)
-            for member in self._addresses_of(current):
-                resolved = self.resolve(member)
-                if resolved.kind in (RecipientKind.GROUP, RecipientKind.LIST):
-                    stack.append(resolved.object_id)
-                    continue
-                final = resolved.address if resolved.kind is not RecipientKind.UNKNOWN_USER else member
-                key = final.lower()
-                if key in given:
-                    continue
-                if len(given) >= MAX_EXPANSION:
-                    return
-                given.add(key)
-                yield final
-
-    def _addresses_of(self, object_id: int) -> Iterator[str]:
+    def _entries(self, object_id: int) -> Iterator[tuple[str, str, Member | None]]:
+        """(key, address, member) of what stands in a group or list, by key."""
         recipient = self.recipient(object_id)
-        if recipient is None:
+        if recipient is None or not recipient.enabled:
             return
         scope = recipient.attributes.get("distributeEmailTo", "members")
         if recipient.kind is RecipientKind.GROUP and scope == "nobody":
             return
         if recipient.kind is RecipientKind.GROUP and scope in ("domain", "server", "cluster"):
             domain_id = recipient.domain_id if scope == "domain" else 0
-            yield from (account.address for account in self.accounts(domain_id) if account.enabled)
+            for account in self.accounts(domain_id):
+                if account.enabled:
+                    yield f"{account.id:020d}", account.address, None
             return
-        yield from self.members(object_id)
+        for member in self.members(object_id):
+            yield address_key(member.address) or member.address, member.address, member
 
 
 def _found(name: Name, domain_id: int, detail: str, address: str) -> Found:
-    values: dict[str, Any] = {"kind": name.kind, "object_id": name.object_id, "detail": detail}
-    return Found(**values, expires=name.expires, domain_id=domain_id, address=address, folder="")
+    role = role_of(name.kind)
+    kind = "list" if role else name.kind
+    return Found(kind, name.object_id, detail, name.expires, domain_id, address, "", role)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mailstead.directory.accounts import AccountVerbs
+from mailstead.directory.address import address_key
 from mailstead.directory.admins import AdminVerbs
 from mailstead.directory.cache import BoundedCache
 from mailstead.directory.deleted import DeletedVerbs
@@ -51,7 +52,8 @@ class Directory(DomainVerbs, AccountVerbs, DeletedVerbs, RecipientVerbs, AdminVe
         try:
             count = database.query("SELECT count(*) FROM shard")[0][0]
             node = database.query_row("SELECT value FROM meta WHERE key = 'node'")
-            if count < shards or node is None:
+            keyed = database.query_row("SELECT 1 FROM meta WHERE key = 'memberKeys'")
+            if count < shards or node is None or keyed is None:
                 database.write_sync(lambda transaction: _prepare(transaction, shards))
                 node = database.query_row("SELECT value FROM meta WHERE key = 'node'")
             assert node is not None
@@ -79,7 +81,7 @@ class Directory(DomainVerbs, AccountVerbs, DeletedVerbs, RecipientVerbs, AdminVe
                 callback(0)
                 return
             for change in changes:  # type: ignore[attr-defined]
-                if change.kind == "account":
+                if change.kind in ("account", "recipient"):  # a mailing list has a mailbox and a login
                     callback(change.object_id)
                 elif change.kind in ("domain", "accountClass", "setting"):
                     callback(0)
@@ -122,7 +124,22 @@ def _prepare(transaction: Transaction, shards: int) -> None:
     present = transaction.value("SELECT count(*) FROM shard")
     for number in range(present, shards):
         transaction.execute("INSERT INTO shard (number, accounts) VALUES (?, 0)", (number,))
+    if transaction.row("SELECT 1 FROM meta WHERE key = 'memberKeys'") is None:
+        _fold_members(transaction)
+        transaction.execute("INSERT INTO meta (key, value) VALUES ('memberKeys', '1')")
     if transaction.row("SELECT 1 FROM meta WHERE key = 'node'") is None:
         transaction.execute("INSERT INTO meta (key, value) VALUES ('node', ?)", (str(secrets.randbelow(1024)),))
         # Salt of made-up SCRAM keys for names that do not exist: equal in all processes, so that it tells nothing.
         transaction.execute("INSERT INTO meta (key, value) VALUES ('decoySecret', ?)", (secrets.token_hex(32),))
+
+
+def _fold_members(transaction: Transaction) -> None:
+    """Compared forms of members that migration 4 brought along: SQL folds ASCII only, and knows no NFC and no A-labels."""
+    for member_id, recipient, address, old in transaction.execute("SELECT id, recipient_id, address, key FROM member"):
+        key = address_key(address) or old
+        if key == old:
+            continue
+        if transaction.row("SELECT 1 FROM member WHERE recipient_id = ? AND key = ?", (recipient, key)):
+            transaction.execute("DELETE FROM member WHERE id = ?", (member_id,))
+        else:
+            transaction.execute("UPDATE member SET key = ? WHERE id = ?", (key, member_id))

@@ -22,8 +22,6 @@ from mailstead.settings.service import Settings
 
 ANYONE = "anyone"
 GROUP = "group="
-#: Groups within groups are followed so far.
-MAX_NESTING = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,34 +62,8 @@ class SharingLookups(DirectoryBase):
         if row is None:
             return ()
         domain_id = int(row[0])
-        locals_ = [r[0] for r in self.database.query("SELECT local FROM address WHERE object_id = ?", (account,))]
-        groups: set[int] = set()
-        level = self._groups_with(domain_id, locals_)
-        for _ in range(MAX_NESTING):
-            level -= groups
-            if not level:
-                break
-            groups |= level
-            marks = ", ".join("?" * len(level))
-            names = self.database.query(f"SELECT local FROM address WHERE object_id IN ({marks})", tuple(level))
-            level = self._groups_with(domain_id, [name[0] for name in names])
+        groups = self._containing(self._keys_of_objects(domain_id, [account]), direct=False, lists=False, domain_id=domain_id)
         return (f"u{account}", f"d{domain_id}", *(f"g{group}" for group in sorted(groups)))
-
-    def _groups_with(self, domain_id: int, locals_: Sequence[str]) -> set[int]:
-        """Enabled groups of the domain that have one of these names of it as a member."""
-        keys = [row[0] for row in self.database.query("SELECT key FROM domain_name WHERE domain_id = ?", (domain_id,))]
-        addresses = [f"{local}@{key}" for local in locals_ for key in keys]
-        found: set[int] = set()
-        for start in range(0, len(addresses), 500):
-            part = addresses[start : start + 500]
-            marks = ", ".join("?" * len(part))
-            rows = self.database.query(
-                f"SELECT r.id FROM member m JOIN recipient r ON r.id = m.recipient_id WHERE lower(m.address) IN ({marks}) "
-                "AND r.kind = 'group' AND r.enabled = 1 AND r.domain_id = ?",
-                (*part, domain_id),
-            )
-            found.update(int(row[0]) for row in rows)
-        return found
 
     def owner(self, owner: int) -> FolderOwner | None:
         """Whoever has folders under that id."""

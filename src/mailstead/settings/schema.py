@@ -102,6 +102,32 @@ _OBJECTS = (
         PRIMARY KEY (scope, scope_id, name))""",
 )
 
+# Lists have a mailbox and a login (LST-01); members have an id, a form to be compared by, and the wishes and troubles of list
+# members. The names of lists beside their own are reserved; `local` keys of old lists are ASCII, as their names were folded.
+_LISTS = (
+    "ALTER TABLE recipient ADD COLUMN shard INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE recipient ADD COLUMN scram TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE recipient ADD COLUMN recoverable TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE recipient ADD COLUMN auth_version INTEGER NOT NULL DEFAULT 1",
+    """CREATE TABLE member_4 (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, recipient_id INTEGER NOT NULL, address TEXT NOT NULL, key TEXT NOT NULL,
+        name TEXT NOT NULL, digest INTEGER NOT NULL DEFAULT 0, nomail INTEGER NOT NULL DEFAULT 0,
+        score REAL NOT NULL DEFAULT 0, bounced INTEGER NOT NULL DEFAULT 0, state TEXT NOT NULL DEFAULT '',
+        UNIQUE (recipient_id, key))""",
+    """INSERT INTO member_4 (recipient_id, address, key, name)
+        SELECT recipient_id, address, lower(address), name FROM member WHERE true ON CONFLICT DO NOTHING""",
+    "DROP TABLE member",
+    "ALTER TABLE member_4 RENAME TO member",
+    "CREATE INDEX member_key ON member (key)",
+    "CREATE INDEX member_state ON member (state) WHERE state <> ''",
+    *(
+        f"""INSERT INTO address (domain_id, local, name, kind, object_id, main, expires)
+        SELECT domain_id, lower(name) || '-{role}', name || '-{role}', 'list-{role}', id, 0, 0 FROM recipient
+        WHERE kind = 'list' ON CONFLICT DO NOTHING"""
+        for role in ("subscribe", "unsubscribe", "request", "bounces", "owner", "confirm")
+    ),
+)
+
 # What was deleted and can be brought back: rows of any table as JSON, and whose mail is still to be removed.
 _DELETED = (
     """CREATE TABLE deleted (
@@ -120,5 +146,6 @@ MIGRATIONS: tuple[Migration, ...] = (
     # Public folders lie in a shard as accounts do.
     Migration(2, "shards of domains", ("ALTER TABLE domain ADD COLUMN shard INTEGER NOT NULL DEFAULT 0",)),
     Migration(3, "named objects and long texts", _OBJECTS),
+    Migration(4, "mailing lists", _LISTS),
     Migration(5, "deleted accounts and domains", _DELETED),
 )

@@ -62,7 +62,8 @@ def _still_valid(session: Session) -> bool:
 
 
 def _owns(session: Session, sender: str) -> bool:
-    """SMI-13: address, aliases and subaddresses of the login; a catch-all does not make every name its own."""
+    """SMI-13: address, aliases and subaddresses of the login, and what groups and folder recipients let it use (GRP-01,
+    PUB-02); a catch-all does not make every name its own."""
     login = session.login
     assert login is not None
     directory = session.server.services.directory
@@ -70,4 +71,6 @@ def _owns(session: Session, sender: str) -> bool:
     if account is not None:
         return account.id == login.id
     found = directory.resolve(sender)
+    if found.kind in (RecipientKind.GROUP, RecipientKind.FOLDER):
+        return directory.may_send_as(login, sender)
     return found.kind is RecipientKind.LOCAL and bool(found.detail) and found.account is not None and found.account.id == login.id
