@@ -16,7 +16,7 @@ ORDER = {
     "expunged": "at, folder, uid", "acl": "account, folder, identifier", "metadata": "account, folder, reader, entry",
     "reader_flags": "folder, reader, uid", "uidl": "folder, uid", "script": "account, name",
     "reader_change": "folder, modseq, reader",
-    "url_key": "reader, folder",
+    "url_key": "reader, folder", "deleted_folder": "id",
 }  # fmt: skip
 QUEUE_ORDER = {"entry": "mid", "recipient": "mid, number"}
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from mailstead.mailbox.model import NewMessage
+from mailstead.mailbox.model import Folder, NewMessage
 from mailstead.mailbox.service import Mailbox
+from mailstead.settings.actor import Actor
 from mailstead.store.files import Files
 from mailstead.store.fsck import fsck
 from mailstead.store.operations import QueueOutcome
@@ -23,6 +24,14 @@ from mailstead.store.shard import shard_path
 from mailstead.store.snapshot import snapshots, take_snapshot
 from tests.store.index_dump import difference, dump
 from tests.store.workload import SHARDS, Accounts, Run, record, text
+
+ADMIN = Actor.system("test")
+
+
+async def need(mailbox: Mailbox, account: int, name: str) -> Folder:
+    folder = await mailbox.folder(account, name)
+    assert folder is not None
+    return folder
 
 
 async def everything(store: Store, other: Store, tag: str) -> None:
@@ -62,7 +71,14 @@ async def everything(store: Store, other: Store, tag: str) -> None:
             await mailbox.delete_script(account, f"{script}-gone")
             await mailbox.rename_folder(account, name, f"{name}-renamed")
             if account == 100:
+                await mailbox.set_metadata(account, await need(mailbox, account, f"{name}-renamed"), {"/private/comment": b"kept"})
                 await mailbox.delete_folder(account, f"{name}-renamed")
+                (gone,) = [one for one in await mailbox.deleted_folders(account, actor=ADMIN) if one.name == f"{name}-renamed"]
+                assert await mailbox.restore_folder(account, gone, actor=ADMIN, name=f"{name}-back") == gone.messages > 0
+                await mailbox.delete_folder(account, f"{name}-back")
+            expunged = await mailbox.deleted_messages(account, actor=ADMIN)
+            back = await mailbox.restore_messages(account, expunged[:3], actor=ADMIN, into="Sent")
+            assert sum(back.folders.values()) == min(len(expunged), 3) > 0
     await here.rename_folder(101, "INBOX", f"Old{tag}")
     leaving = 400 + 2 * ord(tag)
     reply = text(f"reply{tag}").replace(b"\r\n\r\n", b"\r\nReferences: <%b@t>\r\n\r\n" % f"r{tag}".encode(), 1)

@@ -11,6 +11,7 @@ from mailstead.cli.domains import domain
 from mailstead.cli.maintenance import doctor, export, fsck
 from mailstead.cli.reindex import reindex
 from mailstead.cli.serve import demo, init, run
+from mailstead.cli.undelete import undelete
 from mailstead.cli.unique_ids import pop3_ids
 
 
@@ -26,5 +27,5 @@ def version() -> None:
 
 
 user.add_command(pop3_ids)
-for command in (init, run, demo, user, domain, setting, listener, export, fsck, reindex, doctor):
+for command in (init, run, demo, user, domain, setting, listener, export, fsck, reindex, doctor, undelete):
     main.add_command(command)

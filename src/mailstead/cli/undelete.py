@@ -2,7 +2,166 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from mailstead.cli.data_directory import config_option, find, opened, store_beside
+from mailstead.directory.model import Account
+from mailstead.directory.service import Directory
+from mailstead.mailbox.errors import MailboxError
+from mailstead.settings import Actor
+
+ACTOR = Actor.system("command line")
+T = TypeVar("T")
+
 
 def kept(days: int) -> str:
     """What becomes of the mail of something deleted, in words."""
     return f"it can be restored for {days} days" if days else "the server removes its mail"
+
+
+def shown(seconds: float) -> str:
+    """A time as these commands write it, UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+@click.group()
+def undelete() -> None:
+    """What was deleted: list it and bring it back, within the retention time (server.retentionDays)."""
+
+
+@undelete.command("list")
+@config_option
+@click.argument("where", required=False, default="")
+def list_(config: Path | None, where: str) -> None:
+    """Deleted domains; of a DOMAIN its deleted accounts; of an ACCOUNT (name@domain) its deleted folders."""
+    if "@" in where:
+        _list_folders(config, where)
+        return
+    with opened(config) as directory:
+        for one in directory.deleted_accounts(where) if where else directory.deleted_domains():
+            until = shown(one.until / 1e6)
+            click.echo(f"{one.id}\t{one.name}\tdeleted {shown(one.time / 1e6)} by {one.author}\tuntil {until}")
+
+
+def _list_folders(config: Path | None, address: str) -> None:
+    async def work(directory: Directory, account: Account) -> None:
+        from mailstead.mailbox.service import Mailbox
+
+        async with store_beside(find(config)) as store:
+            mailbox = Mailbox(store, directory, directory)
+            for one in await mailbox.deleted_folders(account.id, actor=ACTOR):
+                click.echo(f"{one.name}\t{one.messages} messages, {one.size} octets\tdeleted {shown(one.at)}")
+
+    _with_account(config, address, work)
+
+
+def _with_account(config: Path | None, address: str, work: Callable[[Directory, Account], Awaitable[T]]) -> T:
+    with opened(config) as directory:
+        account = directory.account_by_address(address)
+        if account is None:
+            raise click.ClickException(f"the account {address} does not exist")
+
+        async def run() -> T:
+            return await work(directory, account)
+
+        try:
+            return asyncio.run(run())
+        except MailboxError as exc:
+            raise click.ClickException(str(exc)) from exc
+
+
+@undelete.command("domain")
+@config_option
+@click.argument("name")
+@click.option("--as", "new_name", default="", help="Another name, where its own is taken.")
+def domain(config: Path | None, name: str, new_name: str) -> None:
+    """Bring back a domain, by name or number, with its accounts and all that was in it."""
+    with opened(config) as directory:
+        back = asyncio.run(directory.restore_domain(int(name) if name.isdigit() else name, actor=ACTOR, name=new_name))
+    click.echo(f"Restored the domain {back.domain.name} with {back.accounts} accounts.")
+    for text in back.left_out:
+        click.echo(f"Left out: {text}")
+
+
+@undelete.command("account")
+@config_option
+@click.argument("address")
+@click.option("--as", "new_name", default="", help="Another name in its domain, where its own is taken.")
+def account(config: Path | None, address: str, new_name: str) -> None:
+    """Bring back an account, by address or number, with mail, password and settings."""
+    with opened(config) as directory:
+        back = asyncio.run(directory.restore_account(int(address) if address.isdigit() else address, actor=ACTOR, name=new_name))
+    click.echo(f"Restored {back.account.address}.")
+    for text in back.left_out:
+        click.echo(f"Left out: {text}")
+
+
+@undelete.command("folder")
+@config_option
+@click.argument("address")
+@click.argument("name")
+@click.option("--as", "new_name", default="", help="Another name, where its own is taken.")
+@click.option("--below", is_flag=True, help="The deleted folders below it, too.")
+def folder(config: Path | None, address: str, name: str, new_name: str, below: bool) -> None:
+    """Bring back a deleted folder of an account with its messages; the one deleted last, where several had the name."""
+
+    async def work(directory: Directory, owner: Account) -> None:
+        from mailstead.mailbox.service import Mailbox
+
+        async with store_beside(find(config)) as store:
+            mailbox = Mailbox(store, directory, directory)
+            found: dict[str, object] = {}
+            for one in await mailbox.deleted_folders(owner.id, actor=ACTOR):
+                if one.name not in found and (one.name == name or (below and one.name.startswith(f"{name}/"))):
+                    found[one.name] = one
+                    target = (new_name or name) + one.name[len(name) :]
+                    count = await mailbox.restore_folder(owner.id, one, actor=ACTOR, name=target)
+                    click.echo(f"Restored {target} with {count} messages.")
+            if not found:
+                raise click.ClickException(f"no deleted folder {name} can be restored")
+
+    _with_account(config, address, work)
+
+
+@undelete.command("messages")
+@config_option
+@click.argument("address")
+@click.option("--folder", "name", default="", help="Only what was deleted from this folder.")
+@click.option("--since", type=click.IntRange(min=0), help="Only what was deleted in the last so many hours.")
+@click.option("--message-id", default="", help="Only messages with this Message-ID.")
+@click.option("--into", default="", help="Restore into this folder instead of those they were deleted from.")
+@click.option("--list", "only_list", is_flag=True, help="Only list them.")
+def messages(config: Path | None, address: str, name: str, since: int | None, message_id: str, into: str, only_list: bool) -> None:
+    """Bring back deleted messages of an account."""
+    wanted_id = message_id.strip("<> ")
+
+    async def work(directory: Directory, owner: Account) -> None:
+        from mailstead.mailbox.service import Mailbox
+
+        async with store_beside(find(config)) as store:
+            mailbox = Mailbox(store, directory, directory)
+            start = int(time.time()) - since * 3600 if since is not None else 0
+            found = [
+                one
+                for one in await mailbox.deleted_messages(owner.id, actor=ACTOR, since=start)
+                if (not name or one.folder_name == name) and (not wanted_id or one.message_id.strip("<>") == wanted_id)
+            ]
+            if only_list:
+                for one in found:
+                    place = one.folder_name or f"folder {one.folder}"
+                    click.echo(f"{shown(one.at)}\t{place}\t{shown(one.date)}\t{one.size}\t{one.sender}\t{one.subject}")
+                return
+            result = await mailbox.restore_messages(owner.id, found, actor=ACTOR, into=into)
+            for place, count in result.folders.items():
+                click.echo(f"Restored {count} messages to {place}.")
+            if not found:
+                click.echo("Nothing of that can be restored.")
+
+    _with_account(config, address, work)

@@ -38,6 +38,7 @@ from mailstead.mailbox.model import (
 )
 from mailstead.mailbox.replacing import insert_and_expunge
 from mailstead.mailbox.scripts import ScriptVerbs
+from mailstead.mailbox.undelete import UndeleteVerbs
 from mailstead.mailbox.url_keys import UrlKeyVerbs
 from mailstead.mailbox.view import FolderView
 from mailstead.mailbox.watch import WatchVerbs
@@ -68,7 +69,7 @@ SLICE = 500
 LAZY_ROWS = 20_000
 
 
-class Mailbox(ScriptVerbs, UrlKeyVerbs, WatchVerbs):
+class Mailbox(ScriptVerbs, UndeleteVerbs, UrlKeyVerbs, WatchVerbs):
     """One per process, over its store. ``accounts`` gives shard and limits of an account, ``people`` who shares with whom
     (the directory is both)."""
 

@@ -32,8 +32,8 @@ from mailstead.store.shard import Shard
 from mailstead.store.thread_ids import thread_of_copy
 
 __all__ = [
-    "FLAGS", "GONE", "NEW", "Refused", "Result", "change_flags", "copied_rows", "copy_messages", "count_dead", "expunge",
-    "insert_copies", "record_change", "release", "remove_moved", "remove_replaced", "uid_condition",
+    "FLAGS", "GONE", "NEW", "Refused", "Result", "allocate", "change_flags", "check_quota", "copied_rows", "copy_messages",
+    "count_dead", "expunge", "insert_copies", "record_change", "release", "remove_moved", "remove_replaced", "uid_condition",
 ]  # fmt: skip
 
 
@@ -207,7 +207,8 @@ def count_dead(shard: Shard, dead: dict[int, int]) -> None:
     )
 
 
-def _check_quota(shard: Shard, target: int, count: int, size: int, size_limit: int, messages_limit: int) -> None:
+def check_quota(shard: Shard, target: int, count: int, size: int, size_limit: int, messages_limit: int) -> None:
+    """Raises Refused where so much more would be too much for the owner of a folder; limits of 0 are none."""
     if not size_limit and not messages_limit:
         return
     row = shard.row("SELECT a.size, a.messages FROM folder f JOIN account a ON a.id = f.account WHERE f.id = ?", (target,))
@@ -215,7 +216,7 @@ def _check_quota(shard: Shard, target: int, count: int, size: int, size_limit: i
         raise Refused("quota", "over quota")
 
 
-def _allocate(shard: Shard, target: int, count: int, unseen: int, deleted: int, size: int) -> tuple[int, int, int, int]:
+def allocate(shard: Shard, target: int, count: int, unseen: int, deleted: int, size: int) -> tuple[int, int, int, int]:
     """``(first uid, modseq, uidvalidity, account)`` for ``count`` new rows of a folder; Refused where it is gone."""
     row = shard.row(
         "UPDATE folder SET uidnext = uidnext + ?2, modseq = modseq + 1, messages = messages + ?2, unseen = unseen + ?3, "
@@ -244,8 +245,8 @@ def copy_messages(shard: Shard, op: CopyMessages) -> Result:
     if not count:
         return result
     if not op.move or _folder_account(shard, op.target) != account:
-        _check_quota(shard, op.target, count, size, op.quota_size, op.quota_messages)
-    first, modseq, result.uidvalidity, owner = _allocate(shard, op.target, count, unseen, deleted, size)
+        check_quota(shard, op.target, count, size, op.quota_size, op.quota_messages)
+    first, modseq, result.uidvalidity, owner = allocate(shard, op.target, count, unseen, deleted, size)
     rows = list(shard.execute(f"SELECT uid, mid FROM message WHERE folder = ? AND {where} ORDER BY uid", (op.source, *bindings)))
     result.uids = [uid for uid, _ in rows]
     if len(rows) == 1 or result.uids[-1] - result.uids[0] == len(rows) - 1:
@@ -328,8 +329,8 @@ def insert_copies(shard: Shard, op: InsertCopies) -> Result:
     unseen = sum(1 for bits in flags if not bits & SEEN)
     deleted = sum(1 for bits in flags if bits & DELETED)
     size = sum(row[3] for row in op.rows)
-    _check_quota(shard, op.target, len(op.rows), size, op.quota_size, op.quota_messages)
-    first, modseq, result.uidvalidity, _ = _allocate(shard, op.target, len(op.rows), unseen, deleted, size)
+    check_quota(shard, op.target, len(op.rows), size, op.quota_size, op.quota_messages)
+    first, modseq, result.uidvalidity, _ = allocate(shard, op.target, len(op.rows), unseen, deleted, size)
     marks = ", ".join("?" * 20)
     for uid, (bits, (_, _, date, octets, wide)) in enumerate(zip(flags, op.rows, strict=True), first):
         mid = wide[0]

@@ -22,6 +22,7 @@ from mailstead.store.apply_changes import (
 )
 from mailstead.store.apply_scripts import change_scripts
 from mailstead.store.apply_sharing import create_owner, forget_folders, set_acl, set_metadata, set_unique_ids, set_url_key
+from mailstead.store.apply_undelete import remember_folder, restore_folder, restore_messages
 from mailstead.store.operations import (
     ChangeFlags,
     ChangeScripts,
@@ -36,6 +37,8 @@ from mailstead.store.operations import (
     RemoveAccount,
     RemoveMoved,
     RenameFolder,
+    RestoreFolder,
+    RestoreMessages,
     SetAcl,
     SetMetadata,
     SetUniqueIds,
@@ -110,6 +113,7 @@ def delete_folder(shard: Shard, op: DeleteFolder) -> Result:
     if row is None:
         raise Refused("missing", "no such folder")
     folder, size, messages = (int(value) for value in row)
+    remember_folder(shard, folder, op.at)
     shard.execute(
         "INSERT OR IGNORE INTO expunged SELECT ?, folder, uid, ?, flags, mid, size, date, thread FROM message WHERE folder = ?",
         (op.at, op.account, folder),
@@ -143,7 +147,7 @@ def remove_account(shard: Shard, op: RemoveAccount) -> Result:
     forget_folders(shard, "account = ?", (op.account,))
     shard.execute("DELETE FROM acl WHERE identifier IN (?, ?)", (f"u{op.account}", f"-u{op.account}"))
     shard.execute("DELETE FROM url_key WHERE reader = ?", (op.account,))
-    for table in ("acl", "metadata", "script", "folder", "subscription", "keyword", "keyword_set", "thread"):
+    for table in ("acl", "metadata", "script", "folder", "subscription", "keyword", "keyword_set", "thread", "deleted_folder"):
         shard.execute(f"DELETE FROM {table} WHERE account = ?", (op.account,))
     shard.execute("DELETE FROM account WHERE id = ?", (op.account,))
     shard.inboxes.pop(op.account, None)
@@ -173,6 +177,8 @@ def purge_expunged(shard: Shard, before: int, limit: int = 500) -> int:
     rows = list(shard.execute("SELECT at, folder, uid, mid FROM expunged WHERE at < ? ORDER BY at LIMIT ?", (before, limit)))
     release(shard, [row[3] for row in rows])
     shard.executemany("DELETE FROM expunged WHERE at = ? AND folder = ? AND uid = ?", [row[:3] for row in rows])
+    if len(rows) < limit:
+        shard.execute("DELETE FROM deleted_folder WHERE at < ?", (before,))
     return len(rows)
 
 
@@ -213,6 +219,10 @@ def apply_operation(shard: Shard, op: Operation, id: int) -> Result:
             return set_url_key(shard, op)
         case CreateOwner():
             return create_owner(shard, op)
+        case RestoreMessages():
+            return restore_messages(shard, op)
+        case RestoreFolder():
+            return restore_folder(shard, op)
 
 
 def operations_weight(ops: list[Any]) -> int:
@@ -226,6 +236,8 @@ def operations_weight(ops: list[Any]) -> int:
             weight += rows // 16 if isinstance(op, ChangeFlags) and not op.reader else rows
         elif isinstance(op, InsertCopies):
             weight += len(op.rows)
-        elif isinstance(op, RemoveAccount | DeleteFolder | RenameFolder):
+        elif isinstance(op, RestoreMessages):
+            weight += len(op.keys)
+        elif isinstance(op, RemoveAccount | DeleteFolder | RenameFolder | RestoreFolder):
             weight += 1_000
     return weight

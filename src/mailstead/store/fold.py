@@ -13,7 +13,8 @@ account, name, at]``, ``["subscribe", account, name, on]``, ``["new", folder, mo
 folder, modseq, ranges, at]``, ``["moved", folder, modseq, ranges]``; of sharing ``["owner", account, uidvalidity]``,
 ``["acl", account, folder, identifier, rights]``, ``["metadata", account, folder, reader, rows]``, ``["own", folder,
 modseq, reader, [[ranges, flags], ...]]``, ``["base", folder, modseq, [[ranges, flags], ...]]``, ``["uidl", folder,
-[[uid, name], ...]]``, ``["urlkey", reader, folder, key]``, ``["script", account, verb, name, value]``.
+[[uid, name], ...]]``, ``["urlkey", reader, folder, key]``, ``["script", account, verb, name, value]``, ``["restored", deleted
+folder or 0, [[when deleted, folder, uid], ...]]``.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from mailstead.store.apply_sharing import (
     set_unique_ids,
     set_url_key,
 )
+from mailstead.store.apply_undelete import forget_deleted
 from mailstead.store.counters import leave_no_leaks, recount
 from mailstead.store.ids import id_time
 from mailstead.store.keywords import FlagChange, KeywordLimit, keyword_flags
@@ -105,6 +107,8 @@ class Fold:
                     self._shard.execute("INSERT OR IGNORE INTO keyword VALUES(?, ?, ?)", tuple(effect[1:4]))
                 case "account" | "folder" | "subscribe" | "owner" | "acl" | "metadata" | "urlkey" | "script":
                     self._structure(effect)
+                case "restored":
+                    forget_deleted(self._shard, effect[1], effect[2])
                 case "uidl":
                     set_unique_ids(self._shard, SetUniqueIds(self._shard.number, effect[1], effect[2]))
                 case "own":

@@ -188,6 +188,31 @@ class ChangeScripts(msgspec.Struct, tag="script", array_like=True):
     value: str = ""
 
 
+class RestoreMessages(msgspec.Struct, tag="undelete", array_like=True):
+    """Deleted messages of an account come back to a folder of it; ``keys`` are (when deleted, folder, uid)."""
+
+    shard: int
+    account: int
+    target: int
+    keys: list[tuple[int, int, int]]
+    saved: int
+    quota_size: int = 0
+    quota_messages: int = 0
+
+
+class RestoreFolder(msgspec.Struct, tag="undeleteFolder", array_like=True):
+    """A deleted folder comes back as folder ``id`` under ``name``, with the messages that went with it."""
+
+    shard: int
+    account: int
+    deleted: int
+    id: int
+    name: str
+    saved: int
+    quota_size: int = 0
+    quota_messages: int = 0
+
+
 class QueueOutcome(msgspec.Struct, tag="outcome", array_like=True):
     """Result of an attempt for recipients of one queue entry: rows of (number, state, due, attempts, notified, status,
     detail)."""
@@ -215,6 +240,8 @@ Operation = (
     | SetUrlKey
     | SetUniqueIds
     | ChangeScripts
+    | RestoreMessages
+    | RestoreFolder
 )
 encode_operation = msgspec.msgpack.Encoder().encode
 _decoder: msgspec.msgpack.Decoder[Operation] = msgspec.msgpack.Decoder(Operation)

@@ -79,6 +79,11 @@ SHARD_STEPS: tuple[str, ...] = (
     CREATE TABLE keyword_set(account INTEGER NOT NULL, number INTEGER NOT NULL, members TEXT NOT NULL,
         PRIMARY KEY(account, number), UNIQUE(account, members)) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE deleted_folder(id INTEGER PRIMARY KEY, at INTEGER NOT NULL, account INTEGER NOT NULL, name TEXT NOT NULL,
+        special_use TEXT, kind TEXT NOT NULL, content BLOB NOT NULL);
+    CREATE INDEX deleted_folder_account ON deleted_folder(account);
+    """,
 )
 
 QUEUE_STEPS: tuple[str, ...] = (

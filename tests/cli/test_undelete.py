@@ -1,0 +1,64 @@
+"""`mailstead undelete` beside a running server: messages, a folder, an account and a domain come back to their clients."""
+
+from __future__ import annotations
+
+import imaplib
+import re
+
+from tests.cli.conftest import PASSWORD, Demo, StartDemo, command
+
+ALICE = "alice@example.test"
+
+
+def client_of(server: Demo, address: str = ALICE) -> imaplib.IMAP4:
+    client = imaplib.IMAP4("127.0.0.1", server.port(2143), timeout=20)
+    client.login(address, PASSWORD)
+    return client
+
+
+def subjects(client: imaplib.IMAP4, folder: str) -> list[str]:
+    assert client.select(folder)[0] == "OK", folder
+    _, data = client.uid("FETCH", "1:*", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")
+    return [
+        found[1].decode() for item in data if isinstance(item, tuple) for found in [re.search(rb"Subject: (\S+)", item[1])] if found
+    ]
+
+
+def undelete(server: Demo, *words: str) -> str:
+    result = command("undelete", words[0], "--config", str(server.data), *words[1:])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_all_that_was_deleted_comes_back(demo: StartDemo) -> None:
+    server = demo(2)
+    client = client_of(server)
+    client.create("Work")
+    for number in range(4):
+        client.append("Work", "(\\Flagged)", "", f"Subject: m{number}\r\nMessage-ID: <{number}@t>\r\n\r\nx\r\n".encode())
+    client.select("Work")
+    client.store("1:2", "+FLAGS", "(\\Deleted)")
+    client.expunge()
+    assert re.search(r"\tWork\t.*\tm0\n", undelete(server, "messages", ALICE, "--list").lower().replace("work", "Work"))
+    assert undelete(server, "messages", ALICE, "--message-id", "<1@t>") == "Restored 1 messages to Work.\n"
+    assert undelete(server, "messages", ALICE, "--folder", "Work", "--since", "1") == "Restored 1 messages to Work.\n"
+    assert undelete(server, "messages", ALICE) == "Nothing of that can be restored.\n"
+    client.close()
+    assert subjects(client, "Work") == ["m2", "m3", "m1", "m0"]
+
+    client.close()
+    assert client.delete("Work")[0] == "OK"
+    assert undelete(server, "list", ALICE).startswith("Work\t4 messages")
+    assert undelete(server, "folder", ALICE, "Work", "--as", "Again") == "Restored Again with 4 messages.\n"
+    assert subjects(client, "Again") == ["m2", "m3", "m1", "m0"]
+
+    assert command("user", "delete", "--config", str(server.data), "--yes", ALICE).exit_code == 0
+    assert ALICE in undelete(server, "list", "example.test")
+    assert undelete(server, "account", ALICE) == f"Restored {ALICE}.\n"
+    assert subjects(client_of(server), "Again") == ["m2", "m3", "m1", "m0"]
+
+    assert command("domain", "delete", "--config", str(server.data), "--yes", "example.test").exit_code == 0
+    assert "example.test" in undelete(server, "list")
+    assert re.match(r"Restored the domain example.test with \d+ accounts.\n", undelete(server, "domain", "example.test"))
+    assert subjects(client_of(server), "Again") == ["m2", "m3", "m1", "m0"]
+    assert server.stop() == 0
