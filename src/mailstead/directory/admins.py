@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import asyncio
 
-from mailstead.directory.base import DirectoryBase
-from mailstead.directory.model import Admin, AlreadyExistsError, Credentials, DirectoryError, InvalidNameError, NotFoundError
-from mailstead.directory.password_policy import make_stored
+from mailstead.directory.admin_lookups import AdminLookups
+from mailstead.directory.model import Admin, AlreadyExistsError, DirectoryError, InvalidNameError, NotFoundError
+from mailstead.directory.password_policy import StoredPassword, make_stored
 from mailstead.settings.actor import Actor, PermissionDeniedError
 from mailstead.settings.database import Transaction
+from mailstead.settings.edits import Step
 from mailstead.settings.permissions import canonical
 
 MAX_NAME = 64
@@ -28,7 +29,7 @@ def _checked_name(name: str) -> str:
     return text
 
 
-class AdminVerbs(DirectoryBase):
+class AdminVerbs(AdminLookups):
     """Verbs on administrators. The holder of a permission is an admin or a group, by name."""
 
     async def create_admin(
@@ -36,13 +37,25 @@ class AdminVerbs(DirectoryBase):
     ) -> Admin:
         """Create an administrator; with `everything` one that has every right, as the first one has."""
         actor.require("manageAdminACL")
+        stored = await asyncio.to_thread(make_stored, password, recoverable=False)
+        admin_id = self.ids.next()
+        await self._change(
+            self.admin_creation(admin_id, name, stored, actor=actor, everything=everything, description=description).operation
+        )
+        found = self.admin(name.strip())
+        assert found is not None
+        return found
+
+    def admin_creation(
+        self, admin_id: int, name: str, stored: StoredPassword, *, actor: Actor, everything: bool = False, description: str = ""
+    ) -> Step:
+        """Create an administrator under an id drawn before."""
+        actor.require("manageAdminACL")
         if everything and not actor.everything:
             raise PermissionDeniedError(f"{actor.name} may not give every right")
         name = _checked_name(name)
-        stored = await asyncio.to_thread(make_stored, password, recoverable=False)
-        admin_id = self.ids.next()
 
-        def operation(transaction: Transaction) -> Admin:
+        def operation(transaction: Transaction) -> None:
             _refuse_name(transaction, name)
             transaction.execute(
                 "INSERT INTO admin (id, name, description, enabled, password, scram, super, auth_version) "
@@ -50,23 +63,57 @@ class AdminVerbs(DirectoryBase):
                 (admin_id, name, description, stored.password, stored.scram, int(everything)),
             )
             transaction.record(actor.name, "admin", admin_id, "create", None, {"name": name, "everything": everything})
-            return Admin(admin_id, name, description, True, everything, 1)
 
-        return await self._change(operation)
+        return Step(operation)
 
     async def create_admin_group(self, name: str, *, actor: Actor, description: str = "") -> int:
         """Create an empty group; returns its id."""
+        group_id = self.ids.next()
+        await self._change(self.admin_group_creation(group_id, name, actor=actor, description=description).operation)
+        return group_id
+
+    def admin_group_creation(self, group_id: int, name: str, *, actor: Actor, description: str = "") -> Step:
+        """Create an empty group under an id drawn before."""
         actor.require("manageAdminACL")
         name = _checked_name(name)
-        group_id = self.ids.next()
 
-        def operation(transaction: Transaction) -> int:
+        def operation(transaction: Transaction) -> None:
             _refuse_name(transaction, name)
             transaction.execute("INSERT INTO admin_group (id, name, description) VALUES (?, ?, ?)", (group_id, name, description))
             transaction.record(actor.name, "adminGroup", group_id, "create", None, {"name": name})
-            return group_id
 
-        return await self._change(operation)
+        return Step(operation)
+
+    def admin_description(self, holder: str, description: str, *, actor: Actor) -> Step:
+        """Describe an administrator or group."""
+        actor.require("manageAdminACL")
+        if len(description) > 255 or not description.isprintable():
+            raise InvalidNameError("a description has at most 255 printable characters")
+
+        def operation(transaction: Transaction) -> None:
+            number = _holder(transaction, holder)
+            _refuse_above(transaction, number, actor)
+            for table in ("admin", "admin_group"):
+                transaction.execute(f"UPDATE {table} SET description = ? WHERE id = ?", (description, number))
+            transaction.record(actor.name, "admin", number, "set description", None, {"description": description})
+
+        return Step(operation)
+
+    def admin_renaming(self, holder: str, name: str, *, actor: Actor) -> Step:
+        """Give an administrator or group another name."""
+        actor.require("manageAdminACL")
+        name = _checked_name(name)
+
+        def operation(transaction: Transaction) -> None:
+            number = _holder(transaction, holder)
+            _refuse_above(transaction, number, actor)
+            _refuse_name(transaction, name)
+            for table in ("admin", "admin_group"):
+                transaction.execute(f"UPDATE {table} SET name = ? WHERE id = ?", (name, number))
+            _bump_all(transaction)
+            transaction.record(actor.name, "admin", number, "rename", {"name": holder}, {"name": name})
+
+        return Step(operation)
 
     async def delete_admin(self, name: str, *, actor: Actor) -> None:
         """Delete an administrator or group. Raises DirectoryError for the last one with every right."""
@@ -105,9 +152,13 @@ class AdminVerbs(DirectoryBase):
 
     async def set_admin_password(self, name: str, password: str, *, actor: Actor) -> None:
         """Set an administrator's password; its own without any permission."""
+        stored = await asyncio.to_thread(make_stored, password, recoverable=False)
+        await self._change(self.admin_password_change(name, stored, actor=actor).operation)
+
+    def admin_password_change(self, name: str, stored: StoredPassword, *, actor: Actor) -> Step:
+        """Set an administrator's password; its own without any permission."""
         if actor.name != name or actor.account_id:
             actor.require("manageAdminACL")
-        stored = await asyncio.to_thread(make_stored, password, recoverable=False)
 
         def operation(transaction: Transaction) -> None:
             holder = _holder(transaction, name)
@@ -121,7 +172,7 @@ class AdminVerbs(DirectoryBase):
                 raise NotFoundError(f"the administrator {name} does not exist")
             transaction.record(actor.name, "admin", holder, "set password", None, {"password": ""})
 
-        await self._change(operation)
+        return Step(operation)
 
     async def add_admin_member(self, group: str, member: str, *, actor: Actor) -> None:
         """Put an administrator or group into a group; only by who holds all the group's rights."""
@@ -132,6 +183,10 @@ class AdminVerbs(DirectoryBase):
         await self._membership(group, member, actor, add=False)
 
     async def _membership(self, group: str, member: str, actor: Actor, *, add: bool) -> None:
+        await self._change(self.admin_membership(group, member, actor=actor, add=add).operation)
+
+    def admin_membership(self, group: str, member: str, *, actor: Actor, add: bool) -> Step:
+        """Put an administrator or group into a group, or take it out."""
         actor.require("manageAdminACL")
 
         def operation(transaction: Transaction) -> None:
@@ -152,7 +207,22 @@ class AdminVerbs(DirectoryBase):
             verb = "add member" if add else "remove member"
             transaction.record(actor.name, "adminGroup", group_id, verb, None, {"member": member})
 
-        await self._change(operation)
+        return Step(operation)
+
+    async def purge_permissions(self, *, actor: Actor) -> int:
+        """Forget entries on domains that are gone; returns how many."""
+        actor.require("manageAdminACL")
+
+        def operation(transaction: Transaction) -> int:
+            transaction.execute(
+                "DELETE FROM admin_permission WHERE domain_id != 0 AND domain_id NOT IN (SELECT id FROM domain)"
+            )
+            count = transaction.changed()
+            if count:
+                transaction.record(actor.name, "admin", 0, "purge permissions", None, {"entries": count})
+            return count
+
+        return await self._change(operation)
 
     async def grant(self, holder: str, permission: str, domain: str | None = None, *, actor: Actor) -> None:
         """GRANT a server permission, or a domain permission on one domain."""
@@ -167,6 +237,10 @@ class AdminVerbs(DirectoryBase):
         await self._permission(holder, permission, domain, "", actor)
 
     async def _permission(self, holder: str, permission: str, domain: str | None, effect: str, actor: Actor) -> None:
+        await self._change(self.permission_change(holder, permission, domain, effect, actor=actor).operation)
+
+    def permission_change(self, holder: str, permission: str, domain: str | None, effect: str, *, actor: Actor) -> Step:
+        """GRANT (`effect` grant), DENY (deny) or REVOKE (empty) a permission of an administrator or group."""
         actor.require("manageAdminACL")
         domain_id = self._need_domain(domain).id if domain is not None else 0
         try:
@@ -190,67 +264,7 @@ class AdminVerbs(DirectoryBase):
             new = {"permission": name, "domain": domain}
             transaction.record(actor.name, "admin", holder_id, effect or "revoke", None, new)
 
-        await self._change(operation)
-
-    # -- reading --------------------------------------------------------------------------------------------
-
-    def admin(self, name: str) -> Admin | None:
-        """An administrator by name."""
-        row = self.database.query_row(
-            "SELECT id, name, description, enabled, super, auth_version FROM admin WHERE name = ?", (name,)
-        )
-        return None if row is None else Admin(row[0], row[1], row[2], bool(row[3]), bool(row[4]), row[5])
-
-    def admins(self) -> list[Admin]:
-        """All administrators by name."""
-        rows = self.database.query("SELECT id, name, description, enabled, super, auth_version FROM admin ORDER BY name")
-        return [Admin(row[0], row[1], row[2], bool(row[3]), bool(row[4]), row[5]) for row in rows]
-
-    def admin_credentials(self, admin_id: int) -> Credentials | None:
-        """Secrets of an administrator."""
-        row = self.database.query_row("SELECT password, scram FROM admin WHERE id = ?", (admin_id,))
-        return None if row is None else Credentials(row[0], row[1], "", False, 0)
-
-    def admin_actor(self, name: str) -> Actor:
-        """The actor an enabled administrator is, with its effective rights now. Raises NotFoundError."""
-        admin = self.admin(name)
-        if admin is None or not admin.enabled:
-            raise NotFoundError(f"the administrator {name} does not exist or is disabled")
-        if admin.everything:
-            return Actor(admin.name, everything=True)
-        effects = self._effects(admin.id)
-        server = frozenset(p for (d, p), effect in effects.items() if d == 0 and effect == "grant")
-        granted: dict[int, set[str]] = {}
-        denied: dict[int, set[str]] = {}
-        for (domain_id, permission), effect in effects.items():
-            if domain_id:
-                (granted if effect == "grant" else denied).setdefault(domain_id, set()).add(permission)
-        return Actor(
-            admin.name,
-            server=server,
-            domains={d: frozenset(p) for d, p in granted.items()},
-            denied={d: frozenset(p) for d, p in denied.items()},
-        )
-
-    def _effects(self, admin_id: int) -> dict[tuple[int, str], str]:
-        """Effect of each (domain, permission): the user's own entries, else deny before grant over all groups."""
-        groups: set[int] = set()
-        level = [admin_id]
-        while level:
-            marks = ",".join("?" * len(level))
-            rows = self.database.query(f"SELECT group_id FROM admin_member WHERE member_id IN ({marks})", level)
-            level = list({row[0] for row in rows} - groups)
-            groups.update(level)
-        result: dict[tuple[int, str], str] = {}
-        own: dict[tuple[int, str], str] = {}
-        for holder in (admin_id, *sorted(groups)):
-            rows = self.database.query("SELECT domain_id, permission, effect FROM admin_permission WHERE holder_id = ?", (holder,))
-            for domain_id, permission, effect in rows:
-                if holder == admin_id:
-                    own[domain_id, permission] = effect
-                elif result.get((domain_id, permission)) != "deny":
-                    result[domain_id, permission] = effect
-        return {**result, **own}
+        return Step(operation)
 
 
 def _refuse_name(transaction: Transaction, name: str) -> None:

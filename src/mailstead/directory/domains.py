@@ -25,7 +25,7 @@ class DomainVerbs(DirectoryBase):
         domain_id = self.ids.next()
 
         def operation(transaction: Transaction) -> Domain:
-            _take_domain_name(transaction, key, display, domain_id, main=True)
+            take_domain_name(transaction, key, display, domain_id, main=True)
             transaction.execute(
                 "INSERT INTO domain (id, name, enabled, version, created, shard) VALUES (?, ?, 1, 0, ?, "
                 "(SELECT number FROM shard ORDER BY accounts, number LIMIT 1))",
@@ -62,7 +62,7 @@ class DomainVerbs(DirectoryBase):
 
         def operation(transaction: Transaction) -> None:
             transaction.execute("DELETE FROM domain_name WHERE domain_id = ? AND main = 1", (domain.id,))
-            _take_domain_name(transaction, key, display, domain.id, main=True)
+            take_domain_name(transaction, key, display, domain.id, main=True)
             transaction.execute("UPDATE domain SET name = ?, version = version + 1 WHERE id = ?", (display, domain.id))
             transaction.record(actor.name, "domain", domain.id, "rename", {"name": domain.name}, {"name": display})
 
@@ -75,7 +75,7 @@ class DomainVerbs(DirectoryBase):
         display, key = checked_domain(alias)
 
         def operation(transaction: Transaction) -> None:
-            _take_domain_name(transaction, key, display, domain.id, main=False)
+            take_domain_name(transaction, key, display, domain.id, main=False)
             transaction.record(actor.name, "domainAlias", domain.id, "add alias", None, {"alias": display})
 
         await self._change(operation)
@@ -123,7 +123,7 @@ class DomainVerbs(DirectoryBase):
         limit = self.domain_settings(owner.id).maxAccountClasses
 
         def operation(transaction: Transaction) -> AccountClass:
-            _refuse_class_name(transaction, owner.id, name)
+            refuse_class_name(transaction, owner.id, name)
             check_room(transaction, owner.id, limit, "SELECT count(*) FROM account_class WHERE domain_id = ?", "classes")
             transaction.execute(
                 "INSERT INTO account_class (id, domain_id, name, version) VALUES (?, ?, ?, 0)",
@@ -141,7 +141,7 @@ class DomainVerbs(DirectoryBase):
         name = checked_local(name)
 
         def operation(transaction: Transaction) -> None:
-            _refuse_class_name(transaction, owner, name)
+            refuse_class_name(transaction, owner, name)
             transaction.execute("UPDATE account_class SET name = ? WHERE id = ?", (name, class_id))
             transaction.record(actor.name, "accountClass", class_id, "rename", None, {"name": name})
 
@@ -176,7 +176,8 @@ class DomainVerbs(DirectoryBase):
         return int(row[0])
 
 
-def _take_domain_name(transaction: Transaction, key: str, name: str, domain_id: int, *, main: bool) -> None:
+def take_domain_name(transaction: Transaction, key: str, name: str, domain_id: int, *, main: bool) -> None:
+    """Let a domain answer to a name. Raises AlreadyExistsError."""
     if transaction.row("SELECT 1 FROM domain_name WHERE key = ?", (key,)) is not None:
         raise AlreadyExistsError(f"the domain {name} already exists")
     transaction.execute(
@@ -184,6 +185,7 @@ def _take_domain_name(transaction: Transaction, key: str, name: str, domain_id: 
     )
 
 
-def _refuse_class_name(transaction: Transaction, domain_id: int, name: str) -> None:
+def refuse_class_name(transaction: Transaction, domain_id: int, name: str) -> None:
+    """Raise AlreadyExistsError for a class's name that is taken in the domain."""
     if transaction.row("SELECT 1 FROM account_class WHERE domain_id = ? AND name = ?", (domain_id, name)):
         raise AlreadyExistsError(f"the account class {name} already exists")

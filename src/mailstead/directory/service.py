@@ -15,11 +15,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from mailstead.directory.account_steps import AccountSteps
 from mailstead.directory.accounts import AccountVerbs
 from mailstead.directory.address import address_key
 from mailstead.directory.admins import AdminVerbs
 from mailstead.directory.cache import BoundedCache
 from mailstead.directory.deleted import DeletedVerbs
+from mailstead.directory.domain_steps import DomainSteps
 from mailstead.directory.domains import DomainVerbs
 from mailstead.directory.edits import EditVerbs
 from mailstead.directory.ids import IdSource
@@ -33,7 +35,9 @@ LOGIN_INTERVAL_S = 60
 MAX_SHARDS = 4096
 
 
-class Directory(DomainVerbs, AccountVerbs, DeletedVerbs, RecipientVerbs, AdminVerbs, EditVerbs, SharingLookups):
+class Directory(
+    DomainVerbs, AccountVerbs, DeletedVerbs, RecipientVerbs, AdminVerbs, DomainSteps, AccountSteps, EditVerbs, SharingLookups
+):
     """All look-ups and verbs over one system database; `settings` are the settings over the same one."""
 
     def __init__(self, database: SystemDatabase, settings: Settings, ids: IdSource) -> None:

@@ -12,8 +12,11 @@ from typing import TypeVar
 
 import apsw
 
+from mailstead.admin_cli.server import AdminServer
+from mailstead.admin_cli.services import AdminServices
 from mailstead.delivery.service import Delivery
 from mailstead.directory.service import Directory
+from mailstead.identity.administrators import AdministratorLogin
 from mailstead.identity.authenticator import Authenticator
 from mailstead.imap.server import ImapServer
 from mailstead.imap.services import ImapServices
@@ -47,7 +50,7 @@ POLL_SECONDS = 0.25
 CERTIFICATE_SECONDS = 30.0
 
 #: Services with a face.
-SERVICES = ("smtpIncoming", "imap", "pop3", "managesieve")
+SERVICES = ("smtpIncoming", "imap", "pop3", "managesieve", "cli")
 
 Factory = Callable[[Endpoint], Connection]
 T = TypeVar("T")
@@ -144,6 +147,7 @@ class Node:
         self._faces["imap"] = self._imap()
         self._faces["pop3"] = self._pop3()
         self._faces["managesieve"] = self._managesieve()
+        self._faces["cli"] = self._admin_cli()
 
     def _smtp(self) -> Factory:
         services = SmtpServices(self.delivery, self.directory, self.authenticator, self.directory.settings)
@@ -168,6 +172,17 @@ class Node:
     def _managesieve(self) -> Factory:
         services = ManageSieveServices(self.mailbox, self.authenticator, self.directory.settings, self.directory)
         return ManageSieveServer(services).connection
+
+    def _admin_cli(self) -> Factory:
+        services = AdminServices(
+            self.directory,
+            self.directory.settings,
+            AdministratorLogin(self.authenticator),
+            self.mailbox,
+            self.store,
+            self.context.data_dir,
+        )
+        return AdminServer(services).connection
 
     def locks(self, kind: str) -> SharedLocks:
         """Slots that sessions of all processes share."""

@@ -8,10 +8,12 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from mailstead.settings.permissions import SERVER_FORM
+
+_ANY_DOMAIN = frozenset(SERVER_FORM.values())
 
 
 class PermissionDeniedError(Exception):
@@ -55,6 +57,18 @@ class Actor:
         if permission in self.denied.get(domain_id, ()):
             return False
         return permission in self.domains.get(domain_id, ()) or SERVER_FORM.get(permission) in self.server
+
+    def sees(self, domain_id: int) -> bool:
+        """True when the actor holds any right on a domain; one without does not learn that the domain exists."""
+        if self.everything or self.server & _ANY_DOMAIN - frozenset(
+            SERVER_FORM[name] for name in self.denied.get(domain_id, ()) if name in SERVER_FORM
+        ):
+            return True
+        return bool(self.domains.get(domain_id, frozenset()) - self.denied.get(domain_id, frozenset()))
+
+    def may_any(self, permissions: Iterable[str], domain_id: int = 0) -> bool:
+        """True when the actor holds one of several permissions."""
+        return any(self.may(permission, domain_id) for permission in permissions)
 
     def require(self, permission: str, domain_id: int = 0) -> None:
         """Raise PermissionDeniedError unless `may`."""

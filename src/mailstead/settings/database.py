@@ -219,6 +219,11 @@ class SystemDatabase:
             listener(changes)
         return True
 
+    def position(self) -> int:
+        """Number of the newest history row now: what a look at the database has seen."""
+        with self.lock:
+            return self._last_seq()
+
     def _last_seq(self) -> int:
         row: Row = self._reader.execute("SELECT coalesce(max(seq), 0) FROM history").fetchall()[0]
         return int(row[0])

@@ -11,13 +11,14 @@ A value lies at a Place: scope and id, the prefix of its context's names (`imap.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from mailstead.settings.actor import Actor
 from mailstead.settings.database import SystemDatabase, Transaction
-from mailstead.settings.declaration import Context, InvalidValueError, Setting
-from mailstead.settings.objects import Operation
+from mailstead.settings.declaration import Context, InvalidValueError, ObjectKind, Setting
+from mailstead.settings.objects import NamedObject, Objects, Operation, sort_key
 from mailstead.settings.service import store_value
 
 MAX_CONTENT = 4 * 1024 * 1024
@@ -42,6 +43,12 @@ class Place:
         return self.prefix + name
 
 
+def place_of(context: Context, scope_id: int = 0, domain_id: int = 0, scope: str = "") -> Place:
+    """Where a context's values lie; `scope` is one of the inherited ones (defaults, domain, class, account)."""
+    prefix = f"{context.name}." if context.prefixed or context.scope == "service" else ""
+    return Place(scope or context.scope, scope_id, prefix, domain_id)
+
+
 def read_values(database: SystemDatabase, place: Place, context: Context) -> dict[str, str]:
     """Explicit values of a context at a place, as text by declared name."""
     rows = database.query("SELECT name, value FROM setting WHERE scope = ? AND scope_id = ?", (place.scope, place.scope_id))
@@ -53,6 +60,19 @@ def read_values(database: SystemDatabase, place: Place, context: Context) -> dic
             if setting is not None:
                 result[setting.name] = text
     return result
+
+
+def read_objects(objects: Objects, pendings: Iterable[Pending], kind: ObjectKind, place: Place) -> list[NamedObject]:
+    """Objects of a kind at a place with what waits on top, the pendings given from the outermost in."""
+    found = {row.key: row for row in objects.all(kind, place.scope, place.scope_id)}
+    for pending in pendings:
+        for (scope, scope_id, name, key), staged in pending.objects.items():
+            if (scope, scope_id, name) == (place.scope, place.scope_id, kind.name):
+                found.pop(key, None)
+                shown = staged.as_object
+                if shown is not None:
+                    found[shown.key] = shown
+    return sorted(found.values(), key=sort_key)
 
 
 def read_content(database: SystemDatabase, place: Place, name: str) -> str | None:
@@ -71,42 +91,104 @@ class Step:
     touches: tuple[tuple[str, int], ...] = ()
 
 
+class ValueChange(NamedTuple):
+    """A setting's new text; None to inherit, or have the default, again."""
+
+    context: Context
+    setting: Setting
+    text: str | None
+
+
+class ContentChange(NamedTuple):
+    """A long text; None to remove it."""
+
+    text: str | None
+    permission: str
+
+
+@dataclass(frozen=True, slots=True)
+class StagedObject:
+    """A named object as it is to be: `original` None for a new one, `attributes` None for one that goes. Changing it needs
+    `permission` at its place."""
+
+    kind: ObjectKind
+    place: Place
+    permission: str
+    id: int
+    original: NamedObject | None
+    attributes: Mapping[str, str] | None
+
+    @property
+    def as_object(self) -> NamedObject | None:
+        """What is read in its place."""
+        if self.attributes is None:
+            return None
+        key = self.kind.key_of(self.attributes[self.kind.context.setting(self.kind.key).name])
+        return NamedObject(self.id, self.kind, key, self.attributes)
+
+    def operation(self, objects: Objects, author: str) -> Operation | None:
+        """What makes it so; None when there is nothing to do. Raises InvalidValueError."""
+        place = self.place
+        if self.original is None:
+            if self.attributes is None:
+                return None
+            return objects.adder(self.kind, self.attributes, author, place.scope, place.scope_id, self.id)
+        if self.attributes is None:
+            return objects.remover(self.kind, self.original.key, author, place.scope, place.scope_id)
+        changes: dict[str, str | None] = dict.fromkeys(self.original.attributes)
+        changes.update(self.attributes)
+        return objects.updater(self.kind, self.original.key, changes, author, place.scope, place.scope_id)
+
+
+ObjectKey = tuple[str, int, str, str]
+"""Scope, scope id, kind and key an object was first seen under."""
+
+
 @dataclass(slots=True)
 class Pending:
     """Changes not yet made; a later value of the same setting takes the earlier one's place."""
 
-    values: dict[tuple[Place, str], tuple[Setting, str | None]] = field(default_factory=dict)
-    contents: dict[tuple[Place, str], str | None] = field(default_factory=dict)
+    values: dict[tuple[Place, str], ValueChange] = field(default_factory=dict)
+    contents: dict[tuple[Place, str], ContentChange] = field(default_factory=dict)
+    objects: dict[ObjectKey, StagedObject] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     seen: int = -1
     """History up to here was seen when the changes were begun; -1: not yet begun."""
 
     def __bool__(self) -> bool:
-        return bool(self.values or self.contents or self.steps)
+        return bool(self.values or self.contents or self.objects or self.steps)
 
-    def set_value(self, place: Place, setting: Setting, text: str | None) -> None:
+    def set_value(self, place: Place, context: Context, setting: Setting, text: str | None) -> None:
         """Set (None: inherit, or the default, again). Raises InvalidValueError."""
-        self.values[place, setting.name] = (setting, None if text is None else setting.render(setting.parse(text)))
+        rendered = None if text is None else setting.render(setting.parse(text))
+        self.values[place, setting.name] = ValueChange(context, setting, rendered)
 
-    def set_content(self, place: Place, name: str, text: str | None) -> None:
-        """Set (None: remove) a long text. Raises InvalidValueError."""
+    def set_content(self, place: Place, name: str, text: str | None, permission: str) -> None:
+        """Set (None: remove) a long text; it needs `permission` at its place. Raises InvalidValueError."""
         if text is not None and len(text) > MAX_CONTENT:
             raise InvalidValueError(f"{name}: a text has at most {MAX_CONTENT} characters")
-        self.contents[place, name] = text
+        self.contents[place, name] = ContentChange(text, permission)
 
     def value(self, place: Place, name: str) -> tuple[bool, str | None]:
         """Whether a value is pending, and which."""
         found = self.values.get((place, name))
-        return (False, None) if found is None else (True, found[1])
+        return (False, None) if found is None else (True, found.text)
 
-    def add(self, operation: Operation, *touches: tuple[str, int]) -> None:
-        """Add a verb's operation; its rights were asked when it was made."""
-        self.steps.append(Step(operation, touches))
+    def stage(self, staged: StagedObject) -> None:
+        """Let an object be added, changed or removed."""
+        found = staged.original or staged.as_object
+        assert found is not None
+        self.objects[staged.place.scope, staged.place.scope_id, staged.kind.name, found.key] = staged
+
+    def add(self, *steps: Step) -> None:
+        """Add verbs' operations; their rights were asked when they were made."""
+        self.steps.extend(steps)
 
     def take(self, child: Pending) -> None:
         """Add the changes a child hands up (DONE)."""
         self.values.update(child.values)
         self.contents.update(child.contents)
+        self.objects.update(child.objects)
         self.steps.extend(child.steps)
         if child.seen >= 0 and (self.seen < 0 or child.seen < self.seen):
             self.seen = child.seen
@@ -115,12 +197,13 @@ class Pending:
         """Forget everything."""
         self.values.clear()
         self.contents.clear()
+        self.objects.clear()
         self.steps.clear()
         self.seen = -1
 
 
-Check = Callable[[Place, Setting | None, str], None]
-"""Raises PermissionDeniedError when the actor may not change that setting (None: long text of that name)."""
+Check = Callable[[Place, ValueChange], None]
+"""Raises PermissionDeniedError when the actor may not make that change."""
 
 _KINDS = {"account": "account", "accountData": "account", "recipient": "recipient"}
 _TABLES = {"account": "account", "class": "account_class", "domain": "domain", "domainConfig": "domain"}
@@ -129,17 +212,23 @@ RIGHTS = frozenset({"services"})
 
 
 def commit_operation(
-    pending: Pending, actor: Actor, check: Check, own: Callable[[int], bool]
+    pending: Pending, actor: Actor, check: Check, own: Callable[[int], bool], objects: Objects
 ) -> Callable[[Transaction], tuple[int, int]]:
     """The operation that makes all changes; returns the range of history rows it wrote (from, to].
 
     `own(seq)` tells whether a history row was written by the same session, and so was seen.
     Raises PermissionDeniedError here; ChangedMeanwhileError when run.
     """
-    for (place, name), (setting, _text) in pending.values.items():
-        check(place, setting, name)
-    for place, name in pending.contents:
-        check(place, None, name)
+    for (place, _name), change in pending.values.items():
+        check(place, change)
+    for (place, _name), content in pending.contents.items():
+        actor.require(content.permission, place.domain_id)
+    staged: list[Operation] = []
+    for wanted in pending.objects.values():
+        actor.require(wanted.permission, wanted.place.domain_id)
+        made = wanted.operation(objects, actor.name)
+        if made is not None:
+            staged.append(made)
 
     def operation(transaction: Transaction) -> tuple[int, int]:
         first = int(transaction.value("SELECT coalesce(max(seq), 0) FROM history"))
@@ -147,10 +236,12 @@ def commit_operation(
             _refuse_changed(transaction, pending, own)
         for step in pending.steps:
             step.operation(transaction)
-        for (place, name), (setting, text) in pending.values.items():
-            _write_value(transaction, actor.name, place, name, setting, text)
-        for (place, name), text in pending.contents.items():
-            _write_content(transaction, actor.name, place, name, text)
+        for (place, _name), change in pending.values.items():
+            _write_value(transaction, actor.name, place, change.setting, change.text)
+        for (place, name), content in pending.contents.items():
+            _write_content(transaction, actor.name, place, name, content.text)
+        for staged_change in staged:
+            staged_change(transaction)
         return first, int(transaction.value("SELECT coalesce(max(seq), 0) FROM history"))
 
     return operation
@@ -163,6 +254,9 @@ def _touched(pending: Pending) -> Iterable[tuple[str, int, str]]:
             yield "setting", 0, f"set {place.prefix.rstrip('.')}"
         else:
             yield _KINDS.get(place.scope, "setting"), place.scope_id, ""
+    for staged in pending.objects.values():
+        if staged.original is not None:
+            yield "object", staged.original.id, ""
     for step in pending.steps:
         for kind, number in step.touches:
             yield kind, number, ""
@@ -179,7 +273,7 @@ def _refuse_changed(transaction: Transaction, pending: Pending, own: Callable[[i
                 raise ChangedMeanwhileError(f"changed meanwhile by {author}; nothing was written, repeat it to overwrite")
 
 
-def _write_value(transaction: Transaction, author: str, place: Place, name: str, setting: Setting, text: str | None) -> None:
+def _write_value(transaction: Transaction, author: str, place: Place, setting: Setting, text: str | None) -> None:
     table = _TABLES.get(place.scope)
     if table is not None and not place.prefix:
         column = "auth_version" if table == "account" else "version"
@@ -187,7 +281,7 @@ def _write_value(transaction: Transaction, author: str, place: Place, name: str,
         transaction.execute(f"UPDATE {table} SET {column} = {column} + ? WHERE id = ?", (step, place.scope_id))
         if not transaction.changed():
             raise InvalidValueError("the object was removed meanwhile")
-    store_value(transaction, author, place.scope, place.scope_id, place.stored(name), setting, text)
+    store_value(transaction, author, place.scope, place.scope_id, place.stored(setting.name), setting, text)
 
 
 def _write_content(transaction: Transaction, author: str, place: Place, name: str, text: str | None) -> None:

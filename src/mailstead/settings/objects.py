@@ -63,7 +63,8 @@ def new_object_id() -> int:
     return secrets.randbits(62) + 1
 
 
-def _sort_key(found: NamedObject) -> tuple[int, str]:
+def sort_key(found: NamedObject) -> tuple[int, str]:
+    """Numbers by their value, before names."""
     return (int(found.key), "") if found.key.isdecimal() and len(found.key) < 18 else (1 << 60, found.key)
 
 
@@ -88,7 +89,7 @@ class Objects:
                 rows = self._database.query(
                     "SELECT id, key, attributes FROM object WHERE scope = ? AND scope_id = ? AND kind = ?", place
                 )
-                found = sorted((NamedObject(row[0], kind, row[1], json.loads(row[2])) for row in rows), key=_sort_key)
+                found = sorted((NamedObject(row[0], kind, row[1], json.loads(row[2])) for row in rows), key=sort_key)
                 if len(self._cache) > 10_000:
                     self._cache.clear()
                 self._cache[place] = found

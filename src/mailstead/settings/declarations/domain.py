@@ -63,6 +63,7 @@ LOCATIONS = tuple(
         text("domainObjectsLocation", "", "Kept for compatibility: all mail lies in the store", longest=4096),
         path("wmFilterTemplatePath", "", "Sieve script that new accounts begin with"),
         text("parentDomain", "", "Domain this one is a subdomain of; empty = none", longest=255),
+        boolean("activationRequested", False, "A subdomain that waits for somebody who may enable it"),
     )
 )
 """What is given when a domain is created (DOM-02, DOM-04)."""

@@ -1,0 +1,48 @@
+"""Parts of an account: limits, quotas, restrictions and advertising with inheritance; contact data and WebMail's data without.
+
+Invariants: changes wait in the account's context.
+"""
+
+from __future__ import annotations
+
+from mailstead.admin_cli.attributes import AttributeContext
+from mailstead.admin_cli.context import DoneContext
+from mailstead.admin_cli.contexts.inherited import contexts
+from mailstead.settings.declarations import CONTACT_INFO, WEBMAIL_DATA
+from mailstead.settings.edits import Place, place_of
+
+
+class AccountDataContext(AttributeContext, DoneContext):
+    """Data of the account's own."""
+
+    def place(self) -> Place:
+        """The account's own."""
+        return place_of(self.declared(), int(getattr(self.parent, "object_id", 0)), self.domain_id)
+
+
+class ContactInfoContext(AccountDataContext):
+    """`<domain-account-contactinfo#>`."""
+
+    name = "domain-account-contactinfo"
+    title = "ContactInfo"
+    declaration = CONTACT_INFO
+    texts = ("contactNotes",)
+
+
+class WebmailDataContext(AccountDataContext):
+    """`<domain-account-webmaildata#>`."""
+
+    name = "domain-account-webmaildata"
+    title = "WebmailData"
+    declaration = WEBMAIL_DATA
+    texts = ("uiSettings", "uiCustomSettings")
+
+
+ACCOUNT_PARTS: dict[str, type[AttributeContext]] = {
+    **contexts("account", "domain-account", "account"),
+    "ContactInfo": ContactInfoContext,
+    "WebmailData": WebmailDataContext,
+}
+
+__all__ = ["ACCOUNT_PARTS", "ContactInfoContext", "WebmailDataContext"]
+

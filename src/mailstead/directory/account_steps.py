@@ -1,0 +1,161 @@
+"""Changes of accounts that wait to be committed with others (see `edits`).
+
+Invariants: a step's rights are asked when it is made; what only the database can tell (a taken name, a used-up limit) is
+asked when it runs, inside the transaction; a password waits as its hash.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from mailstead.directory.account_rows import insert_account, need_class, store_password
+from mailstead.directory.address import checked_local, local_key
+from mailstead.directory.base import DirectoryBase, check_room, take_name
+from mailstead.directory.model import Account, InvalidNameError, NotFoundError
+from mailstead.directory.password_policy import StoredPassword, check_rules, make_stored, ready_hash
+from mailstead.settings.actor import Actor
+from mailstead.settings.database import Transaction
+from mailstead.settings.edits import Step
+
+
+class AccountSteps(DirectoryBase):
+    """Steps of accounts, and what is asked before them."""
+
+    async def stored_password(self, password: str | None, hash: str | None = None) -> StoredPassword:
+        """What is stored of a clear password or a ready hash; with neither nobody can log in. Raises PasswordRefusedError."""
+        if password is not None:
+            keep: bool = self.settings.service("server").recoverableSecrets
+            return await asyncio.to_thread(make_stored, password, recoverable=keep)
+        return ready_hash(hash) if hash else StoredPassword("", "", "")
+
+    def account_creation(
+        self, account_id: int, domain_id: int, name: str, stored: StoredPassword, *, actor: Actor, first: bool = False
+    ) -> Step:
+        """Create an enabled account under an id drawn before; `first`: of a domain that is made in the same transaction by
+        who may make it. When run, raises AlreadyExistsError, LimitReachedError."""
+        name = checked_local(name)
+        limit = 0
+        if not first:
+            actor.require("createAccounts", domain_id)
+            self.refuse_reserved(domain_id, name, actor)
+            limit = self.domain_settings(domain_id).maxAccounts
+
+        def operation(transaction: Transaction) -> None:
+            display = transaction.value("SELECT name FROM domain WHERE id = ?", (domain_id,))
+            if display is None:
+                raise NotFoundError("the domain does not exist")
+            check_room(transaction, domain_id, limit, "SELECT count(*) FROM account WHERE domain_id = ?", "accounts")
+            insert_account(transaction, account_id, domain_id, name, 0, "", stored)
+            new = {"name": name, "domain": display, "class": 0}
+            transaction.record(actor.name, "account", account_id, "create", None, new)
+
+        return Step(operation)
+
+    def refuse_reserved(self, domain_id: int, name: str, actor: Actor) -> None:
+        """ADM-02: names that only who manages the domain's limits may take. Raises InvalidNameError."""
+        reserved = self.reserved_names(domain_id)
+        if local_key(name) in reserved and not actor.may("manageDomainAdminLimits", domain_id):
+            raise InvalidNameError(f"the name {name} is reserved in this domain")
+
+    def reserved_names(self, domain_id: int) -> frozenset[str]:
+        """Reserved recipient names of a domain, as they compare."""
+        rows = self.database.query(
+            "SELECT key FROM object WHERE scope = 'domainConfig' AND scope_id = ? AND kind = 'reservedRcpt'", (domain_id,)
+        )
+        return frozenset(local_key(row[0]) for row in rows)
+
+    def account_renaming(self, account_id: int, domain_id: int, name: str, *, actor: Actor) -> Step:
+        """Give an account another main name."""
+        actor.require("manageAccountsNaming", domain_id)
+        name = checked_local(name)
+        self.refuse_reserved(domain_id, name, actor)
+
+        def operation(transaction: Transaction) -> None:
+            old = transaction.value("SELECT name FROM account WHERE id = ?", (account_id,))
+            transaction.execute("DELETE FROM address WHERE object_id = ? AND main = 1", (account_id,))
+            take_name(transaction, domain_id, name, "account", account_id)
+            transaction.execute("UPDATE account SET name = ?, auth_version = auth_version + 1 WHERE id = ?", (name, account_id))
+            transaction.record(actor.name, "account", account_id, "rename", {"name": old}, {"name": name})
+
+        return Step(operation, (("account", account_id),))
+
+    def check_new_password(self, password: str, domain_id: int, account_id: int, class_id: int) -> None:
+        """PWD-01, for an administrator who asks for it (`respectEnforcement`). Raises PasswordRefusedError."""
+        chain = [("account", account_id)] if account_id else []
+        chain += [("class", class_id)] if class_id else []
+        check_rules(password, self.settings.account_values([*chain, ("domain", domain_id)]), 0)
+
+    def password_change(self, account_id: int, domain_id: int, stored: StoredPassword, *, actor: Actor) -> Step:
+        """Set a password; every other credential of the account is invalid from the commit on."""
+        actor.require("changeAccountsPassword", domain_id)
+
+        def operation(transaction: Transaction) -> None:
+            store_password(transaction, account_id, stored, False, 0)
+            transaction.record(actor.name, "account", account_id, "set password", None, {"password": ""})
+
+        return Step(operation, (("account", account_id),))
+
+    def must_change_password(self, account_id: int, domain_id: int, value: bool, *, actor: Actor) -> Step:
+        """ACC-01 `mustChangePass`."""
+        actor.require("changeAccountsPassword", domain_id)
+
+        def operation(transaction: Transaction) -> None:
+            transaction.execute("UPDATE account SET must_change = ? WHERE id = ?", (int(value), account_id))
+            transaction.record(actor.name, "account", account_id, "set mustChangePass", None, {"mustChangePass": value})
+
+        return Step(operation, (("account", account_id),))
+
+    def alias_addition(self, account_id: int, domain_id: int, alias: str, *, actor: Actor) -> Step:
+        """Give an account one more name."""
+        actor.require("manageAccountsNaming", domain_id)
+        alias = checked_local(alias)
+        self.refuse_reserved(domain_id, alias, actor)
+
+        def operation(transaction: Transaction) -> None:
+            take_name(transaction, domain_id, alias, "account", account_id, main=False)
+            transaction.record(actor.name, "account", account_id, "add alias", None, {"alias": alias, "expires": 0})
+
+        return Step(operation, (("account", account_id),))
+
+    def alias_removal(self, account_id: int, domain_id: int, alias: str, *, actor: Actor) -> Step:
+        """Take a name away. When run, raises NotFoundError."""
+        actor.require("manageAccountsNaming", domain_id)
+        local = local_key(alias)
+
+        def operation(transaction: Transaction) -> None:
+            transaction.execute(
+                "DELETE FROM address WHERE domain_id = ? AND local = ? AND object_id = ? AND main = 0",
+                (domain_id, local, account_id),
+            )
+            if not transaction.changed():
+                raise NotFoundError(f"the alias {alias} does not exist")
+            transaction.record(actor.name, "account", account_id, "remove alias", {"alias": alias})
+
+        return Step(operation, (("account", account_id),))
+
+    def class_change(self, account_id: int, domain_id: int, class_id: int, *, actor: Actor) -> Step:
+        """Put an account into a class (0: none); its own explicit values go, so that it follows the class (DOM-09)."""
+        actor.require("changeAccountsClass", domain_id)
+
+        def operation(transaction: Transaction) -> None:
+            if class_id:
+                need_class(transaction, class_id, domain_id)
+            transaction.execute(
+                "UPDATE account SET class_id = ?, auth_version = auth_version + 1 + "
+                "coalesce((SELECT version FROM account_class WHERE id = account.class_id), 0) WHERE id = ?",
+                (class_id, account_id),
+            )
+            transaction.record(actor.name, "account", account_id, "set class", None, {"class": class_id})
+
+        return Step(operation, (("account", account_id),))
+
+    def name_taken(self, domain_id: int, name: str) -> bool:
+        """Whether a local name of a domain belongs to any object."""
+        self.database.poll()
+        return self._name(domain_id, local_key(name)) is not None
+
+    def account_named(self, domain_id: int, name: str) -> Account | None:
+        """The account that has this main name in a domain."""
+        self.database.poll()
+        found = self._name(domain_id, local_key(name))
+        return self._account(found.object_id) if found is not None and found.kind == "account" and found.main else None

@@ -1,0 +1,145 @@
+"""Changes of domains and classes that wait to be committed with others (see `edits`).
+
+Invariants: a step's rights are asked when it is made; what only the database can tell (a taken name, a used-up limit) is
+asked when it runs, inside the transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mailstead.directory.address import checked_domain, checked_local
+from mailstead.directory.base import DirectoryBase, check_room
+from mailstead.directory.domains import refuse_class_name, take_domain_name
+from mailstead.directory.model import Domain, InvalidNameError, LimitReachedError, NotFoundError
+from mailstead.settings.actor import Actor
+from mailstead.settings.database import Transaction
+from mailstead.settings.declaration import Setting
+from mailstead.settings.declarations import DOMAIN
+from mailstead.settings.edits import Place, Step
+from mailstead.settings.service import store_value
+
+
+class DomainSteps(DirectoryBase):
+    """Steps of domains and account classes, and subdomains' requests."""
+
+    def domain_creation(
+        self, domain_id: int, name: str, values: Iterable[tuple[Place, Setting, str]], *, actor: Actor, parent_id: int = 0
+    ) -> Step:
+        """Create a domain under an id drawn before, with own settings (DOM-01). One below `parent_id` (DOM-04) may be made by
+        who manages the parent's subdomains; without the right to activate domains it stays disabled and asks for it."""
+        display, key = checked_domain(name)
+        enabled = actor.may("activateAnyDomain")
+        limit = 0
+        if parent_id:
+            actor.require("manageSubdomains", parent_id)
+            parent = self._need_domain(parent_id)
+            if not key.endswith(f".{parent.key}"):
+                raise InvalidNameError(f"{display} is not below {parent.name}")
+            limit = int(getattr(self.domain_settings(parent_id), "maxSubdomains", 0))
+        else:
+            actor.require("activateAnyDomain")
+        chosen = list(values)
+        parent_key = self._need_domain(parent_id).key if parent_id else ""
+
+        def operation(transaction: Transaction) -> None:
+            if limit:
+                below = f"%.{parent_key}"
+                count = transaction.value("SELECT count(*) FROM domain_name WHERE main = 1 AND key LIKE ?", (below,))
+                if count >= limit:
+                    raise LimitReachedError(f"the domain may have at most {limit} subdomains")
+            take_domain_name(transaction, key, display, domain_id, main=True)
+            transaction.execute(
+                "INSERT INTO domain (id, name, enabled, version, created, shard) VALUES (?, ?, ?, 0, ?, "
+                "(SELECT number FROM shard ORDER BY accounts, number LIMIT 1))",
+                (domain_id, display, int(enabled), transaction.now),
+            )
+            transaction.record(actor.name, "domain", domain_id, "create", None, {"name": display, "enabled": enabled})
+            for place, setting, text in chosen:
+                store_value(transaction, actor.name, place.scope, place.scope_id, place.stored(setting.name), setting, text)
+
+        return Step(operation)
+
+    def domain_renaming(self, domain_id: int, name: str, *, actor: Actor) -> Step:
+        """Give a domain another main name."""
+        actor.require("manageDomainConfig", domain_id)
+        display, key = checked_domain(name)
+
+        def operation(transaction: Transaction) -> None:
+            old = transaction.value("SELECT name FROM domain WHERE id = ?", (domain_id,))
+            transaction.execute("DELETE FROM domain_name WHERE domain_id = ? AND main = 1", (domain_id,))
+            take_domain_name(transaction, key, display, domain_id, main=True)
+            transaction.execute("UPDATE domain SET name = ?, version = version + 1 WHERE id = ?", (display, domain_id))
+            transaction.record(actor.name, "domain", domain_id, "rename", {"name": old}, {"name": display})
+
+        return Step(operation, (("domain", domain_id),))
+
+    def activation_requests(self) -> list[Domain]:
+        """Subdomains that wait for somebody who may enable them (DOM-04)."""
+        rows = self.database.query(
+            "SELECT scope_id FROM setting WHERE scope = 'domainConfig' AND name = 'activationRequested' AND value = 'yes'"
+        )
+        found = [self.domain(row[0]) for row in rows]
+        return sorted((domain for domain in found if domain is not None), key=lambda domain: domain.name)
+
+    async def clear_activation_request(self, domain_id: int, *, actor: Actor) -> None:
+        """The domain waits no more; nothing happens where it does not."""
+        if not any(domain.id == domain_id for domain in self.activation_requests()):
+            return
+        actor.require("activateAnyDomain")
+        setting = DOMAIN.setting("activationRequested")
+        await self._change(
+            lambda transaction: store_value(transaction, actor.name, "domainConfig", domain_id, setting.name, setting, None)
+        )
+
+    def domain_alias_addition(self, domain_id: int, alias: str, *, actor: Actor) -> Step:
+        """Let a domain answer to another name (DOM-05)."""
+        actor.require("manageDomainAliases", domain_id)
+        display, key = checked_domain(alias)
+
+        def operation(transaction: Transaction) -> None:
+            take_domain_name(transaction, key, display, domain_id, main=False)
+            transaction.record(actor.name, "domainAlias", domain_id, "add alias", None, {"alias": display})
+
+        return Step(operation)
+
+    def domain_alias_removal(self, domain_id: int, alias: str, *, actor: Actor) -> Step:
+        """Take an alias away. When run, raises NotFoundError."""
+        actor.require("manageDomainAliases", domain_id)
+        _, key = checked_domain(alias)
+
+        def operation(transaction: Transaction) -> None:
+            transaction.execute("DELETE FROM domain_name WHERE key = ? AND domain_id = ? AND main = 0", (key, domain_id))
+            if not transaction.changed():
+                raise NotFoundError(f"the alias {alias} does not exist")
+            transaction.record(actor.name, "domainAlias", domain_id, "remove alias", {"alias": alias})
+
+        return Step(operation)
+
+    def class_creation(self, class_id: int, domain_id: int, name: str, *, actor: Actor) -> Step:
+        """Create an account class under an id drawn before."""
+        actor.require("createAccountClasses", domain_id)
+        name = checked_local(name)
+        limit = self.domain_settings(domain_id).maxAccountClasses
+
+        def operation(transaction: Transaction) -> None:
+            refuse_class_name(transaction, domain_id, name)
+            check_room(transaction, domain_id, limit, "SELECT count(*) FROM account_class WHERE domain_id = ?", "classes")
+            transaction.execute(
+                "INSERT INTO account_class (id, domain_id, name, version) VALUES (?, ?, ?, 0)", (class_id, domain_id, name)
+            )
+            transaction.record(actor.name, "accountClass", class_id, "create", None, {"name": name})
+
+        return Step(operation)
+
+    def class_renaming(self, class_id: int, domain_id: int, name: str, *, actor: Actor) -> Step:
+        """Give a class another name."""
+        actor.require("renameAccountClasses", domain_id)
+        name = checked_local(name)
+
+        def operation(transaction: Transaction) -> None:
+            refuse_class_name(transaction, domain_id, name)
+            transaction.execute("UPDATE account_class SET name = ? WHERE id = ?", (name, class_id))
+            transaction.record(actor.name, "accountClass", class_id, "rename", None, {"name": name})
+
+        return Step(operation, (("accountClass", class_id),))

@@ -1,0 +1,235 @@
+"""Domains, accounts and classes over the protocol, as the scripts of hosters use them (admin-cli 4 and 6, provisioning 4)."""
+
+from __future__ import annotations
+
+import pytest
+
+from mailstead.directory import Actor
+from tests.admin_cli.conftest import PASSWORD, Face
+
+SYSTEM = Actor.system("test")
+
+
+async def test_a_domain_is_created_with_its_postmaster_in_one_commit(face: Face) -> None:
+    client = await face.client()
+    reply = await client.send(
+        'CREATE Domain name "new.test" domainLocation "/var/opt/axigen/domains/new.test" postmasterPassword "secret-1-x"'
+    )
+    assert reply == ["+OK: command successful"] and client.prompt == "<domain-create#> "
+    await client.ok("SET groupwareSupport yes", 'SET domainObjectsLocation "/x/objects"')
+    assert face.directory.domain_by_name("new.test") is None
+    await client.ok("COMMIT")
+    assert client.prompt == "<#> "
+    assert face.directory.account_by_address("postmaster@new.test") is not None
+    assert any(row.split()[0] == "new.test" for row in await client.rows("LIST Domains"))
+    assert "already exists" in await client.err('CREATE Domain name "new.test" domainLocation "/y" postmasterPassword "p"')
+
+
+async def test_old_spelling_of_create_domain(face: Face) -> None:
+    client = await face.client()
+    await client.ok("CREATE DOMAIN NAME old.test DOMAINLOCATION /d/old.test POSTMASTERPASSWD secret-1-x", "COMMIT")
+    assert face.directory.domain_by_name("old.test") is not None
+
+
+async def test_back_leaves_no_domain_behind(face: Face) -> None:
+    client = await face.client()
+    await client.ok("CREATE Domain name gone.test domainLocation /d postmasterPassword secret-1-x", "BACK")
+    assert client.prompt == "<#> " and face.directory.domain_by_name("gone.test") is None
+
+
+async def test_disable_enable_delete(face: Face) -> None:
+    client = await face.client()
+    await client.ok('DISABLE Domain name "example.test"')
+    rows = await client.rows("LIST AllDomains")
+    assert [row.split()[-1] for row in rows if row.startswith("example.test ")] == ["disabled"]
+    assert await client.rows("LIST Domains") == []
+    assert "disabled" in await client.err("UPDATE Domain name example.test")
+    await client.ok('ENABLE Domain name "example.test"', "UPDATE Domain example.test")
+
+
+async def test_account_life(face: Face) -> None:
+    client = await face.client()
+    await client.ok('UPDATE Domain name "example.test"', 'ADD Account name "john" password "p\\"w 1x"')
+    assert client.prompt == "<domain-account#> "
+    await client.ok("SET accountType basic", 'SET customerReference "whmcs-7"', "CONFIG Quotas")
+    assert client.prompt == "<domain-account-quotas#> "
+    await client.ok("SET totalMessageSize 1048576", "SET totalMessageCount 10000", "DONE", "CONFIG ContactInfo")
+    await client.ok('SET firstName "John" lastName "Doe"', "DONE")
+    assert face.directory.account_by_address("john@example.test") is None
+    await client.ok("COMMIT", "COMMIT")
+    assert client.prompt == "<#> "
+    account = face.directory.account_by_address("john@example.test")
+    assert account is not None and account.full_name == "John Doe" and account.quota_bytes == 1 << 30
+    await client.ok("UPDATE Domain example.test")
+    assert "john" in await client.rows("LIST Accounts") and await client.rows("LIST Accounts j*") == ["john"]
+    await client.ok("UPDATE Account name john")
+    shown = await client.show()
+    assert shown["name"] == '"john"' and shown["accountType"] == "basic" and shown["customerReference"] == '"whmcs-7"'
+    assert shown["accountClassName"] == '""'
+    await client.ok("CONFIG Quotas")
+    assert (await client.show())["totalMessageSize"].split()[0] == "1048576"
+    assert (await client.ok("SHOW ATTR totalMessageSize"))[0].startswith("totalMessageSize = 1048576 [explicit")
+    await client.ok("RESET totalMessageSize")
+    assert "[inherited from " in (await client.show())["totalMessageSize"]
+    await client.ok("BACK", "BACK", "REMOVE Account name john")
+    assert face.directory.account_by_address("john@example.test") is None
+    await client.ok("BACK")
+
+
+async def test_password_of_an_account_is_taken_and_checked_on_request(face: Face) -> None:
+    client = await face.client()
+    await client.ok("UPDATE Domain example.test", "UPDATE Account alice")
+    assert "at least" in await client.err('SET password "a1" respectEnforcement yes')
+    await client.ok('SET password "a1" respectEnforcement no', "COMMIT")
+
+
+async def test_a_ready_hash_is_taken_in_the_place_of_a_password(face: Face) -> None:
+    client = await face.client()
+    await client.ok("UPDATE Domain example.test")
+    assert "hash" in await client.err('ADD Account name h1 passwordHash "{NOSUCH}abc"')
+    await client.ok('ADD Account name h1 passwordHash "{SSHA}5JFxvOKYRcvxxQFGcMTHm+p5CKwxMjM0"', "COMMIT")
+    assert face.directory.account_by_address("h1@example.test") is not None
+
+
+async def test_aliases_wait_for_commit(face: Face) -> None:
+    client = await face.client()
+    await client.ok("UPDATE Domain example.test", "ADD Alias example.net", "UPDATE Account alice", "ADD Alias al")
+    assert await client.items("LIST Aliases") == ["al"]
+    assert face.directory.account_by_address("al@example.test") is None
+    await client.ok("COMMIT")
+    assert face.directory.account_by_address("al@example.test") is not None
+    assert face.directory.domain_by_name("example.net") is None
+    body = await client.ok("LIST Aliases")
+    assert body[1] == "The list of aliases for this domain:" and body[2] == "example.net"
+    await client.ok("COMMIT")
+    assert face.directory.domain_by_name("example.net") is not None
+    await client.ok("UPDATE Domain example.test", "UPDATE Account alice", "REMOVE Alias al", "COMMIT")
+    assert face.directory.account_by_address("al@example.test") is None
+
+
+async def test_class_values_reach_accounts_and_show_their_origin(face: Face) -> None:
+    client = await face.client()
+    await client.ok("UPDATE Domain example.test", "ADD accountClass gold", "CONFIG Quotas", "SET totalMessageSize 2048", "DONE")
+    assert face.directory.account_classes(face.directory.domain_by_name("example.test").id) == []  # type: ignore[union-attr]
+    await client.ok("COMMIT", "UPDATE Account alice", "INHERIT SETTINGS FROM accountClass gold", "COMMIT")
+    account = face.directory.account_by_address("alice@example.test")
+    assert account is not None and account.quota_bytes == 2048 * 1024
+    await client.ok("UPDATE Account alice", "CONFIG Quotas")
+    assert (await client.ok("SHOW ATTR totalMessageSize"))[0] == (
+        "totalMessageSize = 2048 [inherited from account class: 2048]"
+    )
+    await client.ok("BACK", "INHERIT SETTINGS FROM domainDefaults", "COMMIT", "REMOVE accountClass gold")
+    assert "does not exist" in await client.err("UPDATE accountClass gold")
+
+
+async def test_services_off_suspends_and_reset_brings_back(face: Face) -> None:
+    client = await face.client()
+    await client.ok("UPDATE Domain example.test", "UPDATE Account alice", "CONFIG Limits", "SET services ()", "DONE", "COMMIT")
+    account = face.directory.account_by_address("alice@example.test")
+    assert account is not None and not account.services
+    await client.ok("UPDATE Account alice", "CONFIG Limits", "RESET services", "DONE", "COMMIT")
+    account = face.directory.account_by_address("alice@example.test")
+    assert account is not None and "imap" in account.services
+
+
+async def test_admin_limits_hold(face: Face) -> None:
+    client = await face.client()
+    await client.ok("UPDATE Domain example.test", "CONFIG adminLimits", "SET maxAccounts 2 maxMaillists 5", "COMMIT")
+    await client.ok("ADD Account b password secret-1-x", "COMMIT", "ADD Account c password secret-1-x")
+    assert "at most 2 accounts" in await client.err("COMMIT")
+    assert client.prompt == "<domain-account#> "
+    await client.ok("BACK", "CONFIG adminLimits", "SET maxAccountMessageSizeQuota 1000", "COMMIT", "UPDATE Account alice")
+    await client.ok("CONFIG Quotas", "SET totalMessageSize 2000", "DONE")
+    assert "1 to 1000" in await client.err("COMMIT")
+
+
+async def test_list_valued_limits(face: Face) -> None:
+    client = await face.client()
+    await client.ok("UPDATE Domain example.test", "UPDATE Account alice", "CONFIG SendRecvRestrictions")
+    await client.ok("SET enableSendRestrictions yes sendPolicy allowLocalDomain", "ADD sendPolicyException partner.test")
+    assert await client.items("LIST sendPolicyExceptions") == ["partner.test"]
+    assert "already exists" in await client.err("ADD sendPolicyException PARTNER.test")
+    await client.ok("DONE", "COMMIT", "UPDATE Account alice", "CONFIG SendRecvRestrictions")
+    assert await client.items("LIST sendPolicyExceptions") == ["partner.test"]
+    await client.ok("REMOVE sendPolicyException partner.test", "DONE", "COMMIT")
+
+
+@pytest.mark.parametrize("line", ["SET totalMessageSize many", "SET totalMessageSize", "SET noSuchThing 1", "SET mboxCount -1"])
+async def test_wrong_values_are_named_and_nothing_waits(face: Face, line: str) -> None:
+    client = await face.client()
+    await client.ok("UPDATE Domain example.test", "UPDATE Account alice", "CONFIG Quotas")
+    reason = await client.err(line)
+    assert line.split()[1] in reason
+    assert "[explicit" not in " ".join((await client.show()).values())
+
+
+async def test_contact_notes_are_a_text(face: Face) -> None:
+    client = await face.client()
+    await client.ok("UPDATE Domain example.test", "UPDATE Account alice", "CONFIG ContactInfo")
+    reply = await client.text("ESET contactNotes", "first\n.dotted\n+OK: not a status")
+    assert reply[-1].startswith("+OK") and client.prompt == "<domain-account-contactinfo#> "
+    await client.ok("DONE", "COMMIT", "UPDATE Account alice", "CONFIG ContactInfo")
+    assert await client.ok("SHOW contactNotes") == ["first", "..dotted", ".+OK: not a status"]
+
+
+async def test_registry_information_has_parseable_dates(face: Face) -> None:
+    import email.utils
+
+    client = await face.client()
+    await client.ok("UPDATE Domain example.test", "UPDATE Account alice")
+    shown = await client.show("SHOW RegistryInformation")
+    for key in ("Creation Date", "Modification Date", "IMAP Last Login Date", "OLK Last Login Date", "WebMail Last Login Date"):
+        assert email.utils.parsedate_to_datetime(shown[key])
+    assert shown["Mbox size"] == "0" and shown["IMAP Last Login IP"] == "0.0.0.0"
+
+
+async def test_two_sessions_on_one_account_the_later_commit_is_told(face: Face) -> None:
+    first, second = await face.client(), await face.client()
+    for client in (first, second):
+        await client.ok("UPDATE Domain example.test", "UPDATE Account alice", "CONFIG Quotas")
+    await first.ok("SET totalMessageSize 1111 totalMessageCount 1", "DONE", "COMMIT")
+    await second.ok("SET totalMessageSize 2222 totalMessageCount 2", "DONE")
+    assert "changed meanwhile by admin" in await second.err("COMMIT")
+    account = face.directory.account_by_address("alice@example.test")
+    assert account is not None and (account.quota_bytes, account.quota_messages) == (1111 * 1024, 1)
+    await second.ok("COMMIT")
+    account = face.directory.account_by_address("alice@example.test")
+    assert account is not None and (account.quota_bytes, account.quota_messages) == (2222 * 1024, 2)
+
+
+async def test_administrators_and_their_permissions(face: Face) -> None:
+    client = await face.client()
+    await client.ok("ENTER AACL", 'ADD admin-user name "hoster" password "hoster-secret-1"')
+    assert client.prompt == "<aacl-adminUser#> "
+    await client.ok('GRANT permission (manageAccounts createAccounts) domain "example.test"', "DONE")
+    assert any(row.startswith("hoster") for row in await client.rows("LIST admin-users"))
+    await client.ok("UPDATE admin-user hoster")
+    line = next(line for line in await client.ok("SHOW") if line.startswith("Permissions on Domain "))
+    assert f"{line}\r"[23:-3] == "example.test"
+    await client.ok("BACK", "DONE")
+    other = await face.client("hoster", "hoster-secret-1")
+    await face.directory.create_domain("secret.test", actor=SYSTEM)
+    assert [row.split()[0] for row in await other.rows("LIST Domains")] == ["example.test"]
+    assert "does not exist" in await other.err("UPDATE Domain secret.test")
+    assert "unknown command" in await other.err("ENTER AACL")
+    await other.ok("UPDATE Domain example.test", "ADD Account new password secret-1-x", "COMMIT")
+    assert "unknown command" in await other.err("REMOVE Account new")
+    assert "unknown command" in await other.err("ADD accountClass gold")
+    await client.ok("ENTER AACL", "UPDATE admin-user hoster", "REVOKE permission (createAccounts) domain example.test", "DONE")
+    assert "your rights have changed" in await other.err("LIST Accounts")
+    await other.ok("UPDATE Domain example.test")
+    assert "unknown command" in await other.err("ADD Account more password secret-1-x")
+    await client.ok("REMOVE admin-user hoster")
+    await other.send("LIST Accounts")
+    assert other.prompt == ""
+
+
+async def test_help_lists_only_what_may_be_done(face: Face) -> None:
+    client = await face.client()
+    lines = await client.ok("HELP")
+    assert lines[0].startswith("The commands of the context") and any(line.startswith("CREATE Domain ") for line in lines)
+    await face.directory.create_admin("reader", PASSWORD, actor=SYSTEM)
+    await face.directory.grant("reader", "manageAccounts", "example.test", actor=SYSTEM)
+    other = await face.client("reader")
+    lines = await other.ok("HELP")
+    assert not any(line.startswith(("CREATE Domain", "ENTER AACL")) for line in lines)
