@@ -31,6 +31,8 @@ PORTS: tuple[tuple[str, int, dict[str, str], str], ...] = (
     ("pop3", 2110, {}, "POP3"),
     ("pop3", 2995, _TLS, "POP3, TLS"),
     ("managesieve", 4190, {}, "ManageSieve"),
+    ("cli", 7000, {}, "administration"),
+    ("cli", 7001, _TLS, "administration, TLS"),
 )
 
 _PLAIN_AUTH = "plain login scram-sha-1 scram-sha-256"
