@@ -129,7 +129,7 @@ def test_second_instance_and_taken_port_are_refused(demo: StartDemo) -> None:
 def test_doctor_names_the_listeners_that_the_running_server_does_not_have(demo: StartDemo, workers: int) -> None:
     server = demo(workers)
     doctor = ("doctor", "--config", str(server.data))
-    assert "16 listeners, held by the running server" in command(*doctor).output
+    assert "20 listeners, held by the running server" in command(*doctor).output
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
