@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailstead.imap import fetch_items, flags, mutf7, sequence_set, vanished
+from mailstead.imap import fetch_items, flags, sequence_set, vanished
 from mailstead.imap.grammar import (
     MAX_SKIP,
     MAX_TEXT,
@@ -159,29 +159,6 @@ def test_grammar_like_octets_never_raise_anything_else(parts: list[bytes], chunk
                     parse(Arguments(item.text, start, item.literals))
                 except BadSyntax:
                     pass
-
-
-@given(st.text(st.characters(exclude_categories=("Cs",)), max_size=50))
-def test_mailbox_names_survive_modified_utf7(name: str) -> None:
-    octets = mutf7.encode(name)
-    assert octets.isascii()
-    assert mutf7.decode(octets) == name
-
-
-@given(st.binary(max_size=30))
-def test_modified_utf7_has_one_spelling(octets: bytes) -> None:
-    try:
-        name = mutf7.decode(octets)
-    except ValueError:
-        return
-    assert mutf7.encode(name) == octets
-
-
-def test_modified_utf7_of_the_rfc() -> None:
-    assert mutf7.decode(b"~peter/mail/&U,BTFw-/&ZeVnLIqe-") == "~peter/mail/台北/日本語"
-    for wrong in (b"&Jjo!", b"&U,BTFw-&ZeVnLIqe-", b"&", b"&-&AGE-"):
-        with pytest.raises(ValueError):
-            mutf7.decode(wrong)
 
 
 pairs = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=1, max_size=6)

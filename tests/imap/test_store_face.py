@@ -13,8 +13,9 @@ import pytest
 
 from mailstead.imap.fetch_items import internal_date, parse
 from mailstead.imap.grammar import Arguments
-from mailstead.imap.spooled import SpooledLiteral, canonical
+from mailstead.imap.spooled import SpooledLiteral
 from mailstead.message.dates import imap_date_time
+from mailstead.message.line_ends import canonical
 from tests.imap.conftest import Face, message, start_face
 
 MIXED = (

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from mailstead.imap.spooled import canonical
 from mailstead.mailbox.model import NewMessage
+from mailstead.message.line_ends import canonical
 from tests.imap.conftest import ACCOUNT, Client, Face, start_face
 
 VECTORS = Path(__file__).resolve().parents[2].parent / "shared" / "vectors" / "mime"

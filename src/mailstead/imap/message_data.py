@@ -17,9 +17,9 @@ from mailstead.imap.grammar import Arguments, BadSyntax
 from mailstead.imap.literals import SPOOL_AT, append_limit
 from mailstead.imap.responses import Refusal
 from mailstead.imap.session import Session
-from mailstead.imap.spooled import canonical
 from mailstead.imap.url import BadUrl, MessageUrl
 from mailstead.mailbox.model import Folder, NewMessage
+from mailstead.message.line_ends import canonical
 from mailstead.store.record import DamagedRecord
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 
-from mailstead.imap import mutf7
 from mailstead.mailbox import errors
+from mailstead.message import mutf7
 from mailstead.message.imap_strings import quote
 
 __all__ = ["Refusal", "astring", "encode_mailbox", "literal_size", "one_line", "quote", "refusal_of"]

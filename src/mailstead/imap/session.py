@@ -17,7 +17,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
-from mailstead.imap import literals, mutf7, news
+from mailstead.imap import literals, news
 from mailstead.imap.compress import BadStream, Deflate
 from mailstead.imap.grammar import (
     BadSyntax,
@@ -32,6 +32,7 @@ from mailstead.imap.output import Output
 from mailstead.imap.responses import Refusal, encode_mailbox, one_line, refusal_of
 from mailstead.imap.selected import Selected
 from mailstead.mailbox.errors import MailboxError, RightMissing
+from mailstead.message import mutf7
 from mailstead.observe.log import fault
 from mailstead.observe.metrics import faults
 

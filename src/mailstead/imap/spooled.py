@@ -6,11 +6,9 @@ binary content (RFC 3516 section 4.4) comes out as it is; no more than the spool
 
 from __future__ import annotations
 
-import re
 from typing import Protocol
 
-_bare_lf = re.compile(rb"(?<!\r)\n").sub
-_bare_cr = re.compile(rb"\r(?!\n)").sub
+from mailstead.message.line_ends import LineEnds
 
 
 class Spool(Protocol):
@@ -33,28 +31,18 @@ class Spool(Protocol):
         """Forget everything."""
 
 
-def canonical(octets: bytes) -> bytes:
-    """`octets` with CRLF at every line end."""
-    pairs = octets.count(b"\r\n")
-    if pairs != octets.count(b"\n"):
-        octets = _bare_lf(b"\r\n", octets)
-    if octets.count(b"\r") != octets.count(b"\n"):
-        octets = _bare_cr(b"\r\n", octets)
-    return octets
-
-
 class SpooledLiteral:
     """One literal. `full`: await `flush` before more is fed; `has_nul`: there was a NUL in it; `verbatim`: line ends stay.
     `away`: it is whole, and waits in its file for the rest of the command."""
 
-    __slots__ = ("_kept", "away", "full", "has_nul", "size", "spool", "verbatim")
+    __slots__ = ("_ends", "away", "full", "has_nul", "size", "spool", "verbatim")
 
     def __init__(self, spool: Spool, verbatim: bool = False) -> None:
         self.spool = spool
         self.verbatim = verbatim
         self.full = self.has_nul = self.away = False
         self.size = 0
-        self._kept = b""
+        self._ends = LineEnds()
 
     def feed(self, octets: bytes) -> None:
         """Take the next octets."""
@@ -64,19 +52,13 @@ class SpooledLiteral:
         if self.verbatim:
             self.full |= self.spool.feed(octets)
             return
-        if self._kept:
-            octets = self._kept + octets
-            self._kept = b""
-        if octets.endswith(b"\r"):  # what follows decides
-            octets, self._kept = octets[:-1], b"\r"
-        if octets and self.spool.feed(canonical(octets)):
+        if (ready := self._ends.feed(octets)) and self.spool.feed(ready):
             self.full = True
 
     def end(self) -> None:
         """Nothing follows."""
-        if self._kept:
-            self._kept = b""
-            self.spool.feed(b"\r\n")
+        if rest := self._ends.end():
+            self.spool.feed(rest)
 
     async def flush(self) -> None:
         """Write what is held. Raises OSError."""
