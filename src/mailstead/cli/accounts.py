@@ -34,7 +34,7 @@ def _split(address: str) -> tuple[str, str]:
     return name, domain
 
 
-def _need(directory: Directory, address: str) -> Account:
+def need_account(directory: Directory, address: str) -> Account:
     account = directory.account_by_address(address)
     if account is None:
         raise click.ClickException(f"the account {address} does not exist")
@@ -72,7 +72,7 @@ def passwd(config: Path | None, address: str, ready: str, password: str | None) 
     if not ready and password is None:
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
     with opened(config) as directory:
-        account = _need(directory, address)
+        account = need_account(directory, address)
         asyncio.run(
             directory.set_password(account.id, None if ready else password, hash=ready or None, actor=ACTOR, enforce=not ready)
         )
@@ -101,7 +101,7 @@ def show(config: Path | None, domain: str) -> None:
 def delete(config: Path | None, address: str, yes: bool, no_copy: bool) -> None:
     """Delete an account and its mail; `mailstead undelete account` brings it back."""
     with opened(config) as directory:
-        account = _need(directory, address)
+        account = need_account(directory, address)
         if not yes:
             click.confirm(f"Delete {account.address} and all its mail?", abort=True)
         asyncio.run(directory.delete_account(account.id, actor=ACTOR, keep_copy=not no_copy))

@@ -14,6 +14,7 @@ import click
 
 from mailstead.directory.model import DirectoryError
 from mailstead.directory.service import Directory
+from mailstead.migration.service import MigrationError
 from mailstead.process.application import StartError
 from mailstead.process.bootstrap import FILE_NAME, Bootstrap, read
 from mailstead.process.system import lock_data_directory
@@ -47,7 +48,7 @@ def explained() -> Iterator[None]:
     """Turn refusals into one line for the operator."""
     try:
         yield
-    except (StartError, DirectoryError, InvalidValueError, PermissionDeniedError, SystemDatabaseError) as exc:
+    except (StartError, DirectoryError, InvalidValueError, PermissionDeniedError, SystemDatabaseError, MigrationError) as exc:
         raise click.ClickException(str(exc)) from exc
     except PermissionError as exc:
         raise click.ClickException(f"no right to use {exc.filename}") from exc

@@ -9,6 +9,7 @@ from mailstead.cli.accounts import user
 from mailstead.cli.configuration import listener, setting
 from mailstead.cli.domains import domain
 from mailstead.cli.maintenance import doctor, export, fsck
+from mailstead.cli.migration import migrate
 from mailstead.cli.reindex import reindex
 from mailstead.cli.serve import demo, init, run
 from mailstead.cli.undelete import undelete
@@ -27,5 +28,5 @@ def version() -> None:
 
 
 user.add_command(pop3_ids)
-for command in (init, run, demo, user, domain, setting, listener, export, fsck, reindex, doctor, undelete):
+for command in (init, run, demo, user, domain, setting, listener, export, fsck, reindex, doctor, undelete, migrate):
     main.add_command(command)

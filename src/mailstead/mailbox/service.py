@@ -130,9 +130,10 @@ class Mailbox(ScriptVerbs, UndeleteVerbs, UrlKeyVerbs, WatchVerbs):
         return self._store.spool()
 
     async def _submission(
-        self, folder: Folder, message: NewMessage, now: int, spools: list[Spool]
+        self, folder: Folder, message: NewMessage, now: int, spools: list[Spool], limited: bool
     ) -> tuple[MessageHead, bytes, object]:
         limits = self._limits(folder.account)
+        quota = (limits.quota_bytes, limits.quota_messages) if limited else (0, 0)
         system, keywords = split_flags(message.flags)
         if len(keywords) > MAX_PER_MESSAGE:
             raise LimitReached(f"no more than {MAX_PER_MESSAGE} keywords for a message")
@@ -140,7 +141,7 @@ class Mailbox(ScriptVerbs, UndeleteVerbs, UrlKeyVerbs, WatchVerbs):
             system, keywords = system & SHARED_FLAGS & self._mask(folder), []  # the rest is the reader's own and follows
         target = Target(
             TargetKind.FOLDER, folder.shard, folder.account, folder.id, system, tuple(keywords), message.date or now,
-            quota_size=limits.quota_bytes, quota_messages=limits.quota_messages,
+            quota_size=quota[0], quota_messages=quota[1],
         )  # fmt: skip
         head = MessageHead("", now, [target])
         spool = message.spool
@@ -155,9 +156,12 @@ class Mailbox(ScriptVerbs, UndeleteVerbs, UrlKeyVerbs, WatchVerbs):
             head.external, head.external_size, head.external_hash = spool.external, spool.size, spool.digest
         return head, body, index
 
-    async def append(self, folder: Folder, messages: list[NewMessage], origin: object | None = None) -> AppendResult:
-        """Append messages, all or none. Raises OverQuota, FolderMissing, StoreUnavailable."""
-        return await self._append_all(folder, messages, origin)
+    async def append(
+        self, folder: Folder, messages: list[NewMessage], origin: object | None = None, *, limited: bool = True
+    ) -> AppendResult:
+        """Append messages, all or none; unless ``limited``, whatever the quota. Raises OverQuota, FolderMissing,
+        StoreUnavailable."""
+        return await self._append_all(folder, messages, origin, limited=limited)
 
     async def replace(
         self, view: FolderView, uid: int, folder: Folder, message: NewMessage, origin: object | None = None
@@ -171,12 +175,17 @@ class Mailbox(ScriptVerbs, UndeleteVerbs, UrlKeyVerbs, WatchVerbs):
         return result
 
     async def _append_all(
-        self, folder: Folder, messages: list[NewMessage], origin: object | None, replaces: tuple[int, int, int] | None = None
+        self,
+        folder: Folder,
+        messages: list[NewMessage],
+        origin: object | None,
+        replaces: tuple[int, int, int] | None = None,
+        limited: bool = True,
     ) -> AppendResult:
         spools = [message.spool for message in messages if message.spool is not None]
         try:
             self._need(folder, "i")
-            result = await self._append(folder, messages, spools, origin, replaces)
+            result = await self._append(folder, messages, spools, origin, replaces, limited)
             if folder.reader:
                 await self._own_flags(folder, messages, result.uids, origin)
             return result
@@ -208,10 +217,11 @@ class Mailbox(ScriptVerbs, UndeleteVerbs, UrlKeyVerbs, WatchVerbs):
         spools: list[Spool],
         origin: object | None,
         replaces: tuple[int, int, int] | None,
+        limited: bool,
     ) -> AppendResult:
         now = int(time.time())
         try:
-            prepared = [await self._submission(folder, message, now, spools) for message in messages]
+            prepared = [await self._submission(folder, message, now, spools, limited) for message in messages]
         except OSError as error:
             raise StoreUnavailable("the message could not be stored") from error
         if len(prepared) == 1:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 import apsw
@@ -23,6 +24,7 @@ from mailstead.imap.services import ImapServices
 from mailstead.mailbox.service import Mailbox
 from mailstead.managesieve.server import ManageSieveServer
 from mailstead.managesieve.services import ManageSieveServices
+from mailstead.migration.runner import Runner
 from mailstead.observe.log import fault, get_logger
 from mailstead.pop3.server import Pop3Server
 from mailstead.pop3.services import Pop3Services
@@ -31,6 +33,7 @@ from mailstead.process.application import ListenerSpec, ProcessContext, StartErr
 from mailstead.process.endpoints import Endpoints
 from mailstead.process.indexing import Indexing
 from mailstead.process.outbound import Outbound
+from mailstead.process.own_listeners import OwnListeners
 from mailstead.process.shared_guard import SharedGuard, SharedLocks
 from mailstead.process.shared_table import SharedTable
 from mailstead.settings import InvalidValueError, SettingsChange, SystemDatabaseError
@@ -254,6 +257,8 @@ class Node:
         self._watch(duties.expiry(data_dir, self.store, settings), "expiry")
         self._watch(duties.space(data_dir, self.store), "snapshots and compaction")
         self._watch(Indexing(data_dir, self.store, settings).run(), "search index")
+        runner = Runner(self.directory, self.mailbox, data_dir, is_own=partial(OwnListeners(settings).has, "imap"))
+        self._watch(runner.run(), "migrations")
         self._watch(duties.removal(self.directory, self.store, self.mailbox), "removal of deleted accounts")
 
 

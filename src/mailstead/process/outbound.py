@@ -7,15 +7,14 @@ next look-up; a stop lets the transactions in hand end.
 from __future__ import annotations
 
 import asyncio
-import time
-
-import psutil
+from functools import partial
 
 from mailstead.delivery.host import host_name
 from mailstead.delivery.model import Result
 from mailstead.delivery.service import Delivery
 from mailstead.dns.resolver import Resolver
 from mailstead.observe.log import get_logger
+from mailstead.process.own_listeners import OwnListeners
 from mailstead.queue.dispatcher import Dispatcher
 from mailstead.queue.report import SystemMessage
 from mailstead.settings import Settings
@@ -24,7 +23,6 @@ from mailstead.store.service import Store
 log = get_logger("SMTP-OUT")
 
 WATCH_SECONDS = 0.5
-ADDRESSES_SECONDS = 60.0
 
 
 class Outbound:
@@ -38,8 +36,7 @@ class Outbound:
         self._dispatcher: Dispatcher | None = None
         self._running: asyncio.Task[None] | None = None
         self._stopping = False
-        self._own: frozenset[str] = frozenset()
-        self._own_at = -ADDRESSES_SECONDS
+        self._own = OwnListeners(settings)
         self.configure()
 
     def configure(self) -> None:
@@ -59,7 +56,7 @@ class Outbound:
             if wanted and self._running is None:
                 self._dispatcher = Dispatcher(
                     self._store, self._settings, self._resolver, self._submit,
-                    host_name(self._settings, "smtpOutgoing"), is_own=self._is_own,
+                    host_name(self._settings, "smtpOutgoing"), is_own=partial(self._own.has, "smtpIncoming"),
                 )  # fmt: skip
                 self._running = asyncio.create_task(self._dispatcher.run(), name="dispatcher")
             elif not wanted and self._running is not None:
@@ -86,20 +83,3 @@ class Outbound:
         outcome = await self._delivery.send_system_mail(message.recipient, message.octets, sender=message.sender)
         # A report that leads nowhere is done with: to keep it would be to try for ever.
         return outcome is None or outcome.result is Result.STORED
-
-    def _is_own(self, address: str, port: int) -> bool:
-        for listener in self._settings.listeners("smtpIncoming"):
-            if listener.enable and listener.port == port:
-                if listener.host == address:
-                    return True
-                wildcard = "::" if ":" in address else "0.0.0.0"
-                if listener.host == wildcard and address in self._own_addresses():
-                    return True
-        return False
-
-    def _own_addresses(self) -> frozenset[str]:
-        now = time.monotonic()
-        if now - self._own_at >= ADDRESSES_SECONDS:
-            found = (entry.address for entries in psutil.net_if_addrs().values() for entry in entries)
-            self._own, self._own_at = frozenset(address.partition("%")[0] for address in found), now
-        return self._own

@@ -141,6 +141,27 @@ _DELETED = (
     "CREATE INDEX deleted_mailbox_object ON deleted_mailbox (deleted_id)",
 )
 
+# Migrations of mailboxes (package migration): jobs, their folders, which messages were taken, what was said about it.
+_MAIL_MIGRATION = (
+    """CREATE TABLE migration_job (
+        id INTEGER PRIMARY KEY, account_id INTEGER NOT NULL, kind TEXT NOT NULL, source TEXT NOT NULL, options TEXT NOT NULL,
+        secret TEXT NOT NULL, state TEXT NOT NULL, wanted TEXT NOT NULL, author TEXT NOT NULL, created INTEGER NOT NULL,
+        started INTEGER NOT NULL, ended INTEGER NOT NULL, next_at INTEGER NOT NULL, rounds INTEGER NOT NULL,
+        failures INTEGER NOT NULL, there INTEGER NOT NULL, taken INTEGER NOT NULL, reason TEXT NOT NULL)""",
+    "CREATE INDEX migration_job_account ON migration_job (account_id)",
+    # remote is the name as the server spells it, one character for each octet.
+    """CREATE TABLE migration_folder (
+        job_id INTEGER NOT NULL, number INTEGER NOT NULL, remote TEXT NOT NULL, local TEXT NOT NULL, validity INTEGER NOT NULL,
+        modseq INTEGER NOT NULL, there INTEGER NOT NULL, taken INTEGER NOT NULL, PRIMARY KEY (job_id, number))""",
+    # state 0: about to be appended to the folder, whose next UID was mark or more; 1: appended.
+    """CREATE TABLE migration_batch (
+        job_id INTEGER NOT NULL, folder INTEGER NOT NULL, number INTEGER NOT NULL, state INTEGER NOT NULL, mark INTEGER NOT NULL,
+        content BLOB NOT NULL, PRIMARY KEY (job_id, folder, number))""",
+    """CREATE TABLE migration_line (
+        job_id INTEGER NOT NULL, number INTEGER NOT NULL, time INTEGER NOT NULL, line TEXT NOT NULL,
+        PRIMARY KEY (job_id, number))""",
+)
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(1, "settings and directory", _BASE),
     # Public folders lie in a shard as accounts do.
@@ -148,4 +169,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration(3, "named objects and long texts", _OBJECTS),
     Migration(4, "mailing lists", _LISTS),
     Migration(5, "deleted accounts and domains", _DELETED),
+    Migration(6, "migrations of mailboxes", _MAIL_MIGRATION),
 )
