@@ -106,6 +106,13 @@ class Face:
         self.services, self.port = services, port
         self.directory, self.mailbox = services.directory, services.mailbox
 
+    @property
+    def domain_id(self) -> int:
+        """Of example.test."""
+        domain = self.directory.domain_by_name("example.test")
+        assert domain is not None
+        return domain.id
+
     async def raw(self) -> Client:
         client = Client(*await asyncio.open_connection("127.0.0.1", self.port))
         await client.read()

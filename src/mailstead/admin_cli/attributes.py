@@ -159,10 +159,16 @@ class AttributeContext(CliContext):
             result = special.write(self, value) if not special.followers else special.write(self, value, extra)  # type: ignore[call-arg]
             if isinstance(result, Awaitable):
                 await result
-        target = self.place() if changes else None
         for setting, text in changes:
-            assert target is not None
-            self.pending.set_value(target, self.declared(), setting, text)
+            self.keep_value(setting, text)
+
+    def keep_value(self, setting: Setting, text: str | None) -> None:
+        """Let a value wait; None makes it inherited, or the default, again."""
+        self.pending.set_value(self.place(), self.declared(), setting, text)
+
+    def keep_content(self, name: str, text: str | None) -> None:
+        """Let a long text wait."""
+        self.pending.set_content(self.place(), name, text, self.text_permission(name))
 
     # -- SHOW -----------------------------------------------------------------------------------------------------
 
@@ -260,11 +266,11 @@ def _reset(context: AttributeContext, arguments: Arguments) -> Result:
         if arguments["attr"].lower() in (name.lower() for name in context.texts):
             context.begin()
             name = next(name for name in context.texts if name.lower() == arguments["attr"].lower())
-            context.pending.set_content(context.place(), name, None, context.text_permission(name))
+            context.keep_content(name, None)
             return None
         raise CommandError(f"there is no parameter {arguments['attr'][:80]!r} here")
     context.begin()
-    context.pending.set_value(context.place(), context.declared(), setting, None)
+    context.keep_value(setting, None)
     return None
 
 
@@ -272,7 +278,7 @@ def _eset(name: str) -> Callable[[AttributeContext, Arguments], Result]:
     def handler(context: AttributeContext, arguments: Arguments) -> Result:
         async def take(text: str) -> Reply | None:
             context.begin()
-            context.pending.set_content(context.place(), name, text, context.text_permission(name))
+            context.keep_content(name, text)
             return None
 
         context.session.take_text(take)

@@ -49,7 +49,7 @@ def value_list_commands(
         declared = context.setting_named(setting)
         assert declared is not None
         context.begin()
-        context.pending.set_value(context.place(), context.declared(), declared, "(" + " ".join(values) + ")")
+        context.keep_value(declared, "(" + " ".join(values) + ")")
 
     def add(context: AttributeContext, arguments: Arguments) -> Result:
         values = current(context)
@@ -79,7 +79,7 @@ def value_list_commands(
         declared = context.setting_named(setting)
         assert declared is not None
         context.begin()
-        context.pending.set_value(context.place(), context.declared(), declared, None)
+        context.keep_value(declared, None)
         return None
 
     commands = [

@@ -117,8 +117,9 @@ class RecipientVerbs(MemberVerbs):
         *,
         actor: Actor,
         edit: RecipientEdit = _NO_EDIT,
+        object_id: int = 0,
     ) -> tuple[int, Operation]:
-        """The new id, and the operation of `create_recipient` for a transaction with more in it."""
+        """The id (a new one, or `object_id`), and the operation of `create_recipient` for a transaction with more in it."""
         family = FAMILIES[kind]
         owner = self._need_domain(domain)
         actor.require(family.create, owner.id)
@@ -128,7 +129,7 @@ class RecipientVerbs(MemberVerbs):
         contents = checked_contents(family, edit.contents)
         added = {**dict.fromkeys(checked_members(members), ""), **checked_members(edit.members_added)}
         password = await self._list_password(family, edit.password)
-        object_id = self.ids.next()
+        object_id = object_id or self.ids.next()
         limit = getattr(self.domain_settings(owner.id), family.limit)
 
         def operation(transaction: Transaction) -> None:

@@ -14,10 +14,11 @@ from mailstead.admin_cli.attributes import AttributeContext, Special
 from mailstead.admin_cli.context import Command, CommitContext, Result, command, make, needs
 from mailstead.admin_cli.contexts.account_parts import ACCOUNT_PARTS, ContactInfoContext
 from mailstead.admin_cli.grammar import CommandError, Word
+from mailstead.admin_cli.membership import membership_command
 from mailstead.admin_cli.registry import account_registry
 from mailstead.admin_cli.responses import items, quoted, show
 from mailstead.admin_cli.syntax import Arguments
-from mailstead.directory.address import checked_local, local_key
+from mailstead.directory.address import checked_local, join_address, local_key
 from mailstead.directory.model import Account, AlreadyExistsError
 from mailstead.directory.password_policy import StoredPassword
 from mailstead.settings.declaration import boolean
@@ -53,6 +54,11 @@ class AccountContext(AttributeContext, CommitContext):
         self.aliases_added: list[str] = []
         self.aliases_removed: list[str] = []
         self.begin()
+
+    @property
+    def address(self) -> str:
+        """Its address."""
+        return join_address(self.account_name, self.domain.name)
 
     def place(self) -> Place:
         """The account's own data."""
@@ -190,7 +196,7 @@ class AccountContext(AttributeContext, CommitContext):
         from mailstead.admin_cli.contexts import account_more  # its contexts lead back here
 
         parts = [make(f"CONFIG {word}", f"enters its {word}", _enter(kind)) for word, kind in ACCOUNT_PARTS.items()]
-        return [*super().extra_commands(), *parts, *account_more.commands()]
+        return [*super().extra_commands(), membership_command(), *parts, *account_more.commands()]
 
 
 def _enter(kind: type[AttributeContext]) -> Any:

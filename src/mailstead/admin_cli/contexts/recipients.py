@@ -1,0 +1,459 @@
+"""Groups, mailing lists and folder recipients: `<domain-group#>`, `<domain-list#>`, `<domain-folderRcpt#>`.
+
+Invariants: everything that was set, and every member that was added, changed or removed, is one transaction at COMMIT; lists
+of members show what waits; the permission of each attribute is asked by the verb.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from mailstead.admin_cli.attributes import AttributeContext, Special
+from mailstead.admin_cli.context import CliContext, Command, CommitContext, DoneContext, Result, command, make
+from mailstead.admin_cli.grammar import CommandError, Word
+from mailstead.admin_cli.lists import value_list_commands
+from mailstead.admin_cli.membership import membership_command
+from mailstead.admin_cli.registry import recipient_registry
+from mailstead.admin_cli.responses import Reply, items, quoted, show, table
+from mailstead.admin_cli.syntax import Arguments
+from mailstead.directory.address import checked_local, join_address, local_key
+from mailstead.directory.members import checked_members
+from mailstead.directory.model import AlreadyExistsError, Member, Recipient, RecipientEdit, RecipientKind
+from mailstead.directory.recipient_kinds import CONTENTS, FAMILIES
+from mailstead.settings.declaration import Context, Setting, boolean
+from mailstead.settings.declarations import FOLDER_RCPT_LIMITS, LIST_LIMITS, LIST_QUOTAS, LIST_WEBMAIL_DATA
+from mailstead.settings.edits import Place, Step, place_of
+
+if TYPE_CHECKING:
+    from mailstead.admin_cli.contexts.domain import DomainContext
+
+PAGE = 5000
+_YES_NO = boolean("enable", True, "")
+
+
+class RecipientContext(AttributeContext, CommitContext):
+    """One group, list or folder recipient, stored (`found`) or new."""
+
+    kind: ClassVar[RecipientKind]
+    apart: ClassVar[frozenset[str]] = frozenset()
+    """Attributes that have commands of their own instead of SET."""
+
+    def __init__(self, parent: DomainContext, found: Recipient | None, name: str) -> None:
+        super().__init__(parent.session, parent)
+        self.domain = parent.domain
+        self.found = found
+        self.recipient_name = name
+        self.object_id = found.id if found is not None else parent.session.services.directory.ids.next()
+        self.renamed_to = ""
+        self.enabled: bool | None = None
+        self.password: str | None = None
+        self.changes: dict[str, str | None] = {}
+        self.contents: dict[str, str | None] = {}
+        self.added: dict[str, str] = {}
+        self.removed: dict[str, str] = {}
+        self.changed_members: dict[str, tuple[str, str]] = {}
+        self.begin()
+
+    @property
+    def address(self) -> str:
+        """Its address."""
+        return join_address(self.recipient_name, self.domain.name)
+
+    def declared(self) -> Context:
+        """The kind's attributes."""
+        return FAMILIES[self.kind].context
+
+    def place(self) -> Place:
+        """Where its own contexts' settings lie."""
+        return Place("recipient", self.object_id, "", self.domain_id)
+
+    def settings(self) -> Sequence[Setting]:
+        """Attributes that SET takes."""
+        return [setting for setting in self.declared().settings if setting.name not in self.apart]
+
+    def setting_named(self, name: str) -> Setting | None:
+        """Also those with commands of their own."""
+        found = super().setting_named(name)
+        return found if found is not None else self.declared().by_name.get(name.lower())
+
+    def stored(self) -> Mapping[str, str]:
+        """Explicit attributes with what was set here."""
+        merged = dict(self.found.attributes) if self.found is not None else {}
+        for name, text in self.changes.items():
+            if text is None:
+                merged.pop(name, None)
+            else:
+                merged[name] = text
+        return merged
+
+    def pending_value(self, name: str) -> tuple[bool, str | None]:
+        """Whether a value was set here."""
+        return (True, self.changes[name]) if name in self.changes else (False, None)
+
+    def keep_value(self, setting: Setting, text: str | None) -> None:
+        """Let it wait."""
+        self.changes[setting.name] = None if text is None else setting.render(setting.parse(text))
+
+    def keep_content(self, name: str, text: str | None) -> None:
+        """Let it wait."""
+        self.contents[name] = text
+
+    def content(self, name: str) -> str | None:
+        """What waits, what is stored, or the default."""
+        waiting = self.contents.get(name)
+        if waiting is not None:
+            return waiting
+        return self.session.services.directory.recipient_content(self.object_id, name)
+
+    def specials(self) -> Sequence[Special]:
+        """Name and state."""
+        return (
+            Special("name", "name", _rename, lambda context: quoted(context.renamed_to or context.recipient_name)),
+            Special("enable", "bool", _enable, lambda context: "yes" if context.is_enabled() else "no"),
+        )
+
+    def is_enabled(self) -> bool:
+        """As it will be."""
+        return self.enabled if self.enabled is not None else (self.found.enabled if self.found is not None else True)
+
+    def edit(self) -> RecipientEdit:
+        """Everything that waits."""
+        renamed = {}
+        for address, (new, name) in self.changed_members.items():
+            renamed[address] = (new, name)
+        return RecipientEdit(
+            name=self.renamed_to if self.renamed_to and self.renamed_to != self.recipient_name and self.found else None,
+            enabled=self.enabled,
+            password=self.password,
+            attributes=dict(self.changes),
+            contents=dict(self.contents),
+            members_added=dict(self.added),
+            members_removed=tuple(self.removed.values()),
+            members_renamed=renamed,
+        )
+
+    async def collect(self) -> None:
+        """One step holds all of it."""
+        directory, actor = self.session.services.directory, self.session.actor
+        edit = self.edit()
+        if self.found is None:
+            wanted = self.renamed_to or self.recipient_name
+            _, operation = await directory.recipient_creation(
+                self.kind, self.domain.name, wanted, {}, (), actor=actor, edit=edit, object_id=self.object_id
+            )
+            self.pending.steps[:] = [Step(operation)]
+        elif edit != RecipientEdit():
+            operation = await directory.recipient_change(self.object_id, edit, actor=actor)
+            self.pending.steps[:] = [Step(operation, (("recipient", self.object_id),))]
+
+    # -- members --------------------------------------------------------------------------------------------------
+
+    def members(self) -> list[Member]:
+        """Members as they will be, by address."""
+        directory = self.session.services.directory
+        found: list[Member] = []
+        after = ""
+        while self.found is not None:
+            page = directory.member_page(self.object_id, after, PAGE)
+            found.extend(page)
+            if len(page) < PAGE:
+                break
+            after = page[-1].address
+        gone = {address.lower() for address in (*self.removed.values(), *self.changed_members)}
+        kept = [member for member in found if member.address.lower() not in gone] if gone else found
+        kept += [Member(0, address, name) for address, name in (*self.added.items(), *self.changed_members.values())]
+        return sorted(kept, key=lambda member: member.address.lower()) if len(kept) != len(found) or gone else kept
+
+    def member(self, address: str) -> Member | None:
+        """One member as it will be."""
+        lowered = address.lower()
+        for waiting, name in (*self.added.items(), *self.changed_members.values()):
+            if waiting.lower() == lowered:
+                return Member(0, waiting, name)
+        if any(lowered == gone.lower() for gone in (*self.removed.values(), *self.changed_members)) or self.found is None:
+            return None
+        return self.session.services.directory.member(self.object_id, address)
+
+    def need_member(self, address: str) -> Member:
+        """Raises CommandError."""
+        found = self.member(address)
+        if found is None:
+            raise CommandError(f"the address {address[:80]} does not exist here")
+        return found
+
+    def add_member(self, address: str, name: str) -> None:
+        """Let a member be added. Raises InvalidNameError, AlreadyExistsError."""
+        if self.member(address) is not None:
+            raise AlreadyExistsError(f"the address {address[:80]} already exists here")
+        self.added.update(checked_members({address: name}))
+
+    def remove_member(self, address: str) -> None:
+        """Let a member go."""
+        found = self.need_member(address)
+        for waiting in list(self.added):
+            if waiting.lower() == found.address.lower():
+                del self.added[waiting]
+                return
+        for old, (new, _name) in list(self.changed_members.items()):
+            if new.lower() == found.address.lower():
+                del self.changed_members[old]
+                self.removed[old] = old
+                return
+        self.removed[found.address] = found.address
+
+    # -- what it is -----------------------------------------------------------------------------------------------
+
+    @command("SHOW RegistryInformation", "shows dates and state")
+    def show_registry(self, arguments: Arguments) -> Result:
+        """SHOW RegistryInformation."""
+        if self.found is None:
+            raise CommandError("it does not exist before its COMMIT")
+        return show(recipient_registry(self.session.services, self.found), "Registry information:")
+
+    @classmethod
+    def extra_commands(cls) -> list[Command]:
+        """Membership."""
+        return [*super().extra_commands(), membership_command()]
+
+
+class GroupContext(RecipientContext):
+    """`<domain-group#>` (GRP-01)."""
+
+    name = "domain-group"
+    title = "group"
+    kind = RecipientKind.GROUP
+
+    @command("LIST Addresses", "lists the members")
+    async def list_addresses(self, arguments: Arguments) -> Result:
+        """LIST Addresses."""
+        return await asyncio.to_thread(lambda: items("The list of addresses:", (m.address for m in self.members())))
+
+    @command("ADD Address <address>", "adds a member")
+    def add_address(self, arguments: Arguments) -> Result:
+        """ADD Address."""
+        self.session.actor.require("manageGroupsMembers", self.domain_id)
+        self.add_member(arguments["address"], "")
+        return None
+
+    @command("REMOVE Address <address>", "removes a member")
+    def remove_address(self, arguments: Arguments) -> Result:
+        """REMOVE Address."""
+        self.session.actor.require("manageGroupsMembers", self.domain_id)
+        self.remove_member(arguments["address"])
+        return None
+
+
+class FolderRcptContext(RecipientContext):
+    """`<domain-folderRcpt#>` (PUB-02)."""
+
+    name = "domain-folderRcpt"
+    title = "folderRcpt"
+    kind = RecipientKind.FOLDER
+
+    async def collect(self) -> None:
+        """A folder recipient needs a folder."""
+        if not self.stored().get("mboxName"):
+            raise CommandError("the parameter mboxName is missing")
+        await super().collect()
+
+    @classmethod
+    def extra_commands(cls) -> list[Command]:
+        """CONFIG LIMITS."""
+        return [*super().extra_commands(), make("CONFIG LIMITS", "enters its limits", _enter(FolderRcptLimitsContext))]
+
+
+class ListContext(RecipientContext):
+    """`<domain-list#>` (LST-01)."""
+
+    name = "domain-list"
+    title = "list"
+    kind = RecipientKind.LIST
+    apart = frozenset({"removeHeaders"})
+    texts = CONTENTS
+
+    def specials(self) -> Sequence[Special]:
+        """And the password."""
+        return (*super().specials(), Special("password", "password", _set_password, None, ("passwd",)))
+
+    @command("LIST Users", "lists the members")
+    async def list_users(self, arguments: Arguments) -> Result:
+        """LIST Users: address and name."""
+
+        def build() -> Reply:
+            return table("The list of users:", ("email", "name"), ((m.address, m.name) for m in self.members()))
+
+        return await asyncio.to_thread(build)
+
+    @command("ADD User [email] <email> [name <name>]", "adds a member and enters it")
+    def add_user(self, arguments: Arguments) -> Result:
+        """ADD User: opens the member's context."""
+        self.session.actor.require("manageMailListsMembers", self.domain_id)
+        if self.member(arguments["email"]) is not None:
+            raise AlreadyExistsError(f"the user {arguments['email'][:80]} already exists")
+        checked_members({arguments["email"]: arguments.get("name", "")})
+        self.session.enter(ListUserContext(self, None, arguments["email"], arguments.get("name", "")))
+        return None
+
+    @command("UPDATE User [email] <email>", "enters a member")
+    def update_user(self, arguments: Arguments) -> Result:
+        """UPDATE User."""
+        self.session.actor.require("manageMailListsMembers", self.domain_id)
+        found = self.need_member(arguments["email"])
+        self.session.enter(ListUserContext(self, found, found.address, found.name))
+        return None
+
+    @command("REMOVE User [email] <email>", "removes a member")
+    def remove_user(self, arguments: Arguments) -> Result:
+        """REMOVE User."""
+        self.session.actor.require("manageMailListsMembers", self.domain_id)
+        self.remove_member(arguments["email"])
+        return None
+
+    @command("SHOW User [email] <email> [ATTR <param>]", "shows a member")
+    def show_user(self, arguments: Arguments) -> Result:
+        """SHOW User."""
+        found = self.need_member(arguments["email"])
+        context = ListUserContext(self, found, found.address, found.name)
+        if "attr" in arguments:
+            name, text = context.shown_attribute(arguments["attr"])
+            return Reply([f"{name} = {text}"])
+        return show(context.shown_pairs())
+
+    @classmethod
+    def extra_commands(cls) -> list[Command]:
+        """Header fields that are taken out, and the parts."""
+        headers = value_list_commands(
+            "removeHeaders", singular="RemoveHeader", plural="RemoveHeaders", title="The list of removed headers:",
+            reset=False, argument="name",
+        )  # fmt: skip
+        parts = [
+            make("CONFIG QUOTAS", "enters its quotas", _enter(ListQuotasContext)),
+            make("CONFIG LIMITS", "enters its limits", _enter(ListLimitsContext)),
+            make("CONFIG WEBMAILDATA", "enters its WebMail data", _enter(ListWebmailDataContext)),
+        ]
+        return [*super().extra_commands(), *headers, *parts]
+
+
+class ListUserContext(AttributeContext, DoneContext):
+    """`<domain-list-user#>`: one member."""
+
+    name = "domain-list-user"
+    title = "list user"
+
+    def __init__(self, parent: ListContext, found: Member | None, address: str, name: str) -> None:
+        super().__init__(parent.session, parent)
+        self.found = found
+        self.address = address
+        self.full_name = name
+
+    def specials(self) -> Sequence[Special]:
+        """Address and name."""
+        return (
+            Special("email", "email", _set_email, lambda context: quoted(context.address)),
+            Special("name", "name", _set_full_name, lambda context: quoted(context.full_name)),
+        )
+
+    async def collect(self) -> None:
+        """Hand the member to the list's context."""
+        parent: Any = self.parent
+        if self.found is None:
+            parent.add_member(self.address, self.full_name)
+        elif (self.address, self.full_name) != (self.found.address, self.found.name):
+            if self.address.lower() != self.found.address.lower() and parent.member(self.address) is not None:
+                raise AlreadyExistsError(f"the user {self.address[:80]} already exists")
+            checked_members({self.address: self.full_name})
+            if self.found.id:
+                parent.changed_members[self.found.address] = (self.address, self.full_name)
+            else:
+                parent.remove_member(self.found.address)
+                parent.add_member(self.address, self.full_name)
+
+
+class _PartContext(AttributeContext, DoneContext):
+    """Settings of a list or folder recipient."""
+
+    def place(self) -> Place:
+        """Its own."""
+        return place_of(self.declared(), int(getattr(self.parent, "object_id", 0)), self.domain_id)
+
+
+class ListQuotasContext(_PartContext):
+    """`<domain-list-quotas#>`."""
+
+    name = "domain-list-quotas"
+    title = "list QUOTAS"
+    declaration = LIST_QUOTAS
+
+
+class ListLimitsContext(_PartContext):
+    """`<domain-list-limits#>`."""
+
+    name = "domain-list-limits"
+    title = "list LIMITS"
+    declaration = LIST_LIMITS
+
+    @classmethod
+    def extra_commands(cls) -> list[Command]:
+        """Recipients that do not count."""
+        return [
+            *super().extra_commands(),
+            *value_list_commands(
+                "sentRecipientsExceptions", singular="sentRecipientsExceptions", plural="sentRecipientsExceptions",
+                title="The list of sent recipients exceptions:", reset=False,
+            ),
+        ]  # fmt: skip
+
+
+class ListWebmailDataContext(_PartContext):
+    """`<domain-list-webmaildata#>`."""
+
+    name = "domain-list-webmaildata"
+    title = "list WEBMAILDATA"
+    declaration = LIST_WEBMAIL_DATA
+
+
+class FolderRcptLimitsContext(_PartContext):
+    """`<domain-folderRcpt-limits#>`: the protocol has this context, and no attribute in it."""
+
+    name = "domain-folderRcpt-limits"
+    title = "folderRcpt LIMITS"
+    declaration = FOLDER_RCPT_LIMITS
+
+
+def _enter(kind: type[_PartContext]) -> Any:
+    def handler(context: CliContext, arguments: Arguments) -> Result:
+        context.session.enter(kind(context.session, context))
+        return None
+
+    return handler
+
+
+def _rename(context: Any, value: Word) -> None:
+    name = checked_local(value.text)
+    if local_key(name) != local_key(context.recipient_name):
+        directory = context.session.services.directory
+        directory.refuse_reserved(context.domain_id, name, context.session.actor)
+        if directory.name_taken(context.domain_id, name):
+            raise AlreadyExistsError(f"the name {name} already exists in this domain")
+    context.renamed_to = name
+
+
+def _enable(context: Any, value: Word) -> None:
+    context.enabled = bool(_YES_NO.parse(value.text))
+
+
+def _set_password(context: Any, value: Word) -> None:
+    context.session.actor.require("changeMailListsPassword", context.domain_id)
+    context.password = value.text
+
+
+def _set_email(context: Any, value: Word) -> None:
+    checked_members({value.text: ""})
+    context.address = value.text
+
+
+def _set_full_name(context: Any, value: Word) -> None:
+    checked_members({context.address: value.text})
+    context.full_name = value.text

@@ -1,0 +1,71 @@
+"""Groups, mailing lists, folder recipients and public folders over the protocol."""
+
+from __future__ import annotations
+
+from mailstead.directory import RecipientKind
+from tests.admin_cli.conftest import Face
+
+
+async def test_a_group_with_addresses(face: Face) -> None:
+    client = await face.client()
+    await client.ok("UPDATE Domain example.test", 'ADD GROUP NAME "staff"')
+    assert client.prompt == "<domain-group#> "
+    await client.ok('ADD ADDRESS "alice@example.test"', "ADD ADDRESS bob@elsewhere.test", "SET receiveEmailFrom domain")
+    assert await client.items("LIST Addresses") == ["alice@example.test", "bob@elsewhere.test"]
+    assert "already exists" in await client.err("ADD ADDRESS Alice@example.test")
+    assert face.directory.recipients(face.domain_id, RecipientKind.GROUP) == []
+    await client.ok("COMMIT")
+    assert await client.rows("LIST Groups") == ["staff"]
+    await client.ok("UPDATE Group staff", "REMOVE Address bob@elsewhere.test", "SET enable no")
+    assert await client.items("LIST Addresses") == ["alice@example.test"]
+    await client.ok("COMMIT")
+    (group,) = face.directory.recipients(face.domain_id, RecipientKind.GROUP)
+    assert not group.enabled and group.attributes["receiveEmailFrom"] == "domain"
+    await client.ok("UPDATE Group staff", "SET enable yes", "COMMIT", "UPDATE Account alice")
+    assert [row.split()[0] for row in await client.rows("LIST MEMBERSHIP")] == ["staff@example.test"]
+    await client.ok("BACK", "REMOVE Group staff")
+    assert await client.rows("LIST Groups") == []
+
+
+async def test_old_name_of_groups(face: Face) -> None:
+    client = await face.client()
+    await client.ok("UPDATE Domain example.test", "ADD FORWARDER NAME old", "ADD ADDRESS a@b.test", "COMMIT")
+    assert await client.rows("LIST FORWARDERS") == ["old"]
+
+
+async def test_a_list_with_users(face: Face) -> None:
+    client = await face.client()
+    await client.ok(
+        "UPDATE Domain example.test", 'ADD List name "news" password "list-secret-1" adminEmail "alice@example.test"',
+        'ADD USER EMAIL "bob@elsewhere.test" NAME "Bob B"',
+    )  # fmt: skip
+    assert client.prompt == "<domain-list-user#> "
+    await client.ok("DONE", "ADD RemoveHeader X-Secret", "SET moderate nonmembers rewriteFrom yes")
+    assert [[c.strip() for c in row.split(" | ")] for row in await client.rows("LIST USERS")] == [["bob@elsewhere.test", "Bob B"]]
+    await client.text("ESET welcome", "Welcome to the list")
+    await client.ok("COMMIT")
+    assert await client.rows("LIST Lists") == ["news"]
+    (found,) = face.directory.recipients(face.domain_id, RecipientKind.LIST)
+    assert found.attributes["moderate"] == "nonmembers" and "X-Secret" in found.attributes["removeHeaders"]
+    assert face.directory.recipient_content(found.id, "welcome").startswith("Welcome to the list")
+    await client.ok("UPDATE List news", "UPDATE User bob@elsewhere.test", 'SET name "Robert"', "DONE", "COMMIT")
+    member = face.directory.member(found.id, "bob@elsewhere.test")
+    assert member is not None and member.name == "Robert"
+    await client.ok("UPDATE List news", "REMOVE User bob@elsewhere.test")
+    assert await client.rows("LIST Users") == []
+    await client.ok("BACK", "UPDATE List news")
+    assert len(await client.rows("LIST Users")) == 1
+    await client.ok("CONFIG LIMITS", "SET imapConnectionCount 3", "DONE", "COMMIT", "REMOVE List news")
+
+
+async def test_folder_recipient_and_public_folders(face: Face) -> None:
+    client = await face.client()
+    await client.ok("UPDATE Domain example.test", "CONFIG PUBLIC-FOLDER", "ADD Mbox Announce", "ADD Mbox Dates type events")
+    assert await client.rows("LIST MBoxes") == ["Announce", "Dates"]
+    assert "expected one of" in await client.err("ADD Mbox X type nonsense")
+    await client.ok("CONFIG QUOTAS", "SET totalMessageSize 1000", "DONE", "COMMIT", "ADD FolderRcpt news")
+    assert "mboxName" in await client.err("COMMIT")
+    await client.ok("SET mboxName Announce", "COMMIT")
+    assert await client.rows("LIST FolderRcpts") == ["news"]
+    await client.ok("CONFIG PUBLIC-FOLDER", "REMOVE Mbox Dates")
+    assert await client.rows("LIST MBoxes") == ["Announce"]
