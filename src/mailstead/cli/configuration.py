@@ -12,10 +12,10 @@ import click
 
 from mailstead.cli.data_directory import config_option, opened
 from mailstead.settings import Actor
-from mailstead.settings.declarations import LISTENER, SERVICE_CONTEXTS
+from mailstead.settings.declarations import LISTENER, LISTENING_SERVICES, SERVICE_CONTEXTS
 
 ACTOR = Actor.system("command line")
-SERVICES = ("smtpIncoming", "imap", "pop3", "managesieve")
+SERVICES = tuple(sorted(LISTENING_SERVICES - {"global"}))
 
 
 @click.group()

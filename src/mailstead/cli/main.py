@@ -7,6 +7,7 @@ import click
 from mailstead import __version__
 from mailstead.cli.accounts import user
 from mailstead.cli.configuration import listener, setting
+from mailstead.cli.configuration_files import config
 from mailstead.cli.domains import domain
 from mailstead.cli.maintenance import doctor, export, fsck
 from mailstead.cli.migration import migrate
@@ -28,5 +29,7 @@ def version() -> None:
 
 
 user.add_command(pop3_ids)
-for command in (init, run, demo, user, domain, setting, listener, export, fsck, reindex, doctor, undelete, migrate):
+for command in (
+    init, run, demo, user, domain, setting, listener, config, export, fsck, reindex, doctor, undelete, migrate,
+):  # fmt: skip
     main.add_command(command)

@@ -71,6 +71,11 @@ class Transaction:
         self.now = time.time_ns() // 1000
         """Time of the transaction in microseconds since 1970."""
 
+    @property
+    def connection(self) -> apsw.Connection:
+        """The connection it runs on, for a view of the database inside it (`transaction_view`)."""
+        return self._connection
+
     def execute(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
         """Run one statement and return all its rows."""
         return self._connection.execute(sql, tuple(values)).fetchall()

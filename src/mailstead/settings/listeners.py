@@ -80,7 +80,8 @@ def known_service(name: str) -> str:
     raise InvalidValueError(f"the service {name[:64]!r} has no listeners")
 
 
-def _defaults(service: str) -> dict[str, object]:
+def listener_defaults(service: str) -> dict[str, object]:
+    """Values of a listener of that service where nothing is set (LIS-03)."""
     values: dict[str, object] = dict(LISTENER.defaults())
     if service == "imap":
         values["idleTimeout"] = 1800
@@ -295,7 +296,7 @@ class Listeners:
 
 
 def _listener(service: str, listener_id: int, host: str, port: int, attributes: str) -> ListenerSettings:
-    values = _defaults(service)
+    values = listener_defaults(service)
     for name, text in json.loads(attributes).items():
         setting = LISTENER.by_name.get(name.lower())
         if setting is None:

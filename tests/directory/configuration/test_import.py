@@ -1,0 +1,207 @@
+"""Reading a file: mistakes with their lines, what partial and complete files do, secrets, all or nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from mailstead.directory import Actor, Directory
+from mailstead.directory.configuration import (
+    Applied,
+    ConfigurationError,
+    apply_changes,
+    as_toml,
+    compare,
+    parse_configuration,
+    read_configuration,
+    untold_secrets,
+)
+from mailstead.directory.configuration.schema import SECTIONS
+from tests.directory.conftest import ADMIN
+
+
+def differences(directory: Directory, text: str) -> list[str]:
+    parsed = parse_configuration(text.encode())
+    present = read_configuration(directory.database, accounts=True, secrets=True)
+    return [line for found in compare(present, parsed.root, parsed.complete) for line in found.lines()]
+
+
+async def make(directory: Directory, text: str, actor: Actor = ADMIN) -> Applied:
+    parsed = parse_configuration(text.encode())
+    present = read_configuration(directory.database, accounts=True, secrets=True)
+    return await apply_changes(directory, compare(present, parsed.root, parsed.complete), actor=actor)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[services.imap]\nmaxErors = 3", "line 2: services.imap has no setting 'maxErors'; is maxErrors meant?"),
+        ("[services.imap]\n\nmaxErrors = -3", "line 3: services.imap: maxErrors: '-3' is not allowed; expected a number from 0"),
+        ("[services.imap]\nmaxErrors = 'x'", "line 2: services.imap: maxErrors: 'x' is not allowed"),
+        ("[services.imap]\nmaxErrors = true", "line 2: services.imap: maxErrors: expected a number"),
+        ("[services.imap]\nallowStartTLS = 'yes'", "line 2: services.imap: allowStartTLS: expected true or false"),
+        ("[services.imapp]\nmaxErrors = 3", "line 1: server has nothing named 'services.imapp'; is services.imap meant?"),
+        ("x = 1", "line 1: server has nothing named 'x'"),
+        ("services = 3", "line 1: services: expected a table"),
+        ("[services]\nimap = 3", "line 2: services.imap: expected a table"),
+        ("[domains]\nname = 'x.example'", "line 1: domains: expected tables, written as [[...domains]]"),
+        ("[[domains]]\nenabled = true", "line 1: this domain has no name"),
+        ("[[domains]]\nname = 'not a domain'", "line 1: domain: "),
+        ("[[domains]]\nname = 'A.example'\n[[domains]]\nname = 'a.example'", "line 3: domain a.example is there twice"),
+        ("[[domains]]\nname = 'a.example'\n[[domains.lists]]\nname='l'\nmoderate='me'", "line 5: list: moderate: 'me' is not"),
+        ("[[listeners]]\nservice = 'imap'\naddress = '[fe80::1]:143'", "line 1: listener: address: link-local"),
+        ("[[listeners]]\nservice = 'imapp'\naddress = '[::1]:143'", "line 1: listener: the service 'imapp' has no listeners"),
+        ("[[objects.logRule]]\npriority = 0", "line 2: logRule: priority: '0' is not allowed"),
+        ("format = 2", "line 1: format: this release reads format 1"),
+        ("complete = ['everything']", "line 1: complete: expected a list of any of services"),
+        ("[[", "not TOML: "),
+        ("a = " + "[" * 5000, "not TOML: "),
+        ("a = 1\na = 2", "not TOML: "),
+    ],
+)
+def test_mistakes_are_told_with_their_lines(text: str, message: str) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        parse_configuration(text.encode())
+    assert str(refusal.value).startswith(message)
+
+
+def test_all_mistakes_are_told_at_once_up_to_a_number() -> None:
+    lines = ["[services.imap]", *(f"wrong{number} = 1" for number in range(60))]
+    with pytest.raises(ConfigurationError) as refusal:
+        parse_configuration("\n".join(lines).encode())
+    assert len(refusal.value.mistakes) == 50
+    assert str(refusal.value).endswith("... and 10 more")
+    with pytest.raises(ConfigurationError, match="line 2: not UTF-8"):
+        parse_configuration(b"format = 1\n# \xff")
+
+
+async def test_a_part_changes_only_what_it_names(directory: Directory) -> None:
+    await directory.settings.set("imap", "maxErrors", "7", ADMIN)
+    await directory.create_account("example.test", "anna", actor=ADMIN)
+    text = '[services.imap]\nmaxAuthErrors = 3\n[[domains]]\nname = "EXAMPLE.test"\naliases = ["example.org"]\n'
+    assert differences(directory, text) == [
+        "~ services.imap.maxAuthErrors: 5 (default) -> 3",
+        "~ domain example.test, aliases: () (default) -> (example.org)",
+    ]
+    await make(directory, text)
+    values = directory.settings.service("imap")
+    assert (values.maxErrors, values.maxAuthErrors) == (7, 3)
+    assert directory.account_by_address("anna@example.org") is not None
+    assert differences(directory, text) == []
+
+
+async def test_a_complete_section_loses_what_the_file_does_not_have(directory: Directory) -> None:
+    await directory.settings.set("imap", "maxErrors", "7", ADMIN)
+    await directory.settings.set_account_default("imapConnectionCount", "3", ADMIN)
+    await directory.settings.add_listener("pop3", "127.0.0.1:1110", {}, ADMIN)
+    await directory.create_account("example.test", "anna", actor=ADMIN)
+    assert differences(directory, 'complete = ["services", "listeners"]') == [
+        "~ services.imap.maxErrors: 7 -> 20 (default)",
+        "- listener pop3 127.0.0.1:1110",
+    ]
+    assert differences(directory, 'complete = ["domains"]') == ["- domain example.test with 1 accounts"]
+    kept = 'complete = ["domains"]\n[[domains]]\nname = "example.test"'
+    assert differences(directory, kept) == []
+    assert differences(directory, kept.replace('"domains"', '"domains", "accounts"')) == [
+        "- domain example.test, account anna"
+    ]
+    await make(directory, 'complete = ["services", "accountDefaults", "listeners", "domains"]')
+    assert directory.settings.service("imap").maxErrors == 20
+    assert directory.settings.account_defaults() == {}
+    assert directory.settings.listeners("pop3") == []
+    assert [one.name for one in directory.deleted_domains()] == ["example.test"]
+
+
+async def test_the_default_of_a_listener_depends_on_its_service(directory: Directory) -> None:
+    await directory.settings.add_listener("imap", "127.0.0.1:1143", {"idleTimeout": "60"}, ADMIN)
+    where = '[[listeners]]\nservice = "imap"\naddress = "127.0.0.1:1143"\n'
+    assert differences(directory, where + "idleTimeout = 300") == ["~ listener imap 127.0.0.1:1143, idleTimeout: 60 -> 300"]
+    await make(directory, where + "idleTimeout = 300")
+    assert directory.settings.listeners("imap")[0].idleTimeout == 300
+    whole = 'complete = ["listeners"]\n' + where
+    assert differences(directory, whole) == ["~ listener imap 127.0.0.1:1143, idleTimeout: 300 -> 1800 (default)"]
+    await make(directory, whole)
+    assert directory.settings.listeners("imap")[0].idleTimeout == 1800
+
+
+async def test_one_refusal_undoes_everything_and_names_its_line(directory: Directory) -> None:
+    text = (
+        '[services.imap]\nmaxErrors = 9\n[[domains]]\nname = "example.test"\n[domains.settings]\nmaxGroups = 1\n'
+        '[[domains.groups]]\nname = "a"\n[[domains.groups]]\nname = "A.alias"\n'
+        '[[domains]]\nname = "other.example"\naliases = ["example.test"]\n'
+    )
+    before = as_toml(read_configuration(directory.database, accounts=True, secrets=True), SECTIONS)
+    with pytest.raises(ConfigurationError, match=r"^line 11: the domain example.test already exists$"):
+        await make(directory, text)
+    assert as_toml(read_configuration(directory.database, accounts=True, secrets=True), SECTIONS) == before
+    assert directory.settings.service("imap").maxErrors == 20
+    assert directory.domain_by_name("other.example") is None
+
+
+async def test_rules_between_settings_hold(directory: Directory) -> None:
+    with pytest.raises(ConfigurationError, match="schedInterval must be below maxSchedInterval"):
+        await make(directory, "[services.processing]\nschedInterval = 600\nmaxSchedInterval = 500")
+    await make(directory, "[services.processing]\nschedInterval = 30\nmaxSchedInterval = 50")
+    assert directory.settings.service("processing").maxSchedInterval == 50
+
+
+async def test_secrets_that_are_not_told_stay(directory: Directory) -> None:
+    await directory.settings.set("smtpOutgoing", "smartHostPassword", "hush-hush", ADMIN)
+    await directory.create_admin("root", "rootroot-1", actor=ADMIN, everything=True)
+    account = await directory.create_account("example.test", "anna", "anna-anna-1", actor=ADMIN)
+    password = directory.credentials(account.id)
+    text = as_toml(read_configuration(directory.database, accounts=True), SECTIONS)
+    assert "hush" not in text
+    assert "argon2" not in text
+    assert text.count('"(secret)"') == 6  # the head's, one setting, and two forms of two passwords
+    assert differences(directory, text) == []
+    changed = text.replace("[services.smtpOutgoing]", '[services.smtpOutgoing]\nhostname = "mx.example"')
+    await make(directory, changed)
+    assert directory.settings.service("smtpOutgoing").smartHostPassword == "hush-hush"
+    assert directory.credentials(account.id) == password
+
+
+async def test_secrets_that_are_not_there_are_told(directory: Directory) -> None:
+    applied = await make(
+        directory,
+        '[services.smtpOutgoing]\nsmartHostPassword = "(secret)"\n[[administrators]]\nname = "root"\npassword = "(secret)"\n'
+        '[[objects.ldapConnector]]\nname = "ad"\nbindPass = "(secret)"\n',
+    )
+    assert applied.notes == [
+        "ldapConnector ad: bindPass is not in the file, and has to be set",
+        "administrator root: password is not in the file, and has to be set",
+    ]
+    assert directory.settings.service("smtpOutgoing").smartHostPassword == ""
+    parsed = parse_configuration(b'[services.smtpOutgoing]\nsmartHostPassword = "(secret)"')
+    present = read_configuration(directory.database, secrets=True)
+    assert untold_secrets(present, parsed.root, parsed.complete) == ["services.smtpOutgoing.smartHostPassword"]
+
+
+async def test_differences_never_show_a_secret(directory: Directory) -> None:
+    text = '[services.smtpOutgoing]\nsmartHostPassword = "hush-hush"\n[[objects.ldapConnector]]\nname = "ad"\nbindPass = "hush"\n'
+    shown = differences(directory, text)
+    assert shown[0] == "~ services.smtpOutgoing.smartHostPassword: (none) -> (secret)"
+    assert "hush" not in "".join(shown)
+    await make(directory, text)
+    rows = directory.database.query("SELECT old, new FROM history")
+    assert "hush" not in str(rows)
+
+
+async def test_an_import_asks_for_the_rights_of_who_imports(directory: Directory) -> None:
+    junior = Actor("junior", server=frozenset({"manageIMAP"}))
+    await make(directory, "[services.imap]\nmaxErrors = 9", junior)
+    with pytest.raises(ConfigurationError, match="junior lacks the permission managePOP3"):
+        await make(directory, "[services.imap]\nmaxErrors = 8\n[services.pop3]\nmaxErrors = 9", junior)
+    assert directory.settings.service("imap").maxErrors == 9
+
+
+async def test_members_and_lists_follow_the_file(directory: Directory) -> None:
+    await directory.create_group("example.test", "all", ["a@x.example", "b@x.example"], actor=ADMIN)
+    head = 'complete = ["domains"]\n[[domains]]\nname = "example.test"\n[[domains.groups]]\nname = "all"\n'
+    text = head + '[domains.groups.members]\n"b@x.example" = "Bob"\n"c@x.example" = ""\n'
+    assert differences(directory, text) == [
+        "~ domain example.test, group all, members.b@x.example: (empty) -> Bob",
+        "+ domain example.test, group all, members.c@x.example: (nothing) -> (empty)",
+        "- domain example.test, group all, members.a@x.example: (empty) -> (nothing)",
+    ]
+    await make(directory, text)
+    assert differences(directory, text) == []
