@@ -6,12 +6,14 @@ import click
 
 from mailstead import __version__
 from mailstead.cli.accounts import user
+from mailstead.cli.backup import backup
 from mailstead.cli.configuration import listener, setting
 from mailstead.cli.configuration_files import config
 from mailstead.cli.domains import domain
 from mailstead.cli.maintenance import doctor, export, fsck
 from mailstead.cli.migration import migrate
 from mailstead.cli.reindex import reindex
+from mailstead.cli.restore import restore
 from mailstead.cli.serve import demo, init, run
 from mailstead.cli.undelete import undelete
 from mailstead.cli.unique_ids import pop3_ids
@@ -30,6 +32,6 @@ def version() -> None:
 
 user.add_command(pop3_ids)
 for command in (
-    init, run, demo, user, domain, setting, listener, config, export, fsck, reindex, doctor, undelete, migrate,
+    init, run, demo, user, domain, setting, listener, config, export, fsck, reindex, doctor, backup, restore, undelete, migrate,
 ):  # fmt: skip
     main.add_command(command)

@@ -3,7 +3,7 @@
 Invariants: at any moment every row names octets that are durable where it says; a segment is removed only when the rows
 that name the copies are durable, nothing names the segment any more, and readers have had ``grace`` seconds to
 forget it; what a rebuild needs (younger than the oldest snapshot of any index) stays, and so does a damaged segment; the
-segment a writer is writing to is never touched.
+segment a writer is writing to is never touched; while a backup runs nothing is removed, and what the next one needs stays.
 
 Copies go through this process's own log as RELOCATED records; then the rows are repointed in small transactions.
 A crash in between leaves a copy that nothing names, to be found dead by a later round.
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import apsw
 
+from mailstead.store.backup.hold import is_kept, removing
 from mailstead.store.ids import writer_number
 from mailstead.store.liveness import Live, SegmentContents, dead_octets, live_records, read_segment
 from mailstead.store.operations import QUEUE_SHARDS
@@ -286,19 +287,26 @@ class Compactor:
                 await asyncio.to_thread(self._sync)
                 emptied.since = time.monotonic()
                 continue
-            await asyncio.to_thread(self._remove, emptied.contents)
+            if not await asyncio.to_thread(self._remove, emptied.contents):
+                continue  # a backup reads it, or is still to have it
             self._store.forget_file(file)
             del self._emptied[file]
             self.removed += 1
 
-    def _remove(self, contents: SegmentContents) -> None:
-        for shard in self._shards.values():
-            shard.begin()
-            shard.execute("DELETE FROM dead WHERE file = ?", (contents.file,))
-            shard.commit()
-        self._sync()
-        self._files.unlink(contents.path)
-        self._files.sync_directory(contents.path.parent)
+    def _remove(self, contents: SegmentContents) -> bool:
+        if is_kept(self._index, contents.path.parent.name, contents.file & ((1 << 40) - 1)):
+            return False
+        with removing(self._index) as allowed:
+            if not allowed:
+                return False
+            for shard in self._shards.values():
+                shard.begin()
+                shard.execute("DELETE FROM dead WHERE file = ?", (contents.file,))
+                shard.commit()
+            self._sync()
+            self._files.unlink(contents.path)
+            self._files.sync_directory(contents.path.parent)
+        return True
 
     def close(self) -> None:
         for shard in self._shards.values():

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from mailstead.store.backup.hold import removing
 from mailstead.store.files import Files
 from mailstead.store.recovery import writers_of
 from mailstead.store.segment import external_path
@@ -26,6 +27,7 @@ class Orphans:
 
     def __init__(self, data_dir: Path, numbers: list[int], files: Files, *, age: float = AGE, vfs: str | None = None) -> None:
         self._log = data_dir / "log"
+        self._index = data_dir / "index"
         self._files = files
         self._age = age
         self._shards = [Shard(data_dir / "index", number, files, vfs) for number in numbers]
@@ -39,10 +41,13 @@ class Orphans:
         doomed = unnamed & self._suspects
         self._suspects = unnamed - doomed
         folders = set()
-        for external in doomed:
-            path = external_path(self._log, external)
-            self._files.unlink(path)
-            folders.add(path.parent)
+        with removing(self._index) as allowed:
+            if not allowed:  # a backup is reading
+                return 0
+            for external in doomed:
+                path = external_path(self._log, external)
+                self._files.unlink(path)
+                folders.add(path.parent)
         for folder in folders:
             self._files.sync_directory(folder)
         return len(doomed)

@@ -1,0 +1,66 @@
+"""What keeps compaction from removing files that a backup needs.
+
+Invariants: while a backup runs (it holds ``index/backup.lock`` shared, until it ends or dies) no file of the log is removed;
+after it, until ``until``, no segment younger than those it has, so that the next one has all that lies between and every
+point in time can be restored; a hold ends by itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+LOCK = "backup.lock"
+KEEP = "backup-keep.json"
+
+
+@contextlib.contextmanager
+def hold(index: Path) -> Iterator[None]:
+    """Keep every file of the log while this lasts. Waits for a removal that is under way. Raises OSError."""
+    fd = os.open(index / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def removing(index: Path) -> Iterator[bool]:
+    """Whether files of the log may be removed while this lasts. Raises OSError."""
+    fd = os.open(index / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(fd)
+
+
+def keep_younger(index: Path, segments: dict[str, int], seconds: float) -> None:
+    """Keep segments with numbers above those given per writer, for so long. Raises OSError."""
+    draft = index / f"{KEEP}.part"
+    with open(draft, "w", encoding="ascii") as file:
+        json.dump({"until": time.time() + seconds, "segments": segments}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(index / KEEP)
+
+
+def is_kept(index: Path, writer: str, number: int) -> bool:
+    """Whether a segment is still to be backed up."""
+    try:
+        kept = json.loads((index / KEEP).read_text("ascii"))
+        return time.time() < float(kept["until"]) and number > int(kept["segments"].get(writer, 0))
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False  # damaged: the next backup writes it anew

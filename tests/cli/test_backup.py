@@ -1,0 +1,102 @@
+"""`mailstead backup` and `restore server` beside a running server, as an operator types them."""
+
+from __future__ import annotations
+
+import imaplib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.cli.conftest import PASSWORD, Demo, StartDemo, command
+
+ALICE = "alice@example.test"
+
+
+def client_of(server: Demo) -> imaplib.IMAP4:
+    client = imaplib.IMAP4("127.0.0.1", server.port(2143), timeout=20)
+    client.login(ALICE, PASSWORD)
+    return client
+
+
+def run(*words: str, status: int = 0) -> str:
+    result = command(*words)
+    assert result.exit_code == status, result.output
+    return result.output
+
+
+def fill(client: imaplib.IMAP4, count: int, size: int = 1000) -> None:
+    for number in range(count):
+        text = f"Subject: m{number}\r\nMessage-ID: <{number}@t>\r\n\r\n" + "x" * size + "\r\n"
+        assert client.append("INBOX", "(\\Flagged)", "", text.encode())[0] == "OK"
+
+
+def test_a_running_server_is_backed_up_and_another_made_of_it(demo: StartDemo, tmp_path: Path) -> None:
+    server = demo(2)
+    client = client_of(server)
+    fill(client, 20)
+    home, new, phrase = tmp_path / "backups", tmp_path / "new", tmp_path / "phrase"
+    phrase.write_text("a long secret sentence\n")
+    key = ("--passphrase-file", str(phrase))
+    assert "encrypted only with" in run("backup", "create", "-c", str(server.data), str(home), *key, status=1)
+    said = run("backup", "create", "-c", str(server.data), str(home), "--encrypt", *key, "--label", "one")
+    assert "Backup one:" in said
+    assert "WARNING" not in said
+    fill(client, 1)
+    said = run("backup", "create", "-c", str(server.data), str(home), *key)
+    assert "one\t" in run("backup", "list", str(home), *key)
+    assert run("backup", "list", str(home)).startswith("one\n")
+    assert "whole" in run("backup", "verify", str(home), *key)
+    said = run("restore", "server", str(home), "one", "--to", str(new), *key)
+    assert "next UIDs were raised by 131072" in said
+    assert "clean" in said
+    assert server.stop() == 0
+    # The restored one serves in the place of the other.
+    server.data.rename(tmp_path / "old")
+    new.rename(server.data)
+    again = subprocess.Popen(
+        [sys.executable, "-m", "mailstead", "run", "-c", str(server.data), "--workers", "1"], stderr=subprocess.DEVNULL
+    )
+    try:
+        for _ in range(200):
+            try:
+                client = client_of(server)
+                break
+            except OSError:
+                time.sleep(0.1)
+        assert client.select("INBOX") == ("OK", [b"20"])
+        assert client.response("UIDNEXT")[1] == [b"131093"]
+        assert client.fetch("20", "(FLAGS)")[1][0] == b"20 (FLAGS (\\Flagged))"
+        fill(client, 1)
+    finally:
+        again.send_signal(signal.SIGTERM)
+        assert again.wait(30) == 0
+    assert "Removed one" in run("backup", "purge", str(home), "--keep", "1")
+    assert "whole" in run("backup", "verify", str(home), *key)
+
+
+def test_a_backup_that_is_killed_leaves_none_and_hinders_none(demo: StartDemo, tmp_path: Path) -> None:
+    server = demo(1)
+    client = client_of(server)
+    fill(client, 30, 200_000)
+    home = tmp_path / "backups"
+    run("backup", "create", "-c", str(server.data), str(home), "--label", "first")
+    fill(client, 30, 200_000)
+    words = [sys.executable, "-m", "mailstead", "backup", "create", "-c", str(server.data), str(home), "--rate", "3", "--full"]
+    for pause in (0.8, 1.5, 2.5):
+        child = subprocess.Popen(words, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        time.sleep(pause)
+        assert child.poll() is None
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+        assert run("backup", "list", str(home)).count("\n") == 1
+    assert "whole" in run("backup", "verify", str(home))
+    run("backup", "create", "-c", str(server.data), str(home), "--label", "second")
+    assert "whole" in run("backup", "verify", str(home))
+    run("backup", "purge", str(home), "--keep", "2")
+    assert "whole" in run("backup", "verify", str(home))
+    assert list((home / "tmp").iterdir()) == []
+    run("restore", "server", str(home), "--to", str(tmp_path / "new"))
+    assert server.stop() == 0
