@@ -10,6 +10,7 @@ from mailstead.cli.backup import backup
 from mailstead.cli.configuration import listener, setting
 from mailstead.cli.configuration_files import config
 from mailstead.cli.domains import domain
+from mailstead.cli.history import history
 from mailstead.cli.maintenance import doctor, export, fsck
 from mailstead.cli.migration import migrate
 from mailstead.cli.reindex import reindex
@@ -32,6 +33,7 @@ def version() -> None:
 
 user.add_command(pop3_ids)
 for command in (
-    init, run, demo, user, domain, setting, listener, config, export, fsck, reindex, doctor, backup, restore, undelete, migrate,
+    init, run, demo, user, domain, setting, listener, config, history,
+    export, fsck, reindex, doctor, backup, restore, undelete, migrate,
 ):  # fmt: skip
     main.add_command(command)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from mailstead.mailbox.errors import MailboxError
 from mailstead.mailbox.service import Mailbox
 from mailstead.observe.log import get_logger
 from mailstead.settings import Settings, SystemDatabaseError
+from mailstead.settings.history import purge_history
 from mailstead.store.checkpoint import Checkpointer
 from mailstead.store.expiry import Expiry
 from mailstead.store.service import Store
@@ -33,6 +35,8 @@ EXPIRY_SECONDS = 3600.0
 SPACE_SECONDS = 240.0
 #: How often deleted accounts and domains are looked through.
 REMOVAL_SECONDS = 600.0
+#: How often the history of changes is looked at.
+HISTORY_SECONDS = 3600.0
 DAY = 86_400
 
 
@@ -61,6 +65,18 @@ async def expiry(data_dir: Path, store: Store, settings: Settings) -> None:
             await asyncio.sleep(EXPIRY_SECONDS)
     finally:
         await _close(duty.close)
+
+
+async def history(settings: Settings) -> None:
+    """Forget changes older than the history is kept, until cancelled."""
+    while True:
+        try:
+            forgotten = await purge_history(settings.database, time.time_ns() // 1000)
+            if forgotten:
+                log.info("old changes forgotten", entries=forgotten)
+        except SystemDatabaseError as exc:  # the next round tries again
+            log.error("old changes not forgotten", reason=str(exc))
+        await asyncio.sleep(HISTORY_SECONDS)
 
 
 async def space(data_dir: Path, store: Store) -> None:

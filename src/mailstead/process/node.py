@@ -256,6 +256,7 @@ class Node:
         self._watch(duties.checkpoints(data_dir), "checkpoints")
         self._watch(duties.expiry(data_dir, self.store, settings), "expiry")
         self._watch(duties.space(data_dir, self.store), "snapshots and compaction")
+        self._watch(duties.history(settings), "history of changes")
         self._watch(Indexing(data_dir, self.store, settings).run(), "search index")
         runner = Runner(self.directory, self.mailbox, data_dir, is_own=partial(OwnListeners(settings).has, "imap"))
         self._watch(runner.run(), "migrations")

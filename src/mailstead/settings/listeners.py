@@ -171,7 +171,8 @@ class Listeners:
                 (service, host, port, json.dumps(stored)),
             )
             assert row is not None
-            transaction.record(who, "listener", row[0], "add", None, {"service": service, "address": address, **stored})
+            new = {"service": service, "address": _written(host, port), **stored}
+            transaction.record(who, "listener", row[0], "add", None, new)
             return int(row[0])
 
         return operation
@@ -195,7 +196,9 @@ class Listeners:
                 "UPDATE listener SET host = ?, port = ?, attributes = ? WHERE id = ?",
                 (*target, json.dumps({**old, **stored}), listener_id),
             )
-            transaction.record(who, "listener", listener_id, "update", old, {"address": moved or address, **stored})
+            before = {"service": service, "address": _written(host, port), **old}
+            after = {"service": service, "address": _written(*target), **old, **stored}
+            transaction.record(who, "listener", listener_id, "update", before, after)
             return listener_id
 
         return operation
@@ -210,7 +213,8 @@ class Listeners:
             listener_id, old = _find(transaction, service, host, port)
             transaction.execute("DELETE FROM listener WHERE id = ?", (listener_id,))
             transaction.execute("DELETE FROM access_rule WHERE listener_id = ?", (listener_id,))
-            transaction.record(who, "listener", listener_id, "remove", {"address": address, **old})
+            before = {"service": service, "address": _written(host, port), **old}
+            transaction.record(who, "listener", listener_id, "remove", before)
 
         return operation
 
@@ -241,7 +245,8 @@ class Listeners:
                 (*key, int(bool(enable)), priority or 500, json.dumps(limits)),
             )
             assert row is not None
-            transaction.record(who, "accessRule", row[0], "add", None, {"rule": key, **dict(attributes)})
+            new = _rule_record(key, int(bool(enable)), priority or 500, limits)
+            transaction.record(who, "accessRule", row[0], "add", None, new)
 
         return operation
 
@@ -260,20 +265,19 @@ class Listeners:
         enable, priority, limits = _rule_attributes(action, attributes)
 
         def operation(transaction: Transaction) -> None:
-            row = _rule_row(transaction, (service, listener_id, action, addresses))
+            key = (service, listener_id, action, addresses)
+            row = _rule_row(transaction, key)
             if row is None:
                 raise InvalidValueError(f"the {action} rule {addresses} does not exist")
             rule_id, old_enable, old_priority, old_limits = row
+            before = json.loads(old_limits)
+            now = (old_enable if enable is None else int(enable), priority or old_priority, {**before, **limits})
             transaction.execute(
                 "UPDATE access_rule SET enable = ?, priority = ?, attributes = ? WHERE id = ?",
-                (
-                    old_enable if enable is None else int(enable),
-                    priority or old_priority,
-                    json.dumps({**json.loads(old_limits), **limits}),
-                    rule_id,
-                ),
+                (*now[:2], json.dumps(now[2]), rule_id),
             )
-            transaction.record(who, "accessRule", rule_id, "update", None, dict(attributes))
+            old = _rule_record(key, old_enable, old_priority, before)
+            transaction.record(who, "accessRule", rule_id, "update", old, _rule_record(key, *now))
 
         return operation
 
@@ -290,7 +294,7 @@ class Listeners:
             if row is None:
                 raise InvalidValueError(f"the {action} rule {addresses} does not exist")
             transaction.execute("DELETE FROM access_rule WHERE id = ?", (row[0],))
-            transaction.record(who, "accessRule", row[0], "remove", {"rule": key})
+            transaction.record(who, "accessRule", row[0], "remove", _rule_record(key, row[1], row[2], json.loads(row[3])))
 
         return operation
 
@@ -356,6 +360,19 @@ def _rule_row(transaction: Transaction, key: tuple[str, int, str, str]) -> tuple
         key,
     )
     return None if row is None else (row[0], row[1], row[2], row[3])
+
+
+def _rule_record(key: tuple[str, int, str, str], enable: int, priority: int, limits: Mapping[str, str]) -> dict[str, object]:
+    """A rule for the history, with all that makes it again."""
+    service, listener_id, action, addresses = key
+    return {
+        "service": service, "listener": listener_id, "action": action, "ipSet": addresses,
+        "enable": "yes" if enable else "no", "priority": str(priority), **limits,
+    }  # fmt: skip
+
+
+def _written(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _action(word: str) -> str:
