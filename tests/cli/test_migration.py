@@ -99,3 +99,30 @@ def test_what_makes_no_sense_is_said(data: Path, words: tuple[str, ...]) -> None
     result = command("migrate", words[0], "-c", str(data), *words[1:])
     assert result.exit_code == 1
     assert result.output.startswith("Error: ")
+
+
+def test_what_was_exported_is_imported_beside_a_running_server(demo: StartDemo, tmp_path: Path) -> None:
+    server = demo(2)
+    data = str(server.data)
+    client = imaplib.IMAP4("127.0.0.1", server.port(2143), timeout=20)
+    client.login("alice@example.test", PASSWORD)
+    client.create("Work/2024")
+    for number in range(5):
+        client.append("Work/2024", r"(\Flagged)", '"17-Jul-1996 02:44:25 -0700"', text(number, 400_000 if number == 3 else 0))
+    for form in ("maildir", "mbox"):
+        target = tmp_path / form
+        assert command("export", "-c", data, str(target), "--format", form, "--account", "alice@example.test").exit_code == 0
+        source = str(target / "alice@example.test")
+        for expected in ("Took 5 of 5 messages", "Took 0 of 5 messages"):
+            result = command("import", form, "-c", data, "bob@example.test", source, "--folder", f"From {form}")
+            assert result.exit_code == 0, result.output
+            assert expected in result.output
+        other = imaplib.IMAP4("127.0.0.1", server.port(2143), timeout=20)
+        other.login("bob@example.test", PASSWORD)
+        assert other.select(f'"From {form}/Work/2024"', readonly=True) == ("OK", [b"5"])
+        rows = other.fetch("4", "(FLAGS INTERNALDATE BODY.PEEK[])")[1]
+        assert rows[0][1] == text(3, 400_000)  # type: ignore[index]
+        assert b"\\Flagged" in rows[0][0] and b"17-Jul-1996 09:44:25 +0000" in rows[0][0]  # type: ignore[index]
+        other.logout()
+    result = command("import", "maildir", "-c", data, "bob@example.test", str(tmp_path / "mbox"))
+    assert (result.exit_code, "holds no Maildir" in result.output) == (1, True)

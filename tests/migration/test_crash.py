@@ -100,3 +100,38 @@ async def test_a_batch_in_doubt_is_found_by_what_lies_in_the_folder(here: Here) 
     last = Ledger(here.directory.database, 1, 1)
     last.load()
     assert {key: entry.flags for key, entry in last.entries.items()} == {12: "\\Flagged", 13: ""}
+
+
+async def test_killed_while_importing(tmp_path: Path) -> None:
+    data, box = tmp_path / "data", tmp_path / "Maildir"
+    (box / "cur").mkdir(parents=True)
+    for number in range(MESSAGES):
+        (box / "cur" / f"{1_500_000_000 + number}.M.host:2,S").write_bytes(text(number).replace(b"\r\n", b"\n"))
+    here, close = await open_here(data)
+    await close()  # type: ignore[misc]
+    (data / "mailstead.toml").write_text('data_dir = "."\nshards = 1\n')
+    words = [sys.executable, "-m", "mailstead", "import", "maildir", "-c", str(data), "alice@example.test", str(box)]
+    database = SystemDatabase.open(data)
+
+    def batches() -> int:
+        return int(database.query("SELECT count(*) FROM migration_batch")[0][0])
+
+    kills = 0
+    while True:
+        child = await asyncio.create_subprocess_exec(*words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        before = batches()
+        while child.returncode is None and (kills >= ROUNDS or batches() <= before):  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+        if child.returncode is not None:
+            break
+        await asyncio.sleep(random.random() * 0.1)
+        if child.returncode is None:
+            child.send_signal(signal.SIGKILL)
+        await child.wait()
+        kills += 1
+    database.close()
+    assert child.returncode == 0
+    assert kills >= 2
+    here, close = await open_here(data)
+    assert [octets for octets, _, _ in await here.messages()] == [text(number) for number in range(MESSAGES)]
+    await close()  # type: ignore[misc]

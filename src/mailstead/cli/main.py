@@ -11,6 +11,7 @@ from mailstead.cli.configuration import listener, setting
 from mailstead.cli.configuration_files import config
 from mailstead.cli.domains import domain
 from mailstead.cli.history import history
+from mailstead.cli.import_mail import import_mail
 from mailstead.cli.maintenance import doctor, export, fsck
 from mailstead.cli.migration import migrate
 from mailstead.cli.reindex import reindex
@@ -34,6 +35,6 @@ def version() -> None:
 user.add_command(pop3_ids)
 for command in (
     init, run, demo, user, domain, setting, listener, config, history,
-    export, fsck, reindex, doctor, backup, restore, undelete, migrate,
+    export, fsck, reindex, doctor, backup, restore, undelete, migrate, import_mail,
 ):  # fmt: skip
     main.add_command(command)

@@ -30,6 +30,14 @@ def encode(name: str) -> bytes:
 
 def decode(octets: bytes) -> str:
     """The name that `octets` spell. Raises ValueError where they are not the modified UTF-7 of any name."""
+    name = decode_loosely(octets)
+    if b"&" in octets and encode(name) != octets:
+        raise ValueError("not in its shortest form")
+    return name
+
+
+def decode_loosely(octets: bytes) -> str:
+    """The same, for spellings that are longer than they need to be, which other servers and files of theirs have."""
     text = octets.decode("ascii")
     if text and not _direct(text):
         raise ValueError("control character")
@@ -49,7 +57,4 @@ def decode(octets: bytes) -> str:
             out.append(binascii.a2b_base64(packed + "=" * (-len(packed) % 4)).decode("utf-16-be"))
         position = end + 1
     out.append(text[position:])
-    name = "".join(out)
-    if encode(name) != octets:
-        raise ValueError("not in its shortest form")
-    return name
+    return "".join(out)

@@ -11,6 +11,7 @@ import contextlib
 import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from mailstead.mailbox.errors import LimitReached, OverQuota
 from mailstead.mailbox.model import Folder, NewMessage
@@ -81,13 +82,25 @@ class Appender:
             await self._ledger.flush()
 
     async def _append(self, messages: list[Incoming]) -> None:
+        done = 0
+        try:
+            for large, group in groupby(messages, key=lambda message: isinstance(message.body, Spool)):
+                members = list(group)
+                # The file of a large one is gone when it is refused, so it is never refused for another's sake.
+                for part in [[one] for one in members] if large else [members]:
+                    done += len(part)
+                    await self._take_as_many(part)
+        except BaseException:
+            for message in messages[done:]:
+                message.abandon()
+            raise
+
+    async def _take_as_many(self, messages: list[Incoming]) -> None:
+        """All of them, or those before the quota is reached. Raises OverQuota."""
         try:
             await self._take(messages)
         except OverQuota:
             if len(messages) == 1:
-                raise
-            # The messages of a refused group are not in the store, and the spools of large ones are gone with it.
-            if any(isinstance(message.body, Spool) for message in messages):
                 raise
             for message in messages:
                 await self._take([message])

@@ -386,7 +386,7 @@ class ImapClient:
 
     def _decode(self, raw: bytes) -> str:
         try:
-            return raw.decode() if self._utf8 or not raw.isascii() else mutf7.decode(raw)
+            return raw.decode() if self._utf8 or not raw.isascii() else mutf7.decode_loosely(raw)
         except ValueError:
             return raw.decode("utf-8" if raw.isascii() else "latin-1")
 

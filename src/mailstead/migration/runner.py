@@ -202,7 +202,9 @@ class Runner:
 
 
 def _take_up(t: Transaction) -> None:
-    """What ran when the last process ended waits again."""
+    """What ran when the last process ended waits again; what belongs to accounts that are gone goes."""
+    for (id,) in t.execute("SELECT id FROM migration_job WHERE account_id NOT IN (SELECT id FROM account)"):
+        jobs.remove(t, id)
     t.execute("UPDATE migration_job SET state = ?, next_at = 0 WHERE state = ? AND kind = 'imap'", (jobs.WAITING, jobs.RUNNING))
 
 
