@@ -27,7 +27,7 @@ def shown(setting: Setting, text: str) -> str:
     """A value as SHOW shows it: strings in double quotes, numbers, booleans, choices and lists bare."""
     if setting.secret:
         return HIDDEN_VALUE if text else '""'
-    return text if setting.kind in _BARE else quoted(text)
+    return text if setting.kind in _BARE and text else quoted(text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,15 +130,22 @@ def object_commands(
     columns: Sequence[str] = (),
     title: str = "",
     key_word: bool = True,
+    optional: Sequence[str] | None = None,
+    spelled: Mapping[str, str] | None = None,
+    on_line: Sequence[str] = (),
 ) -> list[Command]:
-    """LIST, ADD, UPDATE, REMOVE and SHOW of a kind. `required` are attributes ADD asks for; without a context class ADD and
-    UPDATE take attributes on their line and open nothing. `columns` make the list a table."""
+    """LIST, ADD, UPDATE, REMOVE and SHOW of a kind. `required` are attributes ADD asks for, under the name it is `spelled`
+    there; without a context class ADD and UPDATE take attributes on their line (`optional`, or all) and open nothing.
+    `columns` make the list a table; `on_line` may be given to ADD and UPDATE though these open a context."""
     key = kind.context.setting(kind.key).name
     optional_names = [s.name for s in kind.context.settings if s.name != key and s.name not in required]
+    if optional is not None:
+        optional_names = [name for name in optional_names if name in optional]
+    words = {s.name: (spelled or {}).get(s.name, s.name) for s in kind.context.settings}
 
     def given(arguments: Arguments) -> dict[str, str]:
-        names = {s.name for s in kind.context.settings} - {key}
-        return {name: arguments[name.lower()] for name in names if name.lower() in arguments}
+        names = {name: spelling.lower() for name, spelling in words.items() if name != key}
+        return {name: arguments[spelling] for name, spelling in names.items() if spelling in arguments}
 
     def list_all(context: Any, arguments: Arguments) -> Result:
         rows = [_cells(kind, row, columns or (key,)) for row in objects_of(context, kind, owner_of(context))]
@@ -165,7 +172,7 @@ def object_commands(
         if context_class is None:
             stage(context, kind, owner, found, {**found.attributes, **checked_attributes(kind, given(arguments))})
         else:
-            _enter(context, context_class(context, owner, found, {}))
+            _enter(context, context_class(context, owner, found, checked_attributes(kind, given(arguments))))
         return None
 
     def remove(context: Any, arguments: Arguments) -> Result:
@@ -180,17 +187,18 @@ def object_commands(
             return attribute(setting.name, shown(setting, setting.render(getattr(values, setting.name))))
         return show((s.name, shown(s, s.render(getattr(values, s.name)))) for s in kind.context.settings)
 
-    more = "".join(f" {name} <{name}>" for name in required)
-    optional = "" if context_class is not None else "".join(f" [{name} <{name}>]" for name in optional_names)
+    more = "".join(f" {words[name]} <{words[name]}>" for name in required)
+    written = on_line if context_class is not None else optional_names
+    tail = "".join(f" [{name} <{name}>]" for name in written)
     identified = f"{word} [{key}] <{key}>" if key_word else f"{word} <{key}>"
     commands = [
         make(f"LIST {plural}", "lists them", list_all),
-        make(f"ADD {identified}{more}{optional}", "adds one", add),
+        make(f"ADD {identified}{more}{tail}", "adds one", add),
         make(f"REMOVE {identified}", "removes one", remove),
     ]
     if context_class is not None or optional_names or required:
         changed = "".join(f" [{name} <{name}>]" for name in required) if context_class is None else ""
-        commands.append(make(f"UPDATE {identified}{changed}{optional}", "changes one", update))
+        commands.append(make(f"UPDATE {identified}{changed}{tail}", "changes one", update))
         commands.append(make(f"SHOW {identified} [ATTR <param>]", "shows one", show_one))
     return commands
 

@@ -10,7 +10,7 @@ The form is written as HELP shows it:
 - `[name] <x>`      a value whose name may be written in front
 - `name <x>`        a named value that must be given
 - `[name <x>]`      a named value that may be given
-- `[word]`, `[a|b]` a flag, or one of several
+- `[word]`, `[a|b]` a flag, or one of several; a bare word behind a value must be given
 - `[<x>]`           a value that may be given
 - `<x...>`          all the rest, as words
 - `(<x>)`           a value that is a list in parentheses (a single word is taken as a list of one)
@@ -65,6 +65,7 @@ class Syntax:
     head: tuple[str, ...]
     parameters: tuple[Parameter, ...]
     flags: tuple[tuple[str, ...], ...]
+    keywords: tuple[str, ...]
     rest: str
     rest_required: bool
 
@@ -108,6 +109,9 @@ class Syntax:
         for parameter in self.parameters:
             if parameter.required and parameter.key not in found:
                 raise CommandError(f"the parameter {parameter.name or parameter.key} is missing; the form is: {self.form}")
+        for keyword in self.keywords:
+            if keyword not in found.flags:
+                raise CommandError(f"the word {keyword} is missing; the form is: {self.form}")
         if self.rest_required and not found.rest:
             raise CommandError(f"{self.rest} is missing; the form is: {self.form}")
         return found
@@ -146,6 +150,7 @@ def parse(form: str) -> Syntax:
     head: list[str] = []
     parameters: list[Parameter] = []
     flags: list[tuple[str, ...]] = []
+    keywords: list[str] = []
     rest, rest_required = "", False
     waiting = ""  # a bare word behind parameters, or before `<x>`: the name of the value that follows
     pieces = list(_PIECE.finditer(form))
@@ -157,7 +162,8 @@ def parse(form: str) -> Syntax:
             if names_value and _is_parameter_name(group["word"], bool(parameters)):
                 waiting = group["word"]
             elif parameters or flags:
-                raise ValueError(f"{form}: the word {group['word']} stands behind parameters")
+                keywords.append(group["word"].lower())
+                flags.append((group["word"],))
             else:
                 head.append(group["word"])
         elif group["optname"]:
@@ -177,7 +183,7 @@ def parse(form: str) -> Syntax:
             key = (waiting or group["value"]).lower()
             parameters.append(Parameter(waiting, key, True, bool(waiting), bool(group["list"])))
             waiting = ""
-    return Syntax(form, tuple(head), tuple(parameters), tuple(flags), rest, rest_required)
+    return Syntax(form, tuple(head), tuple(parameters), tuple(flags), tuple(keywords), rest, rest_required)
 
 
 def _is_parameter_name(word: str, behind: bool) -> bool:

@@ -67,7 +67,7 @@ class Settings:
         self.database = database
         self._snapshots: dict[str, ServiceSettings] = {}
         self._subscribers: list[Subscriber] = []
-        self._listeners = Listeners(database)
+        self.listener_rows = Listeners(database)
         self.objects = Objects(database)
         self._defaults: dict[str, str] | None = None
         database.subscribe(self._changed)
@@ -184,12 +184,12 @@ class Settings:
     def listeners(self, service: str) -> list[ListenerSettings]:
         """Listeners of a service by address, also disabled ones."""
         self.database.poll()
-        return self._listeners.of_service(service)
+        return self.listener_rows.of_service(service)
 
     def access_rules(self, service: str, listener_id: int = 0) -> AccessRules:
         """Rules of a listener, or of the service itself, or of everything (service `global`)."""
         self.database.poll()
-        return self._listeners.rules(service, listener_id)
+        return self.listener_rows.rules(service, listener_id)
 
     def access(self, service: str, listener_id: int, peer: str) -> AccessRule | None:
         """The rule that decides for a peer: the listener's, else the service's, else the global one, else None."""
@@ -208,19 +208,19 @@ class Settings:
         self, service: str, address: str, attributes: Mapping[str, str], author: Actor | str
     ) -> ListenerSettings:
         """Add a listener at `address:port`. Raises InvalidValueError for refused or used addresses (LIS-02)."""
-        listener_id = await self._change(self._listeners.adder(service, address, attributes, author))
-        return self._listeners.by_id(service, listener_id)
+        listener_id = await self._change(self.listener_rows.adder(service, address, attributes, author))
+        return self.listener_rows.by_id(service, listener_id)
 
     async def update_listener(
         self, service: str, address: str, attributes: Mapping[str, str], author: Actor | str
     ) -> ListenerSettings:
         """Change attributes of a listener; `address` among them moves it."""
-        listener_id = await self._change(self._listeners.updater(service, address, attributes, author))
-        return self._listeners.by_id(service, listener_id)
+        listener_id = await self._change(self.listener_rows.updater(service, address, attributes, author))
+        return self.listener_rows.by_id(service, listener_id)
 
     async def remove_listener(self, service: str, address: str, author: Actor | str) -> None:
         """Remove a listener with its rules."""
-        await self._change(self._listeners.remover(service, address, author))
+        await self._change(self.listener_rows.remover(service, address, author))
 
     async def add_access_rule(
         self,
@@ -233,7 +233,7 @@ class Settings:
         listener_id: int = 0,
     ) -> None:
         """Add an `allow` or `deny` rule (LIS-04); attributes: enable, priority and, for allow, the six limits."""
-        await self._change(self._listeners.rule_adder(service, action, ip_set, attributes, author, listener_id))
+        await self._change(self.listener_rows.rule_adder(service, action, ip_set, attributes, author, listener_id))
 
     async def update_access_rule(
         self,
@@ -246,13 +246,13 @@ class Settings:
         listener_id: int = 0,
     ) -> None:
         """Change attributes of a rule."""
-        await self._change(self._listeners.rule_updater(service, action, ip_set, attributes, author, listener_id))
+        await self._change(self.listener_rows.rule_updater(service, action, ip_set, attributes, author, listener_id))
 
     async def remove_access_rule(
         self, service: str, action: str, ip_set: str, author: Actor | str, *, listener_id: int = 0
     ) -> None:
         """Remove a rule."""
-        await self._change(self._listeners.rule_remover(service, action, ip_set, author, listener_id))
+        await self._change(self.listener_rows.rule_remover(service, action, ip_set, author, listener_id))
 
     # -- events ---------------------------------------------------------------------------------------------
 
@@ -268,7 +268,7 @@ class Settings:
         touched: set[str] = set()
         if changes is None:
             self._snapshots.clear()
-            self._listeners.forget()
+            self.listener_rows.forget()
             self.objects.forget()
             self._defaults = None
             touched.add("*")
@@ -278,7 +278,7 @@ class Settings:
                     touched.add(change.verb.partition(" ")[2])
                 elif change.kind in ("listener", "accessRule"):
                     touched.add("listeners")
-                    self._listeners.forget()
+                    self.listener_rows.forget()
                 elif change.kind == "object":
                     touched.add(change.verb.partition(" ")[2])
                     self.objects.forget()

@@ -10,6 +10,7 @@ from typing import Any
 
 from mailstead.admin_cli.attributes import AttributeContext, Special
 from mailstead.admin_cli.context import CliContext, Command, CommitContext, Result, make
+from mailstead.admin_cli.contexts.filters import ClassFiltersContext, filters_command
 from mailstead.admin_cli.contexts.inherited import CLASS_PARTS
 from mailstead.admin_cli.grammar import Word
 from mailstead.admin_cli.responses import quoted
@@ -52,7 +53,9 @@ class AccountClassContext(AttributeContext, CommitContext):
     @classmethod
     def extra_commands(cls) -> list[Command]:
         """CONFIG of the parts."""
-        return [*super().extra_commands(), *(make(f"CONFIG {word}", f"enters its {word}", _enter(word)) for word in CLASS_PARTS)]
+        filters = filters_command(ClassFiltersContext, "Filters")
+        parts = [make(f"CONFIG {word}", f"enters its {word}", _enter(word)) for word in CLASS_PARTS]
+        return [*super().extra_commands(), filters, *parts]
 
 
 def _rename(context: Any, value: Word) -> None:

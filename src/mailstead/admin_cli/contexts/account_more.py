@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from mailstead.admin_cli.context import Command
+from mailstead.admin_cli.contexts.filters import AccountFiltersContext, filters_command
 
 
 def commands() -> list[Command]:
     """All of them."""
-    return []
+    return [filters_command(AccountFiltersContext, "Filters")]

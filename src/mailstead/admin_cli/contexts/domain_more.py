@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from mailstead.admin_cli.context import CliContext, Command, Result, make
+from mailstead.admin_cli.context import CliContext, Command, make, needs
 from mailstead.admin_cli.contexts import recipient_commands
+from mailstead.admin_cli.contexts.branding import branding_commands
+from mailstead.admin_cli.contexts.discovery import DomainAutodiscoveryContext
+from mailstead.admin_cli.contexts.filters import DefaultFiltersContext, DomainFiltersContext
+from mailstead.admin_cli.contexts.permissions import DomainPermissionsContext
 from mailstead.admin_cli.contexts.public_folder import PublicFolderContext
-from mailstead.admin_cli.syntax import Arguments
+from mailstead.admin_cli.contexts.recipients import FolderRcptDefaultLimitsContext
+from mailstead.admin_cli.contexts.services import enter
 from mailstead.admin_cli.visibility import PUBLIC_FOLDERS, sees
+
+_CONFIG, _FILTERS = needs("manageDomainConfig"), needs("manageDomainFilters")
+
+
+def _acl(context: CliContext) -> bool:
+    return context.session.actor.may("manageAdminACL")
 
 
 def commands() -> list[Command]:
     """All of them."""
-    public = make("CONFIG PUBLIC-FOLDER", "enters the public folders", _public, allowed=sees(PUBLIC_FOLDERS))
-    return [*recipient_commands.commands(), public]
-
-
-def _public(context: CliContext, arguments: Arguments) -> Result:
-    context.session.enter(PublicFolderContext(context.session, context))
-    return None
+    return [
+        *recipient_commands.commands(),
+        *branding_commands(server=False),
+        make("CONFIG PUBLIC-FOLDER", "enters the public folders", enter(PublicFolderContext), allowed=sees(PUBLIC_FOLDERS)),
+        make("CONFIG FILTERS", "enters the filters", enter(DomainFiltersContext), allowed=_FILTERS),
+        make("CONFIG accountDefaultFilters", "enters what accounts begin with", enter(DefaultFiltersContext), allowed=_FILTERS),
+        make("CONFIG autodiscovery", "enters what clients are told", enter(DomainAutodiscoveryContext), allowed=_CONFIG),
+        make("CONFIG folderRcptDefaultLimits", "enters them", enter(FolderRcptDefaultLimitsContext), allowed=_CONFIG),
+        make("CONFIG PERMISSIONS", "enters permissions", enter(DomainPermissionsContext), allowed=_acl),
+    ]  # fmt: skip

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from mailstead.admin_cli.attributes import AttributeContext, Special
 from mailstead.admin_cli.context import CliContext, Command, CommitContext, DoneContext, Result, command, make
+from mailstead.admin_cli.contexts.filters import filters_command, recipient_filters
 from mailstead.admin_cli.grammar import CommandError, Word
 from mailstead.admin_cli.lists import value_list_commands
 from mailstead.admin_cli.membership import membership_command
@@ -244,6 +245,11 @@ class GroupContext(RecipientContext):
         self.remove_member(arguments["address"])
         return None
 
+    @classmethod
+    def extra_commands(cls) -> list[Command]:
+        """CONFIG FILTERS."""
+        return [*super().extra_commands(), filters_command(recipient_filters("domain-group-filters"))]
+
 
 class FolderRcptContext(RecipientContext):
     """`<domain-folderRcpt#>` (PUB-02)."""
@@ -260,8 +266,12 @@ class FolderRcptContext(RecipientContext):
 
     @classmethod
     def extra_commands(cls) -> list[Command]:
-        """CONFIG LIMITS."""
-        return [*super().extra_commands(), make("CONFIG LIMITS", "enters its limits", _enter(FolderRcptLimitsContext))]
+        """CONFIG LIMITS and FILTERS."""
+        return [
+            *super().extra_commands(),
+            make("CONFIG LIMITS", "enters its limits", _enter(FolderRcptLimitsContext)),
+            filters_command(recipient_filters("domain-folderRcpt-filters")),
+        ]
 
 
 class ListContext(RecipientContext):
@@ -332,6 +342,7 @@ class ListContext(RecipientContext):
             make("CONFIG QUOTAS", "enters its quotas", _enter(ListQuotasContext)),
             make("CONFIG LIMITS", "enters its limits", _enter(ListLimitsContext)),
             make("CONFIG WEBMAILDATA", "enters its WebMail data", _enter(ListWebmailDataContext)),
+            filters_command(recipient_filters("domain-list-filters")),
         ]
         return [*super().extra_commands(), *headers, *parts]
 
@@ -422,7 +433,14 @@ class FolderRcptLimitsContext(_PartContext):
     declaration = FOLDER_RCPT_LIMITS
 
 
-def _enter(kind: type[_PartContext]) -> Any:
+class FolderRcptDefaultLimitsContext(AttributeContext, DoneContext):
+    """`<domain-folderRcptDefaultLimits#>`: the protocol has this context, and no attribute in it."""
+
+    name = "domain-folderRcptDefaultLimits"
+    title = "folderRcptDefaultLimits"
+
+
+def _enter(kind: type[AttributeContext]) -> Any:
     def handler(context: CliContext, arguments: Arguments) -> Result:
         context.session.enter(kind(context.session, context))
         return None

@@ -1,0 +1,73 @@
+"""SAVE CONFIG and SHOW Config: the running configuration as a file (CFG-01).
+
+Invariants: changes are durable at COMMIT already, so SAVE loses nothing when it is not given; the file never holds secrets;
+a file that is
+there is never overwritten, a suffix is added.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from mailstead.admin_cli.context import CliContext, Command, Result, make
+from mailstead.admin_cli.grammar import CommandError
+from mailstead.admin_cli.responses import Reply, lines_of
+from mailstead.admin_cli.syntax import Arguments
+from mailstead.directory.configuration import as_toml, read_configuration
+from mailstead.directory.service import Directory
+
+DEFAULT_NAME = "run/mailstead-config.toml"
+
+
+def configuration_text(directory: Directory) -> str:
+    """The running configuration without accounts and secrets."""
+    return as_toml(read_configuration(directory.database), ())
+
+
+def save_commands() -> list[Command]:
+    """SAVE Config."""
+    return [make("SAVE Config [<path>]", "writes the running configuration to a file", save)]
+
+
+async def save(context: CliContext, arguments: Arguments) -> Result:
+    """SAVE Config: relative paths lie under the data directory; with a path a suffix makes the name a new one."""
+    services = context.session.services
+    given = arguments.get("path", "")
+    if given and not context.session.actor.everything:
+        raise CommandError("only an administrator with every right may name a file")
+    target = services.data_dir / (given or DEFAULT_NAME)
+    if given:
+        target = target.with_name(f"{target.name}.{time.strftime('%Y%m%d%H%M%S')}")
+    try:
+        await asyncio.to_thread(_save, services.directory, target, bool(given))
+    except OSError as error:
+        raise CommandError(f"the configuration cannot be written: {error.strerror}") from error
+    return None
+
+
+async def show_config(context: Any, arguments: Arguments) -> Result:
+    """SHOW Config."""
+    text = await asyncio.to_thread(configuration_text, context.session.services.directory)
+    return Reply(["", *lines_of(text), ""])
+
+
+def _save(directory: Directory, path: Path, new: bool) -> None:
+    _write(path, configuration_text(directory), new)
+
+
+def _write(path: Path, text: str, new: bool) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.part")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    if new and path.exists():
+        draft.unlink()
+        raise FileExistsError(17, "the file exists already")
+    os.replace(draft, path)
