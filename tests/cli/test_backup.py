@@ -100,3 +100,32 @@ def test_a_backup_that_is_killed_leaves_none_and_hinders_none(demo: StartDemo, t
     assert list((home / "tmp").iterdir()) == []
     run("restore", "server", str(home), "--to", str(tmp_path / "new"))
     assert server.stop() == 0
+
+
+def test_parts_are_restored_into_the_running_server(demo: StartDemo, tmp_path: Path) -> None:
+    server = demo(2)
+    client = client_of(server)
+    client.create("Work")
+    for number in range(5):
+        client.append("Work", "(\\Flagged)", "", f"Subject: w{number}\r\nMessage-ID: <w{number}@t>\r\n\r\nx\r\n".encode())
+    home = tmp_path / "backups"
+    run("backup", "create", "-c", str(server.data), str(home), "--label", "one")
+    client.select("Work")
+    client.store("1:5", "+FLAGS", "(\\Deleted)")
+    client.expunge()
+    place = ("-c", str(server.data))
+    said = run("restore", "message", str(home), ALICE, "--message-id", "<w3@t>", *place)
+    assert said == f"{ALICE}: 1 messages restored, 0 are there\n"
+    client.noop()
+    assert client.fetch("1", "(FLAGS BODY.PEEK[HEADER.FIELDS (SUBJECT)])")[1][0][1] == b"Subject: w3\r\n\r\n"
+    said = run("restore", "folder", str(home), ALICE, "Work", *place)
+    assert said == f"{ALICE}: 4 messages restored, 1 are there\n"
+    assert run("restore", "account", str(home), ALICE, "--to", "copy@example.test", *place).startswith("copy@example.test: made")
+    copy = imaplib.IMAP4("127.0.0.1", server.port(2143), timeout=20)
+    copy.login("copy@example.test", PASSWORD)
+    assert copy.select("Work") == ("OK", [b"5"])
+    assert command("domain", "delete", *place, "--yes", "--no-copy", "example.test").exit_code == 0
+    assert "example.test: made, with" in run("restore", "domain", str(home), "example.test", *place)
+    assert client_of(server).select("Work") == ("OK", [b"5"])
+    assert not [path for path in (server.data / "tmp").iterdir() if path.name.startswith("restore")]
+    assert server.stop() == 0

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from mailstead.cli.backup import key_options, moment, opened_repository, repository_errors, secret_of
+from mailstead.cli.data_directory import config_option, find, opened, store_beside
+from mailstead.settings import Actor
+
+if TYPE_CHECKING:
+    from mailstead.directory.service import Directory
+    from mailstead.restoring.service import Restorer
+
+ACTOR = Actor.system("command line")
 
 
 @click.group()
@@ -62,3 +74,136 @@ def server(
         with repository_errors():
             status = fsck(target, out=lambda text: click.echo(f"  {text}"))
     sys.exit(1 if status or result.lost else 0)
+
+
+def _into_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What all that restore into a server have."""
+    for option in (
+        click.option("--until", default="", help="As it was at this time (UTC), e.g. 2026-11-29T10:30:00."),
+        click.option("--label", default="", help="From this backup; without it (and --until) from the last one."),
+        click.option("--quotas", is_flag=True, help="Quotas hold; without this they do not for what is restored."),
+        key_options,
+        config_option,
+    ):
+        command = option(command)
+    return command
+
+
+def _into(
+    config: Path | None, directory: Path, label: str, until: str, key_file: Path | None, passphrase_file: Path | None,
+    work: Callable[[Restorer], Awaitable[object]],
+) -> None:  # fmt: skip
+    """Run ``work`` with a restorer between the backup and the server."""
+    from mailstead.mailbox.errors import MailboxError
+    from mailstead.mailbox.service import Mailbox
+    from mailstead.restoring.service import Restorer
+    from mailstead.restoring.source import Source
+    from mailstead.store.backup.view import choose
+
+    repository = opened_repository(directory, secret_of(key_file, passphrase_file))
+    bootstrap = find(config)
+    with repository_errors():
+        point = choose(repository, label, moment(until) if until else None)
+
+    async def run(opened_directory: Directory) -> None:
+        source = Source(repository, point, bootstrap.data_dir / "tmp" / f"restore-{os.getpid()}")
+        try:
+            async with store_beside(bootstrap) as store:
+                mailbox = Mailbox(store, opened_directory, opened_directory)
+                await work(Restorer(source, opened_directory, mailbox, store, ACTOR, click.echo))
+        finally:
+            source.close()
+
+    with opened(config) as opened_directory, repository_errors():
+        try:
+            asyncio.run(run(opened_directory))
+        except MailboxError as exc:
+            raise click.ClickException(str(exc)) from exc
+
+
+@restore.command("domain")
+@click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("name")
+@click.option("--to", default="", help="As this domain instead.")
+@click.option("--settings", is_flag=True, help="Settings and aliases of the backup also for accounts that are here.")
+@click.option("--passwords", is_flag=True, help="Passwords of the backup also for accounts that are here.")
+@_into_options
+def domain(
+    config: Path | None, directory: Path, name: str, to: str, settings: bool, passwords: bool, label: str, until: str,
+    quotas: bool, key_file: Path | None, passphrase_file: Path | None,
+) -> None:  # fmt: skip
+    """A domain with accounts, groups, lists, public folders and their mail; what is there stays and does not come twice."""
+    from mailstead.restoring.service import How
+
+    how = How(passwords, settings, quotas)
+    _into(config, directory, label, until, key_file, passphrase_file, lambda restorer: restorer.domain(name, to=to, how=how))
+
+
+@restore.command("account")
+@click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("address")
+@click.option("--to", default="", help="Into this account instead; it is made where it does not exist.")
+@click.option("--settings", is_flag=True, help="Settings and aliases of the backup also for an account that is here.")
+@click.option("--password", is_flag=True, help="The password of the backup also for an account that is here.")
+@_into_options
+def account(
+    config: Path | None, directory: Path, address: str, to: str, settings: bool, password: bool, label: str, until: str,
+    quotas: bool, key_file: Path | None, passphrase_file: Path | None,
+) -> None:  # fmt: skip
+    """An account: folders, messages, subscriptions, scripts, rights; with password and settings where it is gone."""
+    from mailstead.restoring.service import How
+
+    how = How(password, settings, quotas)
+    _into(config, directory, label, until, key_file, passphrase_file, lambda restorer: restorer.account(address, to=to, how=how))
+
+
+@restore.command("folder")
+@click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("address")
+@click.argument("folder")
+@click.option("--to", default="", help="Into this account instead.")
+@click.option("--into", "into", default="", help="Into this folder instead.")
+@click.option("--below", is_flag=True, help="The folders below it, too.")
+@_into_options
+def folder(
+    config: Path | None, directory: Path, address: str, folder: str, to: str, into: str, below: bool, label: str, until: str,
+    quotas: bool, key_file: Path | None, passphrase_file: Path | None,
+) -> None:  # fmt: skip
+    """A folder of an account; of a domain's public folders where ADDRESS is the domain."""
+    from mailstead.restoring.mail import Wanted
+    from mailstead.restoring.service import How
+
+    wanted, how = Wanted(folder, below, into=into), How(limited=quotas)
+
+    def work(restorer: Restorer) -> Awaitable[object]:
+        if "@" not in address:
+            return restorer.public_folders(address, wanted=wanted, how=how)
+        return restorer.account(address, to=to, wanted=wanted, how=how)
+
+    _into(config, directory, label, until, key_file, passphrase_file, work)
+
+
+@restore.command("message")
+@click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("address")
+@click.option("--message-id", default="", help="By its Message-ID.")
+@click.option("--folder", "name", default="", help="Only from this folder.")
+@click.option("--uid", type=click.IntRange(min=0), default=0, help="By its UID in --folder.")
+@click.option("--to", default="", help="Into this account instead.")
+@click.option("--into", "into", default="", help="Into this folder instead of the one it was in.")
+@_into_options
+def message(
+    config: Path | None, directory: Path, address: str, message_id: str, name: str, uid: int, to: str, into: str, label: str,
+    until: str, quotas: bool, key_file: Path | None, passphrase_file: Path | None,
+) -> None:  # fmt: skip
+    """One message of an account."""
+    from mailstead.restoring.mail import Wanted
+    from mailstead.restoring.service import How
+
+    if not message_id and not (name and uid):
+        raise click.ClickException("give --message-id, or --folder and --uid")
+    wanted, how = Wanted(name, False, message_id, uid, into), How(limited=quotas)
+    _into(
+        config, directory, label, until, key_file, passphrase_file,
+        lambda restorer: restorer.account(address, to=to, wanted=wanted, how=how),
+    )  # fmt: skip

@@ -19,8 +19,8 @@ from mailstead.directory.account_steps import AccountSteps
 from mailstead.directory.accounts import AccountVerbs
 from mailstead.directory.address import address_key
 from mailstead.directory.admins import AdminVerbs
+from mailstead.directory.bringing import BringingVerbs
 from mailstead.directory.cache import BoundedCache
-from mailstead.directory.deleted import DeletedVerbs
 from mailstead.directory.domain_steps import DomainSteps
 from mailstead.directory.domains import DomainVerbs
 from mailstead.directory.edits import EditVerbs
@@ -36,7 +36,7 @@ MAX_SHARDS = 4096
 
 
 class Directory(
-    DomainVerbs, AccountVerbs, DeletedVerbs, RecipientVerbs, AdminVerbs, DomainSteps, AccountSteps, EditVerbs, SharingLookups
+    DomainVerbs, AccountVerbs, BringingVerbs, RecipientVerbs, AdminVerbs, DomainSteps, AccountSteps, EditVerbs, SharingLookups
 ):
     """All look-ups and verbs over one system database; `settings` are the settings over the same one."""
 
