@@ -19,6 +19,8 @@ from mailstead.directory import (
 )
 from mailstead.identity.passwords import hash_password, verify
 from mailstead.settings import InvalidValueError
+from mailstead.settings.declarations import WEBMAIL_DATA
+from mailstead.settings.edits import Pending, place_of
 
 
 async def test_names_are_one_space_and_a_deleted_name_is_free(directory: Directory, admin: Actor) -> None:
@@ -221,3 +223,16 @@ async def test_last_login_is_written_once_a_minute(directory: Directory, admin: 
         ("imap", "192.0.2.1"),
         ("pop3", "192.0.2.3"),
     ]
+
+
+async def test_the_language_an_account_chose_comes_before_what_it_inherits(directory: Directory, admin: Actor) -> None:
+    account = await directory.create_account("example.test", "alice", actor=admin)
+    assert directory.language_of(account.id) == "en"
+    await directory.set_domain_setting("example.test", "defaultLanguage", "fr", actor=admin)
+    assert directory.language_of(account.id) == "fr"
+    await directory.set_domain_default("example.test", "language", "it", actor=admin)
+    assert directory.language_of(account.id) == "it"
+    pending = Pending()
+    pending.set_value(place_of(WEBMAIL_DATA, account.id, account.domain_id), WEBMAIL_DATA, WEBMAIL_DATA.setting("language"), "de")
+    await directory.commit(pending, actor=admin, own=lambda _seq: True)
+    assert directory.language_of(account.id) == "de"

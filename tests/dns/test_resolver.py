@@ -14,6 +14,8 @@ from mailstead.dns.answer import MxRecord, Status, TlsaRecord
 from mailstead.dns.cache import AnswerCache
 from mailstead.dns.resolver import Resolver
 from mailstead.dns.servers import NameServer, configured_servers, parse_server, system_servers
+from mailstead.settings.declarations import OBJECT_KINDS
+from mailstead.settings.objects import NamedObject
 from tests.dns.server import NameServerForTests
 
 ZONE = {
@@ -135,6 +137,23 @@ async def test_settings_are_taken() -> None:
         with pytest.raises(ValueError):
             resolver.configure(SimpleNamespace(nameservers=("nonsense",), timeout=2, retries=0, cacheSize=10))
         assert resolver.servers == [server.entry]
+
+
+async def test_name_server_objects_stand_before_the_setting() -> None:
+    kind = OBJECT_KINDS["nameserver"]
+
+    def declared(priority: str, **attributes: str) -> NamedObject:
+        return NamedObject(int(priority), kind, priority, {"priority": priority, **attributes})
+
+    dnr = SimpleNamespace(nameservers=("192.0.2.1",), timeout=2, retries=0, cacheSize=10)
+    resolver = Resolver.from_settings(dnr)
+    resolver.configure(dnr, [declared("1", address="[2001:db8::1]:5353", timeout="7"), declared("2", address="192.0.2.2")])
+    assert resolver.servers == [NameServer("2001:db8::1", 5353, 7.0, None), NameServer("192.0.2.2", 53, None, None)]
+    with pytest.raises(ValueError):
+        resolver.configure(dnr, [declared("1")])
+    assert len(resolver.servers) == 2
+    resolver.configure(dnr)
+    assert resolver.servers == [NameServer("192.0.2.1")]
 
 
 async def test_garbage_from_a_server_is_a_failure_not_an_error() -> None:

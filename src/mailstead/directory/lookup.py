@@ -393,9 +393,12 @@ class Lookup:
         return self.account_settings(account_id)[ACCOUNT.setting(name).name].value
 
     def language_of(self, account_id: int) -> str:
-        """The language of an account: its own, its domain's, the server's."""
+        """The language of an account: its choice in WebMail, what it inherits, its domain's, the server's."""
         account = self.account(account_id)
-        own = str(self.account_setting(account_id, "language")) if account is not None else ""
+        own = ""
+        if account is not None:
+            chosen = self.settings.explicit("accountData", account_id).get("webmailData.language", "")
+            own = chosen or str(self.account_setting(account_id, "language"))
         domain = str(self.domain_settings(account.domain_id).defaultLanguage) if account is not None else ""
         return own or domain or str(self.settings.peek("server").defaultLanguage)
 

@@ -28,8 +28,9 @@ import dns.reversename
 
 from mailstead.dns.answer import Answer, MxRecord, Record, Status, TlsaRecord
 from mailstead.dns.cache import AnswerCache
-from mailstead.dns.servers import NameServer, configured_servers
+from mailstead.dns.servers import NameServer, configured_servers, object_servers
 from mailstead.message.addresses import ascii_domain
+from mailstead.settings.objects import NamedObject
 
 MAX_RECORDS = 200
 MAX_TXT_OCTETS = 64 * 1024
@@ -72,9 +73,10 @@ class Resolver:
         resolver.configure(dnr)
         return resolver
 
-    def configure(self, dnr: Any) -> None:
-        """Take changed settings; the cache goes. Raises ValueError, and keeps the former servers then."""
-        self.servers = configured_servers(dnr.nameservers)
+    def configure(self, dnr: Any, nameservers: Sequence[NamedObject] = ()) -> None:
+        """Take changed settings; the cache goes. `nameservers`, objects of that kind, stand before the setting of that name.
+        Raises ValueError, and keeps the former servers then."""
+        self.servers = object_servers(nameservers) or configured_servers(dnr.nameservers)
         self.timeout = float(dnr.timeout)
         self.retries = int(dnr.retries)
         self._cache = AnswerCache(int(dnr.cacheSize))

@@ -7,9 +7,11 @@ stand bare.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from mailstead.settings.objects import NamedObject
 
 MAX_SERVERS = 11
 
@@ -60,6 +62,18 @@ def system_servers(path: Path = Path("/etc/resolv.conf")) -> list[NameServer]:
                 continue  # a word we cannot use; the C resolver skips it too
             found.append(NameServer(words[1]))
     return found[:MAX_SERVERS] or [NameServer("127.0.0.1")]
+
+
+def object_servers(objects: Sequence[NamedObject]) -> list[NameServer]:
+    """The servers of `nameserver` objects, in their order; what an object does not set is the resolver's. Raises ValueError."""
+    result = []
+    for found in objects:
+        server = parse_server(found.values.address)
+        explicit = found.attributes
+        timeout = float(found.values.timeout) if "timeout" in explicit else None
+        retries = int(found.values.retries) if "retries" in explicit else None
+        result.append(NameServer(server.address, server.port, timeout, retries))
+    return result[:MAX_SERVERS]
 
 
 def configured_servers(words: Iterable[str]) -> list[NameServer]:

@@ -224,7 +224,7 @@ class Node:
     def _settings_changed(self, change: SettingsChange) -> None:
         if change.context in ("server", "*"):
             self._configure_guard()
-        if change.context in ("dnr", "*") and self.outbound is not None:
+        if change.context in ("dnr", "nameserver", "*") and self.outbound is not None:
             self.outbound.configure()
         if change.context in ("server", "listeners", "*", *SERVICES):
             self.context.changed()

@@ -18,6 +18,7 @@ from mailstead.process.own_listeners import OwnListeners
 from mailstead.queue.dispatcher import Dispatcher
 from mailstead.queue.report import SystemMessage
 from mailstead.settings import Settings
+from mailstead.settings.declarations import OBJECT_KINDS
 from mailstead.store.service import Store
 
 log = get_logger("SMTP-OUT")
@@ -42,7 +43,8 @@ class Outbound:
     def configure(self) -> None:
         """Take the resolver's settings; wrong ones are logged, and the former stay."""
         try:
-            self._resolver.configure(self._settings.service("dnr"))
+            servers = self._settings.objects.all(OBJECT_KINDS["nameserver"], "service")
+            self._resolver.configure(self._settings.service("dnr"), servers)
         except ValueError as exc:
             log.error("name servers cannot be used", reason=str(exc))
 

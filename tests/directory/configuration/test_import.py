@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mailstead.directory import Actor, Directory
 from mailstead.directory.configuration import (
@@ -205,3 +209,95 @@ async def test_members_and_lists_follow_the_file(directory: Directory) -> None:
     ]
     await make(directory, text)
     assert differences(directory, text) == []
+
+
+OWNED = """\
+[[objects.smsConnector]]
+name = "gate"
+url = "https://sms.example/send"
+
+[objects.smsConnector.auth]
+type = "bearer"
+token = "hush"
+
+[[objects.smsConnector.staticParam]]
+name = "from"
+value = "us"
+
+[[webmailObjects.urlRedirect]]
+address = "127.0.0.1:80"
+port = 8443
+
+[[domains]]
+name = "example.test"
+
+[domains.migrationData]
+remoteImapHost = "old.example"
+
+[domains.texts]
+appenderHtml = \"\"\"
+<p>one</p>
+<p>two</p>\"\"\"
+
+[[domains.objects.preset]]
+name = "strict"
+
+[[domains.objects.preset.presetFilter]]
+name = "spam"
+enabled = false
+
+[[domains.lists]]
+name = "news"
+digestMembers = ["a@x.example"]
+
+[domains.lists.members]
+"a@x.example" = "A"
+"b@x.example" = ""
+
+[domains.lists.quotas]
+totalMessageSize = 1000
+
+[domains.lists.texts]
+welcome = "Hello"
+"""
+
+
+async def test_what_objects_own_goes_with_them(directory: Directory) -> None:
+    await make(directory, OWNED)
+    assert differences(directory, OWNED) == []
+    text = as_toml(read_configuration(directory.database, secrets=True), SECTIONS)
+    for line in OWNED.splitlines():
+        assert line in text
+    assert "hush" not in as_toml(read_configuration(directory.database), SECTIONS)
+    assert "hush" not in str(directory.database.query("SELECT old, new FROM history"))
+    changed = OWNED.replace('value = "us"', 'value = "them"').replace("enabled = false", "").replace('"bearer"', '"basic"')
+    whole = f'complete = ["objects", "domains"]\n{changed}'
+    assert differences(directory, whole) == [
+        "~ smsConnector gate, auth.type: bearer -> basic",
+        "~ smsConnector gate, staticParam from, value: us -> them",
+        "~ domain example.test, preset strict, presetFilter spam, enabled: no -> yes (default)",
+    ]
+    await make(directory, whole)
+    assert differences(directory, whole) == []
+    await make(directory, 'complete = ["objects"]')
+    assert directory.database.query("SELECT kind FROM object WHERE scope <> 'domainConfig' AND kind <> 'presetFilter'") == []
+    assert directory.database.query("SELECT name FROM setting WHERE scope = 'object'") == []
+    assert "sms" not in as_toml(read_configuration(directory.database, secrets=True), SECTIONS)
+
+
+async def test_texts_of_a_list_are_checked(directory: Directory) -> None:
+    with pytest.raises(ConfigurationError, match="list has no text 'welcom'"):
+        await make(directory, OWNED.replace("welcome =", "welcom ="))
+    assert directory.database.query("SELECT 1 FROM object") == []
+
+
+@given(st.binary(max_size=300))
+def test_any_octets_are_a_tree_or_mistakes(octets: bytes) -> None:
+    with contextlib.suppress(ConfigurationError):
+        parse_configuration(octets)
+
+
+@given(st.integers(0, len(OWNED) - 1), st.integers(0, 30), st.text(max_size=12))
+def test_a_damaged_file_is_a_tree_or_mistakes(start: int, length: int, text: str) -> None:
+    with contextlib.suppress(ConfigurationError):
+        parse_configuration((OWNED[:start] + text + OWNED[start + length :]).encode("utf-8", "replace"))

@@ -12,7 +12,7 @@ CONTEXT = Context(
         integer("timeout", 5, 1, 120, "Wait for the first answer; doubled with each retry", "seconds"),
         integer("retries", 3, 0, 10, "Repeats of a query"),
         integer("cacheSize", 1000, 1, 1_000_000, "Cached answers of each record type"),
-        words("nameservers", (), "Servers in order of use, address or address:port; empty = the system's"),
+        words("nameservers", (), "Servers, address or address:port, where there is no nameserver object; empty = the system's"),
     ),
     permission="manageDNR",
     help="Name resolution",
