@@ -11,11 +11,14 @@ import pytest
 
 from mailstead.admin_cli.server import AdminServer
 from mailstead.admin_cli.services import AdminServices
+from mailstead.delivery.service import Delivery
 from mailstead.directory import Actor, Directory
 from mailstead.identity.administrators import AdministratorLogin
 from mailstead.identity.authenticator import Authenticator
 from mailstead.identity.guard import LocalGuard
 from mailstead.mailbox.service import Mailbox
+from mailstead.process.background import BackgroundMissingError, BackgroundRefusedError, BackgroundVerbs
+from mailstead.process.outbound import Outbound
 from mailstead.store.service import Store
 from mailstead.transport.endpoint import Endpoint
 
@@ -132,7 +135,14 @@ async def face(tmp_path: Path) -> AsyncIterator[Face]:
     store = await Store.open(tmp_path, "w0")
     mailbox = Mailbox(store, directory, directory)
     authenticator = Authenticator(directory, directory.settings, LocalGuard())
-    services = AdminServices(directory, directory.settings, AdministratorLogin(authenticator), mailbox, store, tmp_path)
+    background = BackgroundVerbs()
+    outbound = Outbound(store, directory.settings, Delivery(store, directory, mailbox))
+    outbound.offer(background)
+    running = asyncio.create_task(outbound.run())
+    services = AdminServices(
+        directory, directory.settings, AdministratorLogin(authenticator), mailbox, store, tmp_path, background,
+        (BackgroundRefusedError, BackgroundMissingError),
+    )  # fmt: skip
     server = AdminServer(services)
     endpoint = Endpoint(service="cli", address="127.0.0.1", idle_timeout=300.0, max_errors=20, max_auth_errors=5)
     listener = await asyncio.get_running_loop().create_server(lambda: server.connection(endpoint), "127.0.0.1", 0)
@@ -141,5 +151,9 @@ async def face(tmp_path: Path) -> AsyncIterator[Face]:
     for connection in tuple(endpoint.connections):
         connection.abort()
     await authenticator.close()
+    await outbound.stop()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await outbound.close()
     await store.close()
     directory.close()

@@ -74,6 +74,7 @@ class Session:
     def __init__(self, link: Any, services: AdminServices, root: Callable[[Session], CliContext]) -> None:
         self.link = link
         self.services = services
+        self._refusals: tuple[type[Exception], ...] = (*REFUSALS, *services.refusals)
         self.options: Any = services.settings.service("cli")
         self.actor = Actor("")
         self.context: CliContext | None = None
@@ -286,7 +287,7 @@ class Session:
                 result = await result
         except CommandError as error:
             result = Reply(text=str(error), good=False)
-        except REFUSALS as error:
+        except self._refusals as error:
             result = Reply(text=str(error), good=False)
         except SystemDatabaseError as error:
             reference = fault(self.link.log, "the system database failed a command", error)

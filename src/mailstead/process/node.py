@@ -30,6 +30,12 @@ from mailstead.pop3.server import Pop3Server
 from mailstead.pop3.services import Pop3Services
 from mailstead.process import duties, metrics_server
 from mailstead.process.application import ListenerSpec, ProcessContext, StartError
+from mailstead.process.background import (
+    BackgroundClient,
+    BackgroundMissingError,
+    BackgroundRefusedError,
+    BackgroundVerbs,
+)
 from mailstead.process.endpoints import Endpoints
 from mailstead.process.indexing import Indexing
 from mailstead.process.outbound import Outbound
@@ -74,6 +80,7 @@ class Node:
         self.mailbox: Mailbox
         self.delivery: Delivery
         self.outbound: Outbound | None = None
+        self.background = BackgroundVerbs()
         self._endpoints: Endpoints
         self._faces: dict[str, Factory] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -184,6 +191,8 @@ class Node:
             self.mailbox,
             self.store,
             self.context.data_dir,
+            self.background if self.in_background else BackgroundClient(self.context.data_dir / "run"),
+            (BackgroundRefusedError, BackgroundMissingError),
         )
         return AdminServer(services).connection
 
@@ -250,8 +259,11 @@ class Node:
             if server is not None:
                 self._closers.append(_closer(server))
         data_dir, settings = self.context.data_dir, self.directory.settings
+        await self.background.listen(data_dir / "run")
+        self._closers.append(self.background.close)
         self.outbound = outbound = Outbound(self.store, settings, self.delivery)
         self._closers.append(outbound.close)
+        outbound.offer(self.background)
         self._watch(outbound.run(), "sending")
         self._watch(duties.checkpoints(data_dir), "checkpoints")
         self._watch(duties.expiry(data_dir, self.store, settings), "expiry")

@@ -7,16 +7,21 @@ next look-up; a stop lets the transactions in hand end.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from dataclasses import astuple
 from functools import partial
+from typing import Any
 
 from mailstead.delivery.host import host_name
 from mailstead.delivery.model import Result
 from mailstead.delivery.service import Delivery
 from mailstead.dns.resolver import Resolver
 from mailstead.observe.log import get_logger
+from mailstead.process.background import BackgroundRefusedError, BackgroundVerbs
 from mailstead.process.own_listeners import OwnListeners
 from mailstead.queue.dispatcher import Dispatcher
 from mailstead.queue.report import SystemMessage
+from mailstead.queue.service import QueueService
 from mailstead.settings import Settings
 from mailstead.settings.declarations import OBJECT_KINDS
 from mailstead.store.service import Store
@@ -47,6 +52,43 @@ class Outbound:
             self._resolver.configure(self._settings.service("dnr"), servers)
         except ValueError as exc:
             log.error("name servers cannot be used", reason=str(exc))
+
+    def offer(self, verbs: BackgroundVerbs) -> None:
+        """The administrator's verbs on the queue and the resolver."""
+
+        def queue() -> QueueService:
+            if self._dispatcher is None or self._running is None:
+                raise BackgroundRefusedError("sending is switched off")
+            return QueueService(self._store, self._dispatcher)
+
+        async def retry(arguments: Mapping[str, Any]) -> list[int]:
+            return list(astuple(await queue().retry(int(arguments["id"]))))
+
+        async def bounce(arguments: Mapping[str, Any]) -> list[int]:
+            return list(astuple(await queue().bounce(int(arguments["id"]))))
+
+        async def remove(arguments: Mapping[str, Any]) -> list[int]:
+            return list(astuple(await queue().remove(int(arguments["id"]))))
+
+        async def retry_all(arguments: Mapping[str, Any]) -> list[int]:
+            return list(astuple(await queue().retry_all()))
+
+        async def empty_cache(arguments: Mapping[str, Any]) -> None:
+            self._resolver.empty_cache()
+
+        async def query(arguments: Mapping[str, Any]) -> list[str]:
+            name, wanted = str(arguments["name"]), str(arguments["type"])
+            try:
+                answer = await (self._resolver.ptr(name) if wanted == "PTR" else self._resolver.query(name, wanted))
+            except ValueError as error:
+                raise BackgroundRefusedError(f"{name}: {error}") from error
+            return [answer.status.value, *(_shown(record) for record in answer.records)]
+
+        for name, verb in (
+            ("queue.retry", retry), ("queue.bounce", bounce), ("queue.remove", remove), ("queue.retryAll", retry_all),
+            ("dns.emptyCache", empty_cache), ("dns.query", query),
+        ):  # fmt: skip
+            verbs.add(name, verb)
 
     async def run(self) -> None:
         """Until cancelled. Raises what the dispatcher fails with."""
@@ -85,3 +127,9 @@ class Outbound:
         outcome = await self._delivery.send_system_mail(message.recipient, message.octets, sender=message.sender)
         # A report that leads nowhere is done with: to keep it would be to try for ever.
         return outcome is None or outcome.result is Result.STORED
+
+
+def _shown(record: Any) -> str:
+    """A record in words: the fields of an MX or TLSA one, else its text."""
+    fields = getattr(record, "__dataclass_fields__", None)
+    return " ".join(str(getattr(record, name)) for name in fields) if fields else str(record)

@@ -12,7 +12,7 @@ from mailstead.admin_cli.context import CliContext, Command, CommitContext, Done
 from mailstead.admin_cli.contexts.services import enter, service_owner
 from mailstead.admin_cli.grammar import CommandError
 from mailstead.admin_cli.objects import ObjectContext, Owner, object_commands, objects_of, stage
-from mailstead.admin_cli.responses import table
+from mailstead.admin_cli.responses import items, table
 from mailstead.admin_cli.syntax import Arguments
 from mailstead.settings.declaration import ObjectKind
 from mailstead.settings.declarations import OBJECT_KINDS, SMS_CONNECTOR_AUTH
@@ -103,6 +103,7 @@ class SmsConnectorContext(ObjectContext, CommitContext):
 
 
 _PARAM = OBJECT_KINDS["staticParam"]
+RECORD_TYPES = ("A", "AAAA", "MX", "NS", "TXT", "PTR")
 
 
 def _list_params(context: Any, arguments: Arguments) -> Result:
@@ -150,7 +151,24 @@ def nameserver_commands() -> list[Command]:
             columns=("priority", "address", "timeout", "retries"), title="The list of nameservers:",
         ),
         make("REMOVE All", "removes every name server", remove_all),
+        make("EMPTYCACHE", "forgets what was looked up", _empty_cache),
+        *(make(f"QUERY {kind} <name>", f"looks up {kind} records", _query(kind)) for kind in RECORD_TYPES),
     ]  # fmt: skip
+
+
+async def _empty_cache(context: CliContext, arguments: Arguments) -> Result:
+    await context.session.services.background.call("dns.emptyCache")
+    return None
+
+
+def _query(kind: str) -> Any:
+    async def handler(context: CliContext, arguments: Arguments) -> Result:
+        status, *records = await context.session.services.background.call("dns.query", name=arguments["name"], type=kind)
+        if not records:
+            raise CommandError(f"{arguments['name'][:80]}: no {kind} records ({status})")
+        return items(f"The {kind} records of {arguments['name']}:", records)
+
+    return handler
 
 
 def log_rule_commands() -> list[Command]:
