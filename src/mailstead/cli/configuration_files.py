@@ -10,6 +10,7 @@ import asyncio
 import os
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import click
@@ -50,7 +51,10 @@ def export(config: Path | None, file: Path | None, everything: bool, accounts: b
     if secrets and file is None and sys.stdout.isatty():
         raise click.ClickException("secrets are not written to a terminal; name a file")
     with opened(config) as directory:
-        root = read_configuration(directory.database, accounts=accounts, secrets=secrets)
+        left_out: Counter[str] = Counter()
+        root = read_configuration(directory.database, accounts=accounts, secrets=secrets, left_out=left_out)
+    for what, number in sorted(left_out.items()):
+        click.echo(f"Note: {number} of {what} is not in the file: this release does not know it.", err=True)
     complete = [name for name in SECTIONS if accounts or name != "accounts"]
     text = as_toml(root, complete, everything=everything)
     if file is None:

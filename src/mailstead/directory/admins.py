@@ -17,6 +17,7 @@ from mailstead.directory.password_policy import StoredPassword, make_stored
 from mailstead.settings.actor import Actor, PermissionDeniedError
 from mailstead.settings.database import Transaction
 from mailstead.settings.edits import Step
+from mailstead.settings.objects import remove_owned
 from mailstead.settings.permissions import canonical
 
 MAX_NAME = 64
@@ -131,6 +132,7 @@ class AdminVerbs(AdminLookups):
                 ("admin_group", "id"),
             ):
                 transaction.execute(f"DELETE FROM {table} WHERE {column} = ?", (holder,))
+            remove_owned(transaction, "admin", holder)
             transaction.record(actor.name, "admin", holder, "delete", {"name": name})
 
         await self._change(operation)

@@ -8,6 +8,7 @@ from mailstead.directory.model import AccountClass, AlreadyExistsError, Domain, 
 from mailstead.settings.actor import Actor
 from mailstead.settings.database import Transaction
 from mailstead.settings.declarations import ACCOUNT, DOMAIN
+from mailstead.settings.objects import remove_owned
 
 
 def domain_permission(name: str) -> str:
@@ -158,7 +159,7 @@ class DomainVerbs(DirectoryBase):
                 "(SELECT version FROM account_class WHERE id = ?) WHERE class_id = ?",
                 (class_id, class_id),
             )
-            transaction.execute("DELETE FROM setting WHERE scope = 'class' AND scope_id = ?", (class_id,))
+            remove_owned(transaction, "class", class_id)
             transaction.execute("DELETE FROM account_class WHERE id = ?", (class_id,))
             transaction.record(actor.name, "accountClass", class_id, "delete", {"domain": owner})
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from mailstead.settings.database import Row, Transaction
+from mailstead.settings.objects import OBJECT_SCOPE, remove_owned
 
 Read = Callable[[str, Sequence[Any]], list[Row]]
 ObjectRow = tuple[str, dict[str, Any]]
@@ -78,7 +79,11 @@ def rows_of(read: Read, tables: Sequence[tuple[str, str]], object_id: int) -> It
 
 
 def erase_rows(transaction: Transaction, tables: Sequence[tuple[str, str]], object_id: int) -> None:
-    """Delete all rows of an object, children first."""
+    """Delete all rows of an object, children first; with its named objects goes what those own."""
+    for table, where in tables:
+        if table == OBJECT_SCOPE:
+            for row in transaction.execute(f"SELECT id FROM {table} WHERE {where}", (object_id,)):
+                remove_owned(transaction, OBJECT_SCOPE, row[0])
     for table, where in reversed(tables):
         transaction.execute(f"DELETE FROM {table} WHERE {where}", (object_id,))
 

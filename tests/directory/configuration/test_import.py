@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 
 import pytest
 from hypothesis import given
@@ -20,6 +21,8 @@ from mailstead.directory.configuration import (
     untold_secrets,
 )
 from mailstead.directory.configuration.schema import SECTIONS
+from mailstead.settings.declaration import ObjectKind
+from mailstead.settings.declarations import OBJECT_KINDS
 from tests.directory.conftest import ADMIN
 
 
@@ -301,3 +304,63 @@ def test_any_octets_are_a_tree_or_mistakes(octets: bytes) -> None:
 def test_a_damaged_file_is_a_tree_or_mistakes(start: int, length: int, text: str) -> None:
     with contextlib.suppress(ConfigurationError):
         parse_configuration((OWNED[:start] + text + OWNED[start + length :]).encode("utf-8", "replace"))
+
+
+EVERYWHERE = [(kind, owner) for kind in OBJECT_KINDS.values() for owner in kind.owners]
+
+
+@pytest.mark.parametrize(("kind", "owner"), EVERYWHERE, ids=[f"{kind.name} of {owner}" for kind, owner in EVERYWHERE])
+async def test_every_kind_of_object_is_exported_under_every_owner(directory: Directory, kind: ObjectKind, owner: str) -> None:
+    domain = directory.domain_by_name("example.test")
+    assert domain is not None
+    created = await directory.create_account_class("example.test", "vip", actor=ADMIN)
+    account = await directory.create_account("example.test", "anna", actor=ADMIN)
+    group = await directory.create_group("example.test", "all", actor=ADMIN)
+    admin = await directory.create_admin("root", "rootroot-1", actor=ADMIN)
+    parents = {"presetFilter": ("preset", "domain", domain.id), "staticParam": ("smsConnector", "service", 0)}
+    ids = {
+        "domainConfig": domain.id, "domain": domain.id, "class": created.id, "account": account.id, "recipient": group.id,
+        "admin": admin.id,
+    }  # fmt: skip
+    objects = directory.settings.objects
+    if owner == "object":
+        parent, scope, number = parents[kind.name]
+        ids["object"] = 77
+        await directory.database.write(objects.adder(OBJECT_KINDS[parent], {"name": "p"}, "test", scope, number, 77))
+    samples = {"host": "h.example", "delegateName": "a@x.example", "priority": "7"}
+    key = "127.0.0.1:80" if kind.key == "address" else samples.get(kind.key, "some-key")
+    await directory.database.write(objects.adder(kind, {kind.key: key}, "test", owner, ids.get(owner, 0), 78))
+    await directory.database.write(
+        lambda transaction: transaction.execute("INSERT INTO content VALUES ('object', 78, 'script', 'keep;')")
+    )
+    left_out: Counter[str] = Counter()
+    text = as_toml(read_configuration(directory.database, accounts=True, secrets=True, left_out=left_out), SECTIONS)
+    assert not left_out
+    assert key in text
+    assert 'script = "keep;"' in text
+    parsed = parse_configuration(text.encode())
+    await make(directory, f"complete = {list(SECTIONS)!r}")
+    assert directory.database.query("SELECT 1 FROM object") == []
+    assert directory.database.query("SELECT 1 FROM content") == []
+    present = read_configuration(directory.database, accounts=True, secrets=True)
+    await apply_changes(directory, compare(present, parsed.root, parsed.complete), actor=ADMIN)
+    assert as_toml(read_configuration(directory.database, accounts=True, secrets=True), SECTIONS) == text
+
+
+async def test_rows_of_another_release_are_counted(directory: Directory) -> None:
+    await directory.database.write(
+        lambda transaction: transaction.execute(
+            "INSERT INTO setting VALUES ('service', 0, 'imap.telepathy', 'yes'), ('service', 0, 'imap.maxErrors', '7')"
+        )
+    )
+    left_out: Counter[str] = Counter()
+    read_configuration(directory.database, left_out=left_out)
+    assert dict(left_out) == {"setting service imap.telepathy": 1}
+
+
+async def test_the_last_administrator_gives_way_to_a_successor_only(directory: Directory) -> None:
+    await directory.create_admin("root", "rootroot-1", actor=ADMIN, everything=True)
+    with pytest.raises(ConfigurationError, match="the last administrator with every right must stay"):
+        await make(directory, 'complete = ["administrators"]')
+    await make(directory, 'complete = ["administrators"]\n[[administrators]]\nname = "heir"\neverything = true\n')
+    assert [(one.name, one.everything) for one in directory.admins()] == [("heir", True)]

@@ -101,12 +101,17 @@ class _Work:
 
     async def run(self, differences: Sequence[Difference]) -> None:
         try:
-            for difference in reversed(differences):
-                if difference.removed is not None:
-                    await self._remove(difference.path, difference.removed)
+            removed = [(one.path, one.removed) for one in reversed(differences) if one.removed is not None]
+            # One administrator with every right has to be there at all times, so a successor comes first.
+            for path, node in removed:
+                if node.type not in (ADMIN, ADMIN_GROUP):
+                    await self._remove(path, node)
             for difference in differences:
                 if difference.added is not None:
                     await self._add(difference.path, difference.added)
+            for path, node in removed:
+                if node.type in (ADMIN, ADMIN_GROUP):
+                    await self._remove(path, node)
             for path, changes in _by_node(differences):
                 await self._change(path, changes)
             for holder, node, name, old, new in self._later:

@@ -8,8 +8,8 @@ for, else their mark.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 
 from mailstead.directory.configuration.schema import (
     ACCESS_RULE,
@@ -31,9 +31,18 @@ _RECIPIENTS = {"group": "groups", "list": "lists", "folder": "folderRecipients"}
 _INHERITED = frozenset({"defaults", "domain", "class", "account"})
 
 
-def read_configuration(database: SystemDatabase, *, accounts: bool = False, secrets: bool = False) -> Node:
-    """The whole configuration; `accounts` with every account, `secrets` with secrets and password hashes."""
-    return _Reader(database, accounts, secrets).read()
+def read_configuration(
+    database: SystemDatabase, *, accounts: bool = False, secrets: bool = False, left_out: Counter[str] | None = None
+) -> Node:
+    """The whole configuration; `accounts` with every account, `secrets` with secrets and password hashes.
+
+    `left_out` counts rows, by what they are, that no place of the tree is for: another release wrote them.
+    """
+    reader = _Reader(database, accounts, secrets)
+    root = reader.read()
+    if left_out is not None:
+        left_out.update(reader.left_out())
+    return root
 
 
 class _Reader:
@@ -44,6 +53,7 @@ class _Reader:
         self._values: dict[tuple[str, int], dict[str, str]] = defaultdict(dict)
         self._texts: dict[tuple[str, int], dict[str, str]] = defaultdict(dict)
         self._objects: dict[tuple[str, int, str], list[tuple[int, Mapping[str, str]]]] = defaultdict(list)
+        self._used: set[tuple[object, ...]] = set()
 
     def read(self) -> Node:
         query = self._database.query
@@ -62,6 +72,20 @@ class _Reader:
             self._administrators(root)
             self._domains(root)
         return root
+
+    def left_out(self) -> Iterator[str]:
+        """What each row is that was not used."""
+        own = () if self._accounts else ("account", "accountData")
+        for (scope, number), values in self._values.items():
+            for name in values:
+                if scope not in own and (scope, number, name) not in self._used:
+                    yield f"setting {scope} {name}"
+        for place in self._texts:
+            if place[0] not in own and place not in self._used:
+                yield f"texts of {place[0]}"
+        for scope, number, kind in self._objects:
+            if scope not in own and (scope, number, kind) not in self._used:
+                yield f"{kind} of {scope}"
 
     # -- values ---------------------------------------------------------------------------------------------
 
@@ -89,6 +113,7 @@ class _Reader:
             if not table.scope:
                 continue
             if table.context is None:
+                self._used.add((table.scope, number))
                 texts = self._texts.get((table.scope, number))
                 if texts:
                     node.tables[name] = dict(sorted(texts.items()))
@@ -96,9 +121,11 @@ class _Reader:
             rows = self._values.get((table.scope, number), {})
             found: dict[str, str] = {}
             for setting in table.context.settings:
-                stored = rows.get(table.context.stored_name(setting))
+                row = table.context.stored_name(setting)
+                stored = rows.get(row)
                 if stored is None:
                     continue
+                self._used.add((table.scope, number, row))
                 if table.scope in _INHERITED:
                     try:
                         found[setting.name] = setting.render(setting.parse(stored))
@@ -115,6 +142,7 @@ class _Reader:
     def _named(self, owner: Node, name: str, node_type: NodeType, owner_id: int) -> None:
         assert node_type.kind is not None
         key = node_type.keys[0]
+        self._used.add((node_type.scope, owner_id, node_type.kind.name))
         found: list[tuple[str, int, Mapping[str, str]]] = []
         for number, attributes in self._objects.get((node_type.scope, owner_id, node_type.kind.name), ()):
             try:
