@@ -47,6 +47,17 @@ async def test_disable_enable_delete(face: Face) -> None:
     await client.ok('ENABLE Domain name "example.test"', "UPDATE Domain example.test")
 
 
+async def test_a_deleted_domain_comes_back_unless_no_copy_was_kept(face: Face) -> None:
+    client = await face.client()
+    await client.ok('DISABLE Domain name "example.test"', 'DELETE Domain name "example.test"')
+    assert face.directory.domain_by_name("example.test") is None
+    assert "does not exist" in await client.err('DELETE Domain name "example.test"')
+    await client.ok('ENABLE Domain name "example.test"')
+    assert face.directory.account_by_address("alice@example.test") is not None
+    await client.ok("delete domain EXAMPLE.test DONTKEEPCOPY")
+    assert "no deleted domain" in await client.err('ENABLE Domain name "example.test"')
+
+
 async def test_account_life(face: Face) -> None:
     client = await face.client()
     await client.ok('UPDATE Domain name "example.test"', 'ADD Account name "john" password "p\\"w 1x"')
