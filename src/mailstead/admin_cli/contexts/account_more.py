@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from mailstead.admin_cli.context import Command
+from mailstead.admin_cli.contexts.account_mail import account_mail_commands
+from mailstead.admin_cli.contexts.account_objects import account_method_commands, delegate_commands
 from mailstead.admin_cli.contexts.filters import AccountFiltersContext, filters_command
 
 
 def commands() -> list[Command]:
     """All of them."""
-    return [filters_command(AccountFiltersContext, "Filters")]
+    return [
+        filters_command(AccountFiltersContext, "Filters"),
+        *account_mail_commands(),
+        *delegate_commands(),
+        *account_method_commands(),
+    ]

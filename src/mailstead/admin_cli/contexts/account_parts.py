@@ -6,8 +6,10 @@ Invariants: changes wait in the account's context.
 from __future__ import annotations
 
 from mailstead.admin_cli.attributes import AttributeContext
-from mailstead.admin_cli.context import DoneContext
+from mailstead.admin_cli.context import Command, DoneContext
+from mailstead.admin_cli.contexts.account_objects import signature_commands, ui_settings_commands
 from mailstead.admin_cli.contexts.inherited import contexts
+from mailstead.admin_cli.contexts.mbox_quotas import mbox_quota_commands
 from mailstead.settings.declarations import CONTACT_INFO, WEBMAIL_DATA
 from mailstead.settings.edits import Place, place_of
 
@@ -37,12 +39,14 @@ class WebmailDataContext(AccountDataContext):
     declaration = WEBMAIL_DATA
     texts = ("uiSettings", "uiCustomSettings")
 
+    @classmethod
+    def extra_commands(cls) -> list[Command]:
+        """Signatures."""
+        return [*super().extra_commands(), *signature_commands("account"), *ui_settings_commands()]
+
 
 ACCOUNT_PARTS: dict[str, type[AttributeContext]] = {
-    **contexts("account", "domain-account", "account"),
+    **contexts("account", "domain-account", "account", {"quotas": mbox_quota_commands("account")}),
     "ContactInfo": ContactInfoContext,
     "WebmailData": WebmailDataContext,
 }
-
-__all__ = ["ACCOUNT_PARTS", "ContactInfoContext", "WebmailDataContext"]
-

@@ -8,6 +8,7 @@ from __future__ import annotations
 from mailstead.admin_cli.attributes import AttributeContext
 from mailstead.admin_cli.context import Command, CommitContext, DoneContext, Result, command, make, needs
 from mailstead.admin_cli.contexts.domain_parts import DomainPartContext
+from mailstead.admin_cli.contexts.mbox_quotas import mbox_quota_commands
 from mailstead.admin_cli.grammar import CommandError
 from mailstead.admin_cli.responses import table
 from mailstead.admin_cli.syntax import Arguments
@@ -68,6 +69,11 @@ class PublicFolderQuotasContext(DomainPartContext, DoneContext):
     name = "domain-public-folder-quotas"
     title = "PUBLIC-FOLDER QUOTAS"
     declaration = DOMAIN_CONTEXTS["publicFolderQuotas"]
+
+    @classmethod
+    def extra_commands(cls) -> list[Command]:
+        """Quotas of single folders."""
+        return [*super().extra_commands(), *mbox_quota_commands("domainConfig")]
 
 
 def _quotas(context: AttributeContext, arguments: Arguments) -> Result:

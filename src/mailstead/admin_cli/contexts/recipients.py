@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from mailstead.admin_cli.attributes import AttributeContext, Special
 from mailstead.admin_cli.context import CliContext, Command, CommitContext, DoneContext, Result, command, make
+from mailstead.admin_cli.contexts.account_objects import signature_commands, ui_settings_commands
 from mailstead.admin_cli.contexts.filters import filters_command, recipient_filters
+from mailstead.admin_cli.contexts.mbox_quotas import mbox_quota_commands
 from mailstead.admin_cli.grammar import CommandError, Word
 from mailstead.admin_cli.lists import value_list_commands
 from mailstead.admin_cli.membership import membership_command
@@ -397,6 +399,11 @@ class ListQuotasContext(_PartContext):
     title = "list QUOTAS"
     declaration = LIST_QUOTAS
 
+    @classmethod
+    def extra_commands(cls) -> list[Command]:
+        """Quotas of single folders."""
+        return [*super().extra_commands(), *mbox_quota_commands("recipient")]
+
 
 class ListLimitsContext(_PartContext):
     """`<domain-list-limits#>`."""
@@ -423,6 +430,12 @@ class ListWebmailDataContext(_PartContext):
     name = "domain-list-webmaildata"
     title = "list WEBMAILDATA"
     declaration = LIST_WEBMAIL_DATA
+    texts = ("uiSettings", "uiCustomSettings")
+
+    @classmethod
+    def extra_commands(cls) -> list[Command]:
+        """Signatures."""
+        return [*super().extra_commands(), *signature_commands("recipient"), *ui_settings_commands()]
 
 
 class FolderRcptLimitsContext(_PartContext):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mailstead.admin_cli.context import CliContext, Command, make, needs
+from mailstead.admin_cli.contexts import root_administrator, root_domains
 from mailstead.admin_cli.contexts.aacl import AaclContext
 from mailstead.admin_cli.contexts.queue import QueueContext
 from mailstead.admin_cli.contexts.save import save_commands
@@ -23,5 +24,7 @@ def commands() -> list[Command]:
         make("ENTER AACL", "enters administrators and permissions", enter(AaclContext), allowed=needs("manageAdminACL")),
         make("ENTER QUEUE", "enters the queue", enter(QueueContext), allowed=needs("manageProcessing")),
         *save_commands(),
+        *root_domains.commands(),
+        *root_administrator.commands(),
     ]
 

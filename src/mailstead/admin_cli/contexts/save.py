@@ -16,6 +16,7 @@ from typing import Any
 from mailstead.admin_cli.context import CliContext, Command, Result, make
 from mailstead.admin_cli.grammar import CommandError
 from mailstead.admin_cli.responses import Reply, lines_of
+from mailstead.admin_cli.services import AdminServices
 from mailstead.admin_cli.syntax import Arguments
 from mailstead.directory.configuration import as_toml, read_configuration
 from mailstead.directory.service import Directory
@@ -71,3 +72,14 @@ def _write(path: Path, text: str, new: bool) -> None:
         draft.unlink()
         raise FileExistsError(17, "the file exists already")
     os.replace(draft, path)
+
+
+def write_domain(services: AdminServices, name: str) -> Path:
+    """Write one domain's configuration, with its accounts, under run/; the file's path. Raises OSError."""
+    root = read_configuration(services.directory.database, accounts=True)
+    domains = root.children.get("domains", {})
+    root.fields, root.tables = {}, {}
+    root.children = {"domains": {key: node for key, node in domains.items() if node.key == (name,)}}
+    path = services.data_dir / "run" / f"domain-{name}.toml"
+    _write(path, as_toml(root, ()), False)
+    return path

@@ -61,6 +61,18 @@ SECURITY_METHOD = kind(
     "manageAccountRecovery", "A second factor (PWD-04)", limit=20, owners=("account", "admin"),
 )  # fmt: skip
 
+MBOX_QUOTA = kind(
+    "mboxQuota", "mboxName",
+    (
+        text("mboxName", "", "Folder", longest=1024),
+        integer("messageCount", 0, 0, 4_294_967_295, "Messages in the folder; 0 = unlimited"),
+        integer("messageSize", 0, 0, 2**42, "Size of the folder; 0 = unlimited", "KB"),
+    ),
+    "manageFoldersQuotas", "Quota of one folder (QTA-01)", limit=10_000, folded=False,
+    owners=("account", "recipient", "domainConfig"),
+    permissions={"recipient": "manageMailListsFoldersQuotas", "domainConfig": "managePublicFoldersQuotas"},
+)  # fmt: skip
+
 KINDS = (
-    PRESET, PRESET_FILTER, SUBDOMAIN_LOCATION, MESSAGES_LOCATION, RESERVED_RCPT, SIGNATURE, DELEGATE, SECURITY_METHOD,
+    MBOX_QUOTA, PRESET, PRESET_FILTER, SUBDOMAIN_LOCATION, MESSAGES_LOCATION, RESERVED_RCPT, SIGNATURE, DELEGATE, SECURITY_METHOD,
 )  # fmt: skip

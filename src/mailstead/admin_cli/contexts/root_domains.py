@@ -1,0 +1,278 @@
+"""Commands of the root over whole domains: EDIT, DELETE, RESTORE, PURGE, SEARCH, LOOKUP, premium accounts, migrations.
+
+Invariants: an administrator sees of each answer what it may see; a deleted domain can be brought back within the retention
+time unless
+dontKeepCopy was given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from mailstead.admin_cli.context import CliContext, Command, Result, make, needs
+from mailstead.admin_cli.contexts.account_mail import names_and_condition, purge_folders
+from mailstead.admin_cli.contexts.domain import DomainContext
+from mailstead.admin_cli.contexts.domain_create import DomainEditContext, domain_at
+from mailstead.admin_cli.contexts.save import write_domain
+from mailstead.admin_cli.grammar import CommandError
+from mailstead.admin_cli.lists import matching
+from mailstead.admin_cli.registry import date_of
+from mailstead.admin_cli.responses import Reply, show, table
+from mailstead.admin_cli.syntax import Arguments
+from mailstead.directory.model import Domain
+from mailstead.migration.service import MigrationService, progress
+
+MAX_FOUND = 1000
+ADDONS = ("outlook", "activesync", "sharing", "personalorganizer", "ia")
+_ADDON_SETTINGS = {
+    "outlook": "enableOutlookConnector", "activesync": "enableActiveSync", "sharing": "enableSharing",
+    "personalorganizer": "enableWebPersonalOrganizer",
+}  # fmt: skip
+
+
+def commands() -> list[Command]:
+    """All of them."""
+    return [
+        make("EDIT Domain name <name>", "enters the locations of a disabled domain", _edit),
+        make("EDIT Domain domainLocation <path>", "enters those of the domain at a location", _edit),
+        make("DELETE Domain name <name> [dontKeepCopy]", "deletes a disabled domain", _delete),
+        make("DELETE Domain domainLocation <path> [dontKeepCopy]", "deletes the disabled domain at a location", _delete),
+        make("LIST DeletedDomains", "lists domains that can be brought back", _list_deleted, allowed=needs("restoreAnyDomain")),
+        make("RESTORE Domain name <domainName>", "brings a deleted domain back, and enters it", _restore,
+             allowed=needs("restoreAnyDomain")),
+        make("PURGE public|account folders <folders...>", "removes messages of folders of every domain", _purge,
+             allowed=needs("manageAccountsOnAnyDomain")),
+        make("SEARCH Object <object>", "finds objects by name or id: <object>[+<folder>][@<domain>]", _search),
+        make("LOOKUP Index Object <object>", "tells where an account's or folder's data lies", _lookup_object),
+        make("LOOKUP Index File <path>", "tells what a file of the store holds", _lookup_file,
+             allowed=needs("manageServerConfig")),
+        make("LIST premiumAccounts [domain <name>] [<wildcard>]", "lists accounts of type premium", _list_premium),
+        make("SET premiumAccountAddons name <name> addons (<addons>)", f"switches add-ons on: {' '.join(ADDONS)}", _set_addons),
+        make("LIST premiumFolderRcpts [domain <name>] [<wildcard>]", "lists folder recipients with add-ons", _list_premium_folders),
+        make("SET premiumFolderRcptsAddons name <name> addons (<addons>)", "there is nothing to switch on", _set_folder_addons),
+        make("SHOW LicenseInfo", "shows what the licence allows", _license),
+        make("SHOW PremiumAddonsStatistics", "shows how many accounts use an add-on", _addon_statistics,
+             allowed=needs("manageServerConfig")),
+        make("SHOW MigrationStatus", "shows migrations that run", _migrations),
+        make("EXPORT DOMAINDB <domainname>", "writes a domain's configuration to a file", _export,
+             allowed=needs("manageServerConfig")),
+    ]  # fmt: skip
+
+
+def _domain(context: Any, name: str) -> Domain:
+    found: Domain = context.need(name)
+    return found
+
+
+def _named(context: Any, arguments: Arguments) -> Domain:
+    return _domain(context, arguments.get("name") or domain_at(context, arguments["domainlocation"]))
+
+
+def _edit(context: Any, arguments: Arguments) -> Result:
+    domain = _named(context, arguments)
+    context.session.actor.require("manageDomainStorage", domain.id)
+    if domain.enabled:
+        raise CommandError(f"the domain {domain.name} is enabled; DISABLE it first")
+    context.session.enter(DomainEditContext(context, domain))
+    return None
+
+
+async def _delete(context: Any, arguments: Arguments) -> Result:
+    domain = _named(context, arguments)
+    context.session.actor.require("deactivateDomain", domain.id)
+    if domain.enabled:
+        raise CommandError(f"the domain {domain.name} is enabled; DISABLE it first")
+    keep = "dontkeepcopy" not in arguments.flags
+    await context.session.services.directory.delete_domain(domain.name, actor=context.session.actor, keep_copy=keep)
+    return None
+
+
+def _list_deleted(context: Any, arguments: Arguments) -> Result:
+    rows = [
+        (row.name, date_of(row.time), date_of(row.until), row.author)
+        for row in context.session.services.directory.deleted_domains()
+        if context.session.actor.may("restoreDomain", row.id)
+    ]
+    return table("The list of deleted domains:", ("name", "deleted", "until", "by"), rows)
+
+
+async def _restore(context: Any, arguments: Arguments) -> Result:
+    directory = context.session.services.directory
+    if directory.domain_by_name(arguments["name"]) is None:
+        await directory.restore_domain(arguments["name"], actor=context.session.actor)
+    domain = _domain(context, arguments["name"])
+    context.session.actor.require("restoreDomain", domain.id)
+    context.session.enter(DomainContext(context, domain))
+    return None
+
+
+async def _purge(context: Any, arguments: Arguments) -> Result:
+    names, condition = names_and_condition(arguments.rest)
+    directory = context.session.services.directory
+    removed = 0
+    for domain in context.visible():
+        if "public" in arguments.flags:
+            removed += await purge_folders(context, domain.id, names, condition, missing=False)
+            continue
+        for account in directory.accounts(domain.id):
+            removed += await purge_folders(context, account.id, names, condition, missing=False)
+            await asyncio.sleep(0)
+    return Reply(notes=(f"{removed} messages removed",))
+
+
+def _search(context: Any, arguments: Arguments) -> Result:
+    text = arguments["object"]
+    name, _, domain = text.rpartition("@") if "@" in text else (text, "", "")
+    name, _, folder = name.partition("+")
+    directory, actor = context.session.services.directory, context.session.actor
+    where, values = ["1 = 1"], []
+    if name:
+        where.append("(a.local = ? OR a.object_id = ?)")
+        values += [name.lower(), int(name) if name.isdigit() and len(name) < 19 else -1]
+    if domain:
+        where.append("a.domain_id = ?")
+        values.append(_domain(context, domain).id)
+    rows = directory.database.query(
+        "SELECT a.kind, a.object_id, a.name, a.domain_id, a.main FROM address a "
+        f"WHERE {' AND '.join(where)} ORDER BY a.local LIMIT {MAX_FOUND}",
+        values,
+    )
+    found = []
+    for kind, number, local, domain_id, main in rows:
+        owner = directory.domain(domain_id)
+        if owner is None or not actor.sees(domain_id):
+            continue
+        place = _folder_id(context, number, folder) if folder else ""
+        if folder and not place:
+            continue
+        found.append((f"{local}@{owner.name}", kind if main else f"{kind} alias", str(number), place))
+    return table("The objects found:", ("name", "type", "id", "folder"), found)
+
+
+def _folder_id(context: Any, owner: int, folder: str) -> str:
+    services = context.session.services
+    place = services.directory.owner(owner)
+    if place is None or not services.store.mail_index(place.shard).has_account(owner):
+        return ""
+    for row in services.store.mail_index(place.shard).folders(owner):
+        if folder.lower() in (str(row[0]), str(row[1]).lower()):
+            return f"{row[1]} ({row[0]})"
+    return ""
+
+
+def _lookup_object(context: Any, arguments: Arguments) -> Result:
+    text = arguments["object"]
+    local, at, domain = text.rpartition("@")
+    name, _, folder = local.partition("+")
+    directory = context.session.services.directory
+    owner = _domain(context, domain) if at else None
+    account = directory.account_named(owner.id, name) if owner is not None else None
+    if account is None:
+        raise CommandError(f"the object {text[:80]} does not exist")
+    pairs = [("account id", str(account.id)), ("index", f"index/shard-{account.shard}.db")]
+    if folder:
+        place = _folder_id(context, account.id, folder)
+        if not place:
+            raise CommandError(f"the folder {folder[:80]} does not exist")
+        pairs.append(("folder", place))
+    return show(pairs, "Index information:")
+
+
+def _lookup_file(context: Any, arguments: Arguments) -> Result:
+    data_dir = context.session.services.data_dir
+    path = (data_dir / arguments["path"]).resolve()
+    if data_dir.resolve() not in path.parents or not path.is_file():
+        raise CommandError(f"the store has no file {arguments['path'][:80]}")
+    parts = path.relative_to(data_dir.resolve()).parts
+    kinds = {"log": "segments of the log", "index": "index", "keys": "keys", "certs": "certificates"}
+    return show([("file", str(path)), ("holds", kinds.get(parts[0], parts[0])), ("size", str(path.stat().st_size))])
+
+
+def _list_premium(context: Any, arguments: Arguments) -> Result:
+    directory = context.session.services.directory
+    wanted = _domain(context, arguments["domain"]).id if "domain" in arguments else 0
+    basic = {
+        int(row[0])
+        for row in directory.database.query(
+            "SELECT scope_id FROM setting WHERE scope = 'accountData' AND name = 'accountType' AND value = 'basic'"
+        )
+    }
+    rows = [
+        account.address
+        for domain in context.visible()
+        if not wanted or domain.id == wanted
+        for account in directory.accounts(domain.id)
+        if account.id not in basic
+    ]
+    found = matching(rows, arguments["wildcard"] + "@*" if "wildcard" in arguments else "")
+    return table("The list of premium accounts:", ("name",), ((name,) for name in found))
+
+
+def _addons(arguments: Arguments) -> list[str]:
+    chosen = [word.lower() for word in arguments.lists["addons"]]
+    for word in chosen:
+        if word not in ADDONS:
+            raise CommandError(f"addons: expected any of {', '.join(ADDONS)}")
+    return chosen
+
+
+async def _set_addons(context: Any, arguments: Arguments) -> Result:
+    directory = context.session.services.directory
+    account = directory.account_by_address(arguments["name"])
+    if account is None or not context.session.actor.sees(account.domain_id):
+        raise CommandError(f"the account {arguments['name'][:80]} does not exist")
+    chosen = _addons(arguments)
+    for addon, setting in _ADDON_SETTINGS.items():
+        value = "yes" if addon in chosen else "no"
+        await directory.set_account_setting(account.id, setting, value, actor=context.session.actor)
+    return None
+
+
+def _list_premium_folders(context: Any, arguments: Arguments) -> Result:
+    return table("The list of premium folder recipients:", ("name",), ())
+
+
+def _set_folder_addons(context: Any, arguments: Arguments) -> Result:
+    _addons(arguments)
+    return Reply(notes=("folder recipients have no add-ons here",))
+
+
+def _license(context: CliContext, arguments: Arguments) -> Result:
+    return show(
+        [
+            ("product", '"Mailstead"'), ("license", '"Apache-2.0"'), ("maxMailboxes", "unlimited"),
+            ("maxPremiumMailboxes", "unlimited"), ("expires", "never"),
+        ],
+        "License information:",
+    )  # fmt: skip
+
+
+def _addon_statistics(context: Any, arguments: Arguments) -> Result:
+    directory = context.session.services.directory
+    counts = dict.fromkeys(_ADDON_SETTINGS.values(), 0)
+    total = 0
+    for domain in directory.domains():
+        for account in directory.accounts(domain.id):
+            total += 1
+            values = directory.account_settings(account.id)
+            for name in counts:
+                counts[name] += bool(values[name].value)
+    pairs = [("accounts", str(total)), *((addon, str(counts[name])) for addon, name in _ADDON_SETTINGS.items())]
+    return show(pairs, "Premium add-ons:")
+
+
+def _migrations(context: Any, arguments: Arguments) -> Result:
+    services = context.session.services
+    jobs = MigrationService(services.directory, services.data_dir).list(actor=context.session.actor, live=True)
+    rows = []
+    for job in jobs:
+        account = services.directory.account(job.account_id)
+        rows.append((account.address if account is not None else str(job.account_id), job.source, progress(job)))
+    return table("The list of migrations:", ("account", "source", "progress"), rows)
+
+
+async def _export(context: Any, arguments: Arguments) -> Result:
+    domain = _domain(context, arguments["domainname"])
+    path = await asyncio.to_thread(write_domain, context.session.services, domain.name)
+    return Reply(notes=(f"written to {path}",))
