@@ -3,8 +3,10 @@
 import base64
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from mailstead.message.index import MAX_FIELDS, index_message
+from mailstead.message.index import MAX_FIELDS, index_message, with_header_in_front
 from mailstead.message.sections import (
     filter_header_fields,
     load_parts,
@@ -264,3 +266,39 @@ def test_header_fields_filter() -> None:
 def test_an_index_of_another_version_is_refused() -> None:
     with pytest.raises(ValueError, match="version"):
         load_parts(b"\x7f" + index_message(b"").parts[1:])
+
+
+_FRONTS = st.lists(
+    st.sampled_from(
+        [b"Return-Path: <a@b.test>\r\n",
+         b"List-Unsubscribe: <mailto:x@y.test>,\r\n <https://y.test/u?t=1>\r\n", b"X-Spam-Level: *\r\n",
+         "X-Ü: ä\r\n".encode(),
+         b"X-Other: 1\r\n", b"Subject: no\r\n", b"Content-Type: text/html\r\n", b"no field\r\n", b" fold\r\n", b"\r\n"]
+    ),
+    min_size=1, max_size=4,
+).map(b"".join)  # fmt: skip
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    _FRONTS,
+    st.one_of(
+        st.binary(max_size=200),
+        st.sampled_from(
+            [b"", b"\r\n",
+             b"Subject: x\r\n\r\nbody\r\n", b"Subject: x", b"From: a@b.test\nTo: c\n\nx\n", b" fold\r\nSubject: x\r\n\r\ny",
+             b"From x y\r\nSubject: z\r\n\r\nq", b"no header at all\r\n", b"Subject : x\r\n\r\n",
+             b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\none\r\n--b\r\nContent-Type: message/rfc822\r\n\r\n"
+             b"Subject: in\r\n\r\ntwo\r\n--b--\r\n"]
+        ),
+    ),
+)  # fmt: skip
+def test_header_lines_in_front_can_be_added_to_an_index(front: bytes, octets: bytes) -> None:
+    found = with_header_in_front(index_message(octets), front)
+    assert found is None or found == index_message(front + octets)
+
+
+def test_the_usual_lines_in_front_need_no_second_look() -> None:
+    octets = b"From: a@b.test\r\nSubject: x\r\nList-Id: <l.b.test>\r\n\r\nbody\r\n"
+    for front in (b"Return-Path: <>\r\n", b"List-Unsubscribe: <mailto:a@b.test>\r\nReturn-Path: <a@b.test>\r\n"):
+        assert with_header_in_front(index_message(octets), front) == index_message(front + octets)

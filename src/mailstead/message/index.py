@@ -7,15 +7,16 @@ Invariants
 - Two calls with the same octets give equal results: the index can be rebuilt.
 """
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 
 from .bodystructure import render_structure
 from .dates import sent_time
 from .envelope import render_envelope
 from .headers import MAX_HEADER, header_end, split_fields
-from .mime import Entity, parse_entity
+from .mime import Entity, Part, parse_entity
 from .preview import make_preview
-from .sections import pack_parts
+from .sections import load_parts, pack_parts
 from .threading import base_subject, message_id, reference_ids
 
 #: Octets of the usual header fields that are kept.
@@ -42,7 +43,7 @@ class MessageIndex:
     rendered IMAP lists. `parts` is read by `sections.load_parts`. `fields` holds the STORED_FIELDS raw, CRLF
     ended, at most MAX_FIELDS octets. `preview` has at most 200 characters. `message_id` and `references` are
     without angle brackets. `sent` is the Date field as Unix seconds, 0 if it says none. The sort keys are
-    those of RFC 5256, upper-case. `eight_bit`: some octet is above 127.
+    those of RFC 5256, upper-case. `eight_bit`: some octet is above 127; `has_header`: it begins with a header field.
     """
 
     size: int
@@ -63,6 +64,7 @@ class MessageIndex:
     has_attachment: bool
     eight_bit: bool
     fields_complete: bool
+    has_header: bool = True
 
 
 def _stored_fields(pieces: list[bytes]) -> tuple[bytes, bool]:
@@ -154,4 +156,57 @@ def index_message(octets: bytes) -> MessageIndex:
         _has_attachment(entity),
         not octets.isascii(),
         complete and header_size <= MAX_HEADER,
+        octets[:1] not in b" \t\r\n>" and b":" in octets[: min(header_size, 1200)].partition(b"\n")[0],
     )
+
+
+_TRANSPARENT = re.compile(
+    rb"(?!(?:date|subject|from|to|cc|bcc|sender|reply-to|message-id|in-reply-to|references|content-[^:]*|mime-version)[ \t]*:)"
+    rb"[!-9;-~]+:",
+    re.IGNORECASE,
+).match
+
+
+def with_header_in_front(index: MessageIndex, front: bytes) -> MessageIndex | None:
+    """The index of ``front`` + a message, from the message's; None where only reading it anew would tell.
+
+    ``front`` are whole header lines. It can be told as long as none of them shows in an envelope or a body structure.
+    """
+    pieces = split_fields(front)
+    if pieces and pieces[-1] in (b"", b"\r"):
+        pieces.pop()
+    if not front.endswith(b"\n") or not pieces or not all(_TRANSPARENT(piece) for piece in pieces):
+        return None
+    if not index.has_header or index.header_size + len(front) > MAX_HEADER:
+        return None
+    kept, complete = _stored_fields([piece for piece in pieces if _is_stored(piece)])
+    if not complete or not index.fields_complete or len(kept) + len(index.fields) > MAX_FIELDS:
+        return None
+    root = load_parts(index.parts)
+    _shift(root, len(front))
+    root.header_start = 0
+    return replace(
+        index,
+        size=index.size + len(front),
+        header_size=index.header_size + len(front),
+        parts=pack_parts(root),
+        fields=kept + index.fields,
+        eight_bit=index.eight_bit or not front.isascii(),
+    )
+
+
+def _is_stored(piece: bytes) -> bool:
+    name = piece[: piece.find(b":")].rstrip(b" \t").lower()
+    return name in _STORED or name[:7] == b"x-spam-"
+
+
+def _shift(part: Part, distance: int) -> None:
+    pending = [part]
+    while pending:
+        current = pending.pop()
+        current.header_start += distance
+        current.body_start += distance
+        current.body_end += distance
+        pending.extend(current.children)
+        if current.embedded is not None:
+            pending.append(current.embedded)

@@ -14,7 +14,8 @@ class QueueDetail(msgspec.Struct, array_like=True, omit_defaults=True, frozen=Tr
 
     ``notify``: '' (not given), 'NEVER', or a list of SUCCESS, FAILURE, DELAY with commas; ``orcpt``: as received,
     xtext and all ('rfc822;bob@example.org'); ``envid``: as received (xtext); ``ret``: '', 'FULL' or 'HDRS';
-    ``smtputf8``: the message needs SMTPUTF8; ``body``: '7BIT', '8BITMIME' or 'BINARYMIME'.
+    ``smtputf8``: the message needs SMTPUTF8; ``body``: '7BIT', '8BITMIME' or 'BINARYMIME'; ``sender``: the envelope sender
+    where it is this recipient's own (VERP), then no other recipient has the same message id.
     """
 
     notify: str = ""
@@ -23,6 +24,7 @@ class QueueDetail(msgspec.Struct, array_like=True, omit_defaults=True, frozen=Tr
     ret: str = ""
     smtputf8: bool = False
     body: str = "7BIT"
+    sender: str = ""
 
     def encode(self) -> bytes:
         """The octets for ``Target.detail``."""

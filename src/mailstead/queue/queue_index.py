@@ -39,6 +39,10 @@ class QueueIndex:
         """True where one of the next recipients of the route waits because no host could be reached (4.4.x)."""
         return any(status.startswith("4.4.") for status in self._reads.later_statuses(route, now, _SAMPLE))
 
+    def expansions(self, after: Key, limit: int) -> list[Recipient]:
+        """Lists and groups to be expanded, behind the key (due, mid, number), in that order."""
+        return [Recipient(*row) for row in self._reads.expansions(after, limit)]
+
     def entry(self, mid: int) -> Entry | None:
         """A message in the queue."""
         row = self._reads.entry(mid)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from mailstead.message.dsn import Action
@@ -62,6 +63,8 @@ class Transactions:
         if entry is None:
             await self._orphans(mid)
             return []
+        if recipients[0].wishes.sender:
+            entry = replace(entry, sender=recipients[0].wishes.sender)
         outgoing = self._settings.service("smtpOutgoing")
         owed = [recipient for recipient in recipients if recipient.notified & REPORT_OWED]
         given_up = [recipient for recipient in recipients if recipient.notified & GIVE_UP and recipient not in owed]

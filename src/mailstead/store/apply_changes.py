@@ -353,3 +353,11 @@ def insert_copies(shard: Shard, op: InsertCopies) -> Result:
     if op.target_reader:
         result.effects += give_to_reader(shard, op.target, result.new_uids, op.target_reader, modseq)
     return result
+
+
+def remove_idle_entry(shard: Shard, mid: int) -> None:
+    """A message in the queue goes when nobody waits for it any more."""
+    if not shard.row("SELECT 1 FROM recipient WHERE mid = ?", (mid,)):
+        row = shard.row("DELETE FROM entry WHERE mid = ? RETURNING file, length", (mid,))
+        if row is not None:
+            count_dead(shard, {row[0]: int(row[1])})

@@ -13,7 +13,7 @@ from typing import Any
 
 from mailstead.message.index import MessageIndex
 from mailstead.store.accounts import ensure_account
-from mailstead.store.apply_changes import remove_replaced
+from mailstead.store.apply_changes import remove_idle_entry, remove_replaced
 from mailstead.store.keywords import KeywordLimit, keyword_flags
 from mailstead.store.record import Target, TargetKind
 from mailstead.store.search_jobs import note_new
@@ -21,6 +21,8 @@ from mailstead.store.shard import Shard
 from mailstead.store.thread_ids import thread_of
 
 OK, OVER_QUOTA, FOLDER_GONE, KEYWORDS, REPLACED_GONE = 0, 1, 2, 3, 4
+EXPANDING = 3
+"""State of a queue recipient that is a list or group to be expanded; those of others are in apply_folders.py."""
 
 _INSERT_MESSAGE = "INSERT INTO message VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_WIDE = "INSERT OR IGNORE INTO wide VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -272,13 +274,18 @@ def apply_deliveries(shard: Shard, deliveries: list[Delivery]) -> list[Any]:
 def apply_queue(shard: Shard, deliveries: list[Delivery]) -> list[Any]:
     """Write the rows of QUEUE targets: an entry per message, a recipient per target, due at once.
 
-    ``recipient`` of the target is the address; ``detail`` holds what the queue keeps of it (opaque here).
+    ``recipient`` of the target is the address; ``detail`` holds what the queue keeps of it (opaque here). An expansion lies
+    there too, in a state of its own; its progress is written with the targets it gave, so that each is given once.
     """
     entries: list[tuple[Any, ...]] = []
     rows: list[tuple[Any, ...]] = []
     numbers: dict[int, int] = {}
+    progress: list[Target] = []
     for delivery in deliveries:
         record, target = delivery.record, delivery.target
+        if target.kind == TargetKind.EXPANSION and target.account:
+            progress.append(target)
+            continue
         number = numbers.get(delivery.mid, -1) + 1
         numbers[delivery.mid] = number
         if number == 0:
@@ -298,7 +305,23 @@ def apply_queue(shard: Shard, deliveries: list[Delivery]) -> list[Any]:
                 )
             )
         route = target.recipient.rpartition("@")[2].lower()
-        rows.append((delivery.mid, number, target.recipient, route, target.date, 0, 0, 0, 0, 0, "", target.detail))
+        state = EXPANDING if target.kind == TargetKind.EXPANSION else 0
+        rows.append((delivery.mid, number, target.recipient, route, target.date, 0, state, 0, 0, 0, "", target.detail))
     shard.executemany("INSERT OR IGNORE INTO entry VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", entries)
     shard.executemany("INSERT OR IGNORE INTO recipient VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
-    return [["queued", mid, count + 1] for mid, count in numbers.items()]
+    for target in progress:
+        _progress(shard, target)
+    return [
+        *(["queued", mid, count + 1] for mid, count in numbers.items()),
+        *(["expanded", target.account, target.folder] for target in progress),
+    ]
+
+
+def _progress(shard: Shard, target: Target) -> None:
+    """An expansion has come further, or to its end."""
+    key = (target.account, target.folder)
+    if target.detail:
+        shard.execute("UPDATE recipient SET detail = ?, attempts = 0 WHERE mid = ? AND number = ?", (target.detail, *key))
+        return
+    shard.execute("DELETE FROM recipient WHERE mid = ? AND number = ?", key)
+    remove_idle_entry(shard, target.account)

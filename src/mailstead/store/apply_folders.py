@@ -14,10 +14,10 @@ from mailstead.store.apply_changes import (
     Result,
     change_flags,
     copy_messages,
-    count_dead,
     expunge,
     insert_copies,
     release,
+    remove_idle_entry,
     remove_moved,
 )
 from mailstead.store.apply_scripts import change_scripts
@@ -165,10 +165,7 @@ def queue_outcome(shard: Shard, op: QueueOutcome) -> Result:
             )
         else:
             shard.execute("DELETE FROM recipient WHERE mid = ? AND number = ?", (op.mid, number))
-    if not shard.row("SELECT 1 FROM recipient WHERE mid = ?", (op.mid,)):
-        row = shard.row("DELETE FROM entry WHERE mid = ? RETURNING file, length", (op.mid,))
-        if row is not None:
-            count_dead(shard, {row[0]: int(row[1])})
+    remove_idle_entry(shard, op.mid)
     return Result(id=op.mid, effects=[["outcome", op.mid, [[row[0], row[1], row[5]] for row in op.rows]]])
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mailstead.message.index import index_message
+from mailstead.message.index import index_message, with_header_in_front
 from mailstead.store.apply_changes import Refused
 from mailstead.store.apply_delivery import Delivery, StoredMessage, apply_deliveries, apply_queue
 from mailstead.store.apply_folders import apply_operation, operations_weight
@@ -60,6 +60,7 @@ class Step:
 
 def variant(message: StoredMessage, target: Target, body: bytes) -> StoredMessage:
     """The message as a recipient with header lines of its own sees it."""
+    index = with_header_in_front(message.index, target.overlay)
     return StoredMessage(
         message.seq,
         message.id,
@@ -70,7 +71,7 @@ def variant(message: StoredMessage, target: Target, body: bytes) -> StoredMessag
         message.external_size,
         message.sender,
         message.received,
-        index_message(target.overlay + body),
+        index if index is not None else index_message(target.overlay + body),
     )
 
 

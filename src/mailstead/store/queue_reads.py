@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mailstead.store.apply_delivery import EXPANDING
 from mailstead.store.engine import Key, RecipientRow
 from mailstead.store.shard import Shard
 
@@ -58,6 +59,15 @@ class SqliteQueueReads:
         )
         return [str(status) for (status,) in rows]
 
+    def expansions(self, after: Key, limit: int) -> list[RecipientRow]:
+        """Lists and groups to be expanded, behind the key (due, mid, number), in that order, due or not."""
+        rows = self._shard.execute(
+            f"SELECT {_COLUMNS} FROM recipient INDEXED BY recipient_due WHERE state = {EXPANDING} "
+            "AND (due, mid, number) > (?, ?, ?) ORDER BY due, mid, number LIMIT ?",
+            (*after, limit),
+        )
+        return rows.fetchall()  # type: ignore[return-value]
+
     def entry(self, mid: int) -> tuple[Any, ...] | None:
         """Columns of an entry: mid, place of its octets, sender, received, size."""
         return self._shard.row(
@@ -67,8 +77,8 @@ class SqliteQueueReads:
         )
 
     def recipients(self, mid: int, limit: int) -> list[RecipientRow]:
-        """Recipients of a message that still wait."""
-        rows = self._shard.execute(f"SELECT {_COLUMNS} FROM recipient WHERE mid = ? LIMIT ?", (mid, limit))
+        """Recipients of a message that still wait; not expansions."""
+        rows = self._shard.execute(f"SELECT {_COLUMNS} FROM recipient WHERE mid = ? AND state = 0 LIMIT ?", (mid, limit))
         return rows.fetchall()  # type: ignore[return-value]
 
     def mark(self, mid: int, number: int) -> tuple[int, str] | None:
@@ -81,7 +91,7 @@ class SqliteQueueReads:
         rows = self._shard.execute(
             "SELECT r.mid, r.number, r.address, r.route, r.due, r.attempts, r.notified, r.status, r.detail, "
             "e.sender, e.size, e.received FROM recipient r JOIN entry e ON e.mid = r.mid "
-            "WHERE (r.mid, r.number) > (?, ?) ORDER BY r.mid, r.number LIMIT ?",
+            "WHERE (r.mid, r.number) > (?, ?) AND r.state = 0 ORDER BY r.mid, r.number LIMIT ?",
             (*after, limit),
         )
         return rows.fetchall()

@@ -217,7 +217,7 @@ def _salvage(shard: Shard, view: LogView, result: Rebuilt) -> None:
 
 def _as_message(record: Record, targets: list[Target]) -> Record:
     head = record.head
-    kinds = [one for one in targets if one.kind in (TargetKind.FOLDER, TargetKind.QUEUE)]
+    kinds = [one for one in targets if one.kind in (TargetKind.FOLDER, TargetKind.QUEUE, TargetKind.EXPANSION)]
     message = MessageHead(head.sender, head.received, kinds, head.receipt, head.external, head.external_size, head.external_hash)
     return Record(Kind.MESSAGE, Stream.DURABLE, 1, record.id, message, record.offset, record.body_offset, record.body_size)
 

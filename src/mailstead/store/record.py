@@ -57,8 +57,10 @@ class Target(msgspec.Struct, array_like=True, omit_defaults=True):
     """Where a message goes. ``folder`` 0 means the account's INBOX; ``flags`` are system flag bits; ``date`` is unix
     time; ``overlay`` are header lines of this recipient alone, in front of the body; ``mid`` names that variant;
     ``quota_size`` (octets) and ``quota_messages`` are the account's limits, 0 for none; ``detail`` is opaque to the store
-    (the queue's recipient data); ``replaces_uid`` of ``replaces_folder`` goes in the same step (RFC 8508 REPLACE), or nothing
-    is done."""
+    (the queue's recipient data, an expansion's job and how far it is); an EXPANSION with an ``account`` is no new one but the
+    progress of the expansion ``account`` (a message's id), recipient ``folder``: its ``detail`` is what holds from now, or,
+    where empty, it is done, and the other targets of the record are what it has given; ``replaces_uid`` of
+    ``replaces_folder`` goes in the same step (RFC 8508 REPLACE), or nothing is done."""
 
     kind: int
     shard: int
