@@ -14,7 +14,7 @@ from tests.smtp.harness import ADMIN, MESSAGE, Face
 async def test_a_large_message_whose_folder_went_away_is_in_the_inbox(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
     account = face.account("alice@example.test")
     await face.mailbox.create_folder(account.id, "Projects")
-    planner = face.delivery._planner
+    planner = face.delivery.planner
     number = planner.detail_folder(account.shard, account.id, "projects")
     await face.mailbox.delete_folder(account.id, "Projects")
     monkeypatch.setattr(planner, "detail_folder", lambda *args: number)

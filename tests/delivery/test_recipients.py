@@ -60,7 +60,7 @@ async def test_the_folder_went_away_meanwhile(face: Face) -> None:
     account = face.account("alice@example.test")
     await face.mailbox.create_folder(account.id, "Projects")
     client = await face.ready()
-    planner = face.delivery._planner
+    planner = face.delivery.planner
     number = planner.detail_folder(account.shard, account.id, "projects")
     assert number
     await face.mailbox.delete_folder(account.id, "Projects")
@@ -159,7 +159,7 @@ async def test_mail_to_a_public_folder(face: Face) -> None:
     await view.refresh()
     assert len(view.uids) == 2
     view.release()
-    planner = face.delivery._planner
+    planner = face.delivery.planner
     planner.public_folder = lambda found, folder=folder: folder  # type: ignore[method-assign,misc]
     await face.mailbox.delete_folder(domain.id, "News")
     assert (await client.send(MESSAGE, "news@example.test")).startswith("4")

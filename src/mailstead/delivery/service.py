@@ -27,6 +27,7 @@ from mailstead.delivery.host import host_name
 from mailstead.delivery.model import AcceptedMessage, EnvelopeRecipient, Outcome, Result, Verdict
 from mailstead.delivery.notices import failures, report, successes, wants_success
 from mailstead.delivery.receipts import receipt_of
+from mailstead.delivery.stored import StoredMail
 from mailstead.delivery.targets import Plan, Planner
 from mailstead.directory.model import Account, RecipientKind, Resolution
 from mailstead.directory.service import Directory
@@ -75,7 +76,7 @@ class Delivery:
         self.directory = directory
         self.mailbox = mailbox
         self.settings = settings if settings is not None else directory.settings
-        self._planner = Planner(store, directory, mailbox)
+        self.planner = Planner(store, directory, mailbox)
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -119,7 +120,7 @@ class Delivery:
                 if account.quota_bytes or account.quota_messages:
                     return self._check_quota(account, size), found
                 return Verdict.ACCEPTED, found
-            if kind is RecipientKind.FOLDER and self._planner.public_folder(found) is None:
+            if kind is RecipientKind.FOLDER and self.planner.public_folder(found) is None:
                 return Verdict.NOT_POSSIBLE, found
         except (SystemDatabaseError, MailboxError) as error:
             log.error("recipient not resolved", reason=str(error))
@@ -152,11 +153,11 @@ class Delivery:
     def deliver(self, message: AcceptedMessage, done: Done) -> None:
         """Deliver a message and call ``done`` once, in a later turn of the event loop. The spool is this method's from
         here on, whatever happens."""
-        if message.spool is not None or not self._planner.is_simple(message) or wants_success(message):
+        if message.spool is not None or not self.planner.is_simple(message) or wants_success(message):
             self._spawn(self._deliver_slowly(message, done))
             return
         try:
-            plan = self._planner.plan(message)
+            plan = self.planner.plan(message)
         except Exception as error:
             fault(log, "message not delivered", error, message=message.id)
             self.store.loop.call_soon(done, Outcome(Result.TEMPORARY))
@@ -172,7 +173,7 @@ class Delivery:
         parts = [message.trace, body]
         if plan.folders:
             path = b"Return-Path: <%b>\r\n" % message.sender.encode("utf-8", "replace")
-            if not plan.queued:
+            if not plan.queued and not plan.expansions:
                 parts = [path, message.trace, body]
             elif not folder_gone:
                 variant = self.store.new_id()
@@ -218,7 +219,7 @@ class Delivery:
     async def _deliver_slowly(self, message: AcceptedMessage, done: Done) -> None:
         spool = message.spool
         try:
-            plan = await self._planner.expand(message)
+            plan = await self.planner.expand(message)
             if not plan.targets:
                 await self._finish(message, plan, [], done)
                 await self._release(spool, kept=False)
@@ -241,7 +242,7 @@ class Delivery:
         if spool.size <= INLINE_LIMIT and not spool.external:
             octets, index = await spool.finish(b"")
             return octets, index
-        if plan.folders:
+        if plan.folders or plan.expansions:
             prefix = b"Return-Path: <%b>\r\n%b" % (message.sender.encode("utf-8", "replace"), prefix)
         async with self._large:
             return await spool.finish(prefix)
@@ -261,19 +262,23 @@ class Delivery:
     async def _finish(self, message: AcceptedMessage, plan: Plan, outcomes: list[TargetOutcome], done: Done) -> None:
         """Sort out refused targets, tell the sender, answer the face."""
         try:
-            done(await self._settle(message, plan, outcomes))
+            done(await self.settle(message, plan, outcomes))
         except Exception as error:  # whatever it was, the face must hear something
             fault(log, "message not settled", error, message=message.id)
             done(Outcome(Result.TEMPORARY))
 
-    async def _settle(self, message: AcceptedMessage, plan: Plan, outcomes: list[TargetOutcome]) -> Outcome:
+    async def settle(self, message: AcceptedMessage, plan: Plan, outcomes: list[TargetOutcome], *, late: bool = False) -> Outcome:
+        """What became of a message whose record is durable: what was refused is tried elsewhere or told to the sender.
+
+        ``late``: the sender has had its answer, so that whatever failed is told by a report.
+        """
         refused = [(number, Result.OVER_QUOTA) for number, found in enumerate(outcomes) if found.outcome == OVER_QUOTA]
         gone = [number for number, found in enumerate(outcomes) if found.outcome == FOLDER_GONE]
         refused += await self._into_inbox(message, plan, gone)
         stored = len(plan.targets) - len(refused) + len(plan.discarded)
         _OVER_QUOTA.inc(sum(1 for _, result in refused if result is Result.OVER_QUOTA))
         results = self._results(message, plan, refused)
-        if not stored:
+        if not stored and not late:
             # A recipient without a target of its own (its mailbox was another's, too) is as refused as that one.
             worst = next((result for result in results if result is not Result.STORED), Result.TEMPORARY)
             return Outcome(Result.TEMPORARY if Result.TEMPORARY in results else worst, tuple(results))
@@ -286,7 +291,7 @@ class Delivery:
             if not await self._notify(message, rows):
                 # Better twice for some than lost for others without a word (RFC 5321 section 6.1).
                 return Outcome(Result.TEMPORARY)
-        rows = successes(message, results)
+        rows = [] if late else successes(message, results)
         if rows:
             _SUCCESSES.inc()
             await self._notify(message, rows)
@@ -344,6 +349,21 @@ class Delivery:
             for number, outcome in zip(moved, found, strict=True)
             if outcome.outcome
         ]
+
+    # ---- stored messages ---------------------------------------------------------------------------------------
+
+    async def store_copies(self, mail: StoredMail, targets: list[Target], sender: str, receipt: bytes = b"") -> list[TargetOutcome]:
+        """Deliver a message of the queue's index again, in one record with what else is among ``targets``. Raises
+        Unavailable."""
+        entry = mail.entry
+        head = MessageHead(sender, entry.received, targets, receipt)
+        if entry.external:
+            head.external, head.external_size, head.external_hash = entry.external, entry.external_size, mail.digest
+        outcomes = await self.store.submit_message(head, mail.inline, index=mail.index)
+        folders = sum(target.kind == TargetKind.FOLDER for target in targets)
+        _DELIVERED.inc(folders)
+        _QUEUED.inc(sum(target.kind == TargetKind.QUEUE for target in targets))
+        return outcomes
 
     # ---- mail of our own ---------------------------------------------------------------------------------------
 

@@ -3,7 +3,8 @@
 Invariants
 - A mailbox folder gets a message once, however many of its addresses are recipients; so does a remote address.
 - ``origins[i]`` names the recipient that target ``i`` stands for, so that a refusal finds its sender.
-- Expansion yields to the event loop; it ends whatever members point at whom (the directory sees to it).
+- Small groups are expanded at once, yielding to the event loop; lists, and groups of more than INLINE_MEMBERS, become one
+  target that the background process expands (`expansion`), so that their size delays nobody.
 - Mail for an account with an active Sieve script goes where the script says; a script runs once for a message.
 """
 
@@ -14,7 +15,9 @@ import ipaddress
 import re
 import time
 from dataclasses import dataclass, field
+from itertools import islice
 
+from mailstead.delivery.jobs import ExpansionJob, JobKind
 from mailstead.delivery.model import AcceptedMessage, EnvelopeRecipient, Result
 from mailstead.delivery.scripts import Scripts
 from mailstead.directory.model import Account, RecipientKind, Resolution
@@ -34,13 +37,14 @@ from mailstead.store.service import QUEUE, Store
 log = get_logger("PROCESSING")
 _printable = re.compile(r"[\x00-\x20\x7f]+").sub
 
+INLINE_MEMBERS = 500
+"""Members of a group that are expanded while the sender waits."""
 MAX_TARGETS = 200_000
-"""Targets of one record: beyond it a group is refused (its members would not fit into a record's head)."""
+"""Targets of one record; what a script redirects to may not lead beyond."""
 YIELD_EVERY = 100
 MAX_CHAIN = 20
 """Redirections from script to script that one message follows."""
 
-_EXPANDED = (RecipientKind.GROUP, RecipientKind.LIST)
 _NO_FOLDER = "550 5.3.3 there is no such folder"
 _LOST = "550 5.1.1 no such user"
 
@@ -65,6 +69,7 @@ class Plan:
     homes: list[int] = field(default_factory=list)
     folders: int = 0
     queued: int = 0
+    expansions: int = 0
     lost: list[Lost] = field(default_factory=list)
     failed: dict[int, Result] = field(default_factory=dict)
     seen: set[object] = field(default_factory=set)
@@ -96,7 +101,7 @@ class Planner:
         """Whether there is neither a group nor a script."""
         for recipient in message.recipients:
             found = recipient.resolution
-            if found.kind in _EXPANDED:
+            if found.kind is RecipientKind.GROUP:
                 return False
             if found.account is not None and found.kind is RecipientKind.LOCAL and self._scripts.has(found.account):
                 return False
@@ -113,28 +118,53 @@ class Planner:
         """The plan of any message."""
         plan = Plan()
         for number, recipient in enumerate(message.recipients):
-            if recipient.resolution.kind not in _EXPANDED:
-                await self._route(plan, message, number, recipient.resolution, recipient)
+            if recipient.resolution.kind is not RecipientKind.GROUP:
+                await self.route(plan, message, number, recipient.resolution, recipient)
         for number, recipient in enumerate(message.recipients):
-            if recipient.resolution.kind in _EXPANDED:
+            if recipient.resolution.kind is RecipientKind.GROUP:
                 await self._expand(plan, message, number, recipient)
         return plan
 
     async def _expand(self, plan: Plan, message: AcceptedMessage, number: int, recipient: EnvelopeRecipient) -> None:
-        before, members = len(plan.targets), 0
-        for address in self._directory.expand(recipient.resolution.object_id):
-            members += 1
+        group = recipient.resolution.object_id
+        found = [*islice(self._directory.walk(group), INLINE_MEMBERS + 1)]
+        if len(found) > INLINE_MEMBERS:
+            self._later(plan, message, number, recipient.resolution, recipient)
+            return
+        for members, one in enumerate(found, 1):
             if members % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
-            await self._route(plan, message, number, self._directory.resolve(address), recipient)
-            if len(plan.targets) > MAX_TARGETS:
-                del plan.targets[before:], plan.origins[before:], plan.homes[before:]
-                plan.failed[number] = Result.TOO_MANY
-                return
-        if not members:
+            await self.route(plan, message, number, one.resolution, recipient)
+        if not found:
             plan.failed[number] = Result.NO_MEMBERS
 
-    async def _route(
+    def _later(self, plan: Plan, message: AcceptedMessage, number: int, found: Resolution, recipient: EnvelopeRecipient) -> None:
+        """A list or a large group: one target, to be expanded in the background."""
+        key = ("expansion", found.object_id, found.role, found.detail)
+        if key in plan.seen:
+            return
+        plan.seen.add(key)
+        plan.expansions += 1
+        job = ExpansionJob(
+            JobKind.GROUP if found.kind is RecipientKind.GROUP else JobKind.LIST,
+            found.object_id,
+            recipient.address,
+            found.role,
+            found.detail,
+            login=message.auth.account if message.auth is not None else "",
+            notify=recipient.notify,
+            orcpt=recipient.orcpt,
+            envid=message.envid,
+            ret=message.ret,
+            utf8=message.utf8,
+            body=message.body_type,
+        )
+        now = int(time.time())
+        plan.targets.append(Target(TargetKind.EXPANSION, QUEUE, date=now, recipient=found.address, detail=job.encode()))
+        plan.origins.append(number)
+        plan.homes.append(0)
+
+    async def route(
         self, plan: Plan, message: AcceptedMessage, number: int, found: Resolution, recipient: EnvelopeRecipient,
         *, depth: int = 0,
     ) -> None:  # fmt: skip
@@ -178,16 +208,19 @@ class Planner:
                 self._into(plan, account, number, folder, recipient, action.flags)
             case Redirect():
                 target = self._directory.resolve(action.address, sender=message.sender)
-                if target.kind in _EXPANDED:
-                    addresses = [*self._directory.expand(target.object_id)]
-                    if not addresses or len(addresses) + len(plan.targets) > MAX_TARGETS:
+                if target.kind is RecipientKind.GROUP:
+                    found_there = [*islice(self._directory.walk(target.object_id), INLINE_MEMBERS + 1)]
+                    if not found_there or len(plan.targets) > MAX_TARGETS:
                         return "the group has no members, or too many"
-                    for count, address in enumerate(addresses, 1):
+                    if len(found_there) > INLINE_MEMBERS:
+                        self._later(plan, message, number, target, recipient)
+                        found_there = []
+                    for count, one in enumerate(found_there, 1):
                         if count % YIELD_EVERY == 0:
                             await asyncio.sleep(0)
-                        await self._route(plan, message, number, self._directory.resolve(address), recipient, depth=depth + 1)
+                        await self.route(plan, message, number, one.resolution, recipient, depth=depth + 1)
                 elif self._leads_on(target):
-                    await self._route(plan, message, number, target, recipient, depth=depth + 1)
+                    await self.route(plan, message, number, target, recipient, depth=depth + 1)
                 else:
                     return f"redirection to nowhere: {target.kind.value}"
                 log.info("message redirected by the account's script", account=account.address, message=message.id)
@@ -202,7 +235,7 @@ class Planner:
         if target.kind is RecipientKind.REMOTE:
             domain = target.address.rpartition("@")[2]
             return is_literal(domain) or ascii_domain(domain) is not None
-        return target.kind is RecipientKind.LOCAL or (
+        return target.kind in (RecipientKind.LOCAL, RecipientKind.LIST) or (
             target.kind is RecipientKind.FOLDER and self.public_folder(target) is not None
         )
 
@@ -286,6 +319,9 @@ class Planner:
             utf8 = message.utf8 or not found.address.isascii()  # a script may redirect to any address
             detail = QueueDetail(recipient.notify, recipient.orcpt, message.envid, message.ret, utf8, message.body_type)
             target = Target(TargetKind.QUEUE, QUEUE, date=int(time.time()), recipient=found.address, detail=detail.encode())
+        elif kind is RecipientKind.LIST:
+            self._later(plan, message, number, found, recipient)
+            return
         else:
             reason = _LOST if kind is RecipientKind.UNKNOWN_USER else f"550 5.2.1 {kind.value}"
             plan.lost.append(Lost(number, found.address, reason))

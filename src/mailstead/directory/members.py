@@ -56,6 +56,10 @@ class MemberVerbs(DirectoryBase):
         row = self.database.query_row(f"{MEMBER_SQL} WHERE id = ? AND recipient_id = ?", (member_id, object_id))
         return None if row is None else as_member(row)
 
+    def wants_digest(self, object_id: int) -> bool:
+        """Whether any member wants digests."""
+        return bool(self.database.query("SELECT 1 FROM member WHERE recipient_id = ? AND digest = 1 LIMIT 1", (object_id,)))
+
     def members_in_state(self, state: str) -> Iterator[tuple[int, Member]]:
         """(list, member) of all lists' members in a state other than ""."""
         for row in self.database.query(
@@ -135,13 +139,16 @@ class MemberVerbs(DirectoryBase):
         await self.database.write(operation)
         return self.member_by_id(object_id, member_id)
 
-    async def set_member_state(self, object_id: int, member_id: int, state: str, *, score: float | None = None) -> None:
-        """Note that a member was disabled, probed, or is well again (""). Bookkeeping of the bounce handling."""
+    async def set_member_state(
+        self, object_id: int, member_id: int, state: str, *, score: float | None = None, at: int | None = None
+    ) -> None:
+        """Note that a member was disabled, probed (``at`` that time), or is well again ("")."""
 
         def operation(transaction: Transaction) -> None:
             transaction.execute(
-                "UPDATE member SET state = ?, score = coalesce(?, score) WHERE id = ? AND recipient_id = ?",
-                (state, score, member_id, object_id),
+                "UPDATE member SET state = ?, score = coalesce(?, score), bounced = coalesce(?, bounced) "
+                "WHERE id = ? AND recipient_id = ?",
+                (state, score, at, member_id, object_id),
             )
             transaction.record("system", "recipient", object_id, "member state", None, {"member": member_id, "state": state})
 

@@ -47,16 +47,10 @@ MAX_TOKENS = 20_000
 _ATEXT = rb"A-Za-z0-9!#$%&'*+/=?^_`{|}~\-"
 #: One plain mailbox with or without a name: nearly all fields of real mail.
 match_simple = re.compile(
-    rb'(?:(?:"([^"\\\x00-\x1f\x7f-\xff]*)"[ \t]{0,9}|(['
-    + _ATEXT
-    + rb" .]*))<)?(["
-    + _ATEXT
-    + rb".]+)@([A-Za-z0-9.-]+)(>?)"
+    rb'(?:(?:"([^"\\\x00-\x1f\x7f-\xff]*)"[ \t]{0,9}|([' + _ATEXT + rb" .]*))<)?([" + _ATEXT + rb".]+)@([A-Za-z0-9.-]+)(>?)"
 ).fullmatch
 
-_token = re.compile(
-    rb'[ \t\r\n]+|,+|"[^"\\]*(?:\\.[^"\\]*)*"?|\[[^\]\r\n]*\]?|[^\x00-\x20"(),:;<>@\[\\]+|.', re.DOTALL
-).match
+_token = re.compile(rb'[ \t\r\n]+|,+|"[^"\\]*(?:\\.[^"\\]*)*"?|\[[^\]\r\n]*\]?|[^\x00-\x20"(),:;<>@\[\\]+|.', re.DOTALL).match
 _quoted_pair = re.compile(rb"\\(.)", re.DOTALL)
 _paren = re.compile(rb"[()\\]")
 _newlines = re.compile(rb"\r?\n")

@@ -88,9 +88,7 @@ def _parse_type(value: bytes) -> ContentType | None:
         boundary = next((text for name, text in raw if name.lower() == b"boundary"), b"")
         if not boundary and "boundary" in params:
             boundary = params["boundary"].encode("utf-8", "replace")
-    return ContentType(
-        kind.decode(), subtype.decode(), params, b'"%b" "%b"' % (kind, subtype), _render_parameters(raw), boundary
-    )
+    return ContentType(kind.decode(), subtype.decode(), params, b'"%b" "%b"' % (kind, subtype), _render_parameters(raw), boundary)
 
 
 _parse_type_cached = lru_cache(1024)(_parse_type)

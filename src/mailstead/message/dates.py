@@ -12,9 +12,7 @@ from time import gmtime
 
 _MONTHS = {
     name: number
-    for number, name in enumerate(
-        ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"), start=1
-    )
+    for number, name in enumerate(("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"), start=1)
 }
 _MONTH_NAMES = ("", "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _DAY_NAMES = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -122,9 +120,7 @@ def _clock(ts: int | float) -> tuple[int, int, int, int, int, int, int]:
 def rfc5322_date(ts: int | float) -> str:
     """Date field value for Unix seconds, in UTC: `Wed, 17 Jul 1996 02:44:25 +0000`."""
     year, month, day, hour, minute, second, weekday = _clock(ts)
-    return (
-        f"{_DAY_NAMES[weekday]}, {day:02d} {_MONTH_NAMES[month]} {year:04d} {hour:02d}:{minute:02d}:{second:02d} +0000"
-    )
+    return f"{_DAY_NAMES[weekday]}, {day:02d} {_MONTH_NAMES[month]} {year:04d} {hour:02d}:{minute:02d}:{second:02d} +0000"
 
 
 def imap_date_time(ts: int) -> str:

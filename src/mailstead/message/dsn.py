@@ -159,8 +159,7 @@ def build_dsn(
     if not recipients:
         raise ValueError("a delivery report needs a recipient")
     utf8 = not all(
-        address.isascii()
-        for address in (to, *(each.final for each in recipients), *(each.original or "" for each in recipients))
+        address.isascii() for address in (to, *(each.final for each in recipients), *(each.original or "" for each in recipients))
     )
     mta = one_line(reporting_mta)
     status = "".join(

@@ -44,9 +44,7 @@ def render_addresses(value: bytes) -> tuple[bytes, str]:
     return _render_cached(value) if len(value) <= _CACHED else _render(value)
 
 
-def render_envelope(
-    fields: Mapping[bytes, bytes], more: Mapping[bytes, list[bytes]] | None = None
-) -> tuple[bytes, str, str, str]:
+def render_envelope(fields: Mapping[bytes, bytes], more: Mapping[bytes, list[bytes]] | None = None) -> tuple[bytes, str, str, str]:
     """(ENVELOPE, sort keys of From, To and Cc) from raw field values by lower-case name.
 
     `more` holds the values of second and later address fields of the same name.

@@ -108,9 +108,7 @@ class _Parser:
         self.headers += min(body, limit) - start
         return self.with_header(read_fields(octets[start : min(body, limit)]), start, body, end, default, depth)
 
-    def with_header(
-        self, fields: dict[bytes, bytes], start: int, body: int, end: int, default: ContentType, depth: int
-    ) -> Entity:
+    def with_header(self, fields: dict[bytes, bytes], start: int, body: int, end: int, default: ContentType, depth: int) -> Entity:
         """Build the part from its header's fields and go into its body."""
         self.parts += 1
         get = fields.get

@@ -15,6 +15,7 @@ import apsw
 
 from mailstead.admin_cli.server import AdminServer
 from mailstead.admin_cli.services import AdminServices
+from mailstead.delivery.lists.service import Lists
 from mailstead.delivery.service import Delivery
 from mailstead.directory.service import Directory
 from mailstead.identity.administrators import AdministratorLogin
@@ -79,6 +80,7 @@ class Node:
         self.store: Store
         self.mailbox: Mailbox
         self.delivery: Delivery
+        self.lists: Lists
         self.outbound: Outbound | None = None
         self.background = BackgroundVerbs()
         self._endpoints: Endpoints
@@ -128,6 +130,7 @@ class Node:
         self.mailbox.search_reader.set_budget(max(SEGMENT_BUDGET // 2, share // 5))
         self.delivery = Delivery(self.store, self.directory, self.mailbox)
         self._closers.append(self.delivery.close)
+        self.lists = Lists(self.delivery)
         self._endpoints = Endpoints(data_dir, settings, self.table, SERVICES)
         settings.subscribe(self._settings_changed)
 
@@ -265,6 +268,8 @@ class Node:
         self._closers.append(outbound.close)
         outbound.offer(self.background)
         self._watch(outbound.run(), "sending")
+        self._watch(self.lists.expander().run(), "expansion of groups and mailing lists")
+        self._watch(self.lists.run(), "mailing lists")
         self._watch(duties.checkpoints(data_dir), "checkpoints")
         self._watch(duties.expiry(data_dir, self.store, settings), "expiry")
         self._watch(duties.space(data_dir, self.store), "snapshots and compaction")

@@ -153,6 +153,7 @@ class Store:
         self._last_commit: dict[int, int] = {}
         self.full = False
         self._queue_listener: Callable[[], None] | None = None
+        self._expansion_listener: Callable[[], None] | None = None
 
     @classmethod
     async def open(
@@ -344,13 +345,26 @@ class Store:
             self._hub.interest.remove(QUEUE)
         self._queue_listener = listener
 
+    def listen_to_expansions(self, listener: Callable[[], None] | None) -> None:
+        """The same for whoever expands lists and groups; None ends it."""
+        if listener is not None and self._expansion_listener is None:
+            self._hub.interest.add(QUEUE)
+        elif listener is None and self._expansion_listener is not None:
+            self._hub.interest.remove(QUEUE)
+        self._expansion_listener = listener
+
+    def _queue_changed(self) -> None:
+        if self._queue_listener is not None:
+            self._queue_listener()
+        if self._expansion_listener is not None:
+            self._expansion_listener()
+
     def _on_commit(self, shard: int, commit: int, step: Step) -> None:
         self._last_commit[shard] = commit
         if step.operations and any(effect[0] == "script" for effect in step.effects):
             self._marks.scripts_changed()
         if shard >= QUEUE_SHARDS:
-            if self._queue_listener is not None:
-                self._queue_listener()
+            self._queue_changed()
             self._hub.send(shard, commit)
             return
         for folder, modseq in touched_folders(step).items():
@@ -361,8 +375,8 @@ class Store:
                     listener(folder, modseq, origin)
 
     def _on_hint(self, folder: int, modseq: int) -> None:
-        if folder == QUEUE and self._queue_listener is not None:
-            self._queue_listener()
+        if folder == QUEUE:
+            self._queue_changed()
         for listener in list(self._listeners.get(folder, ())):
             listener(folder, modseq, None)
 

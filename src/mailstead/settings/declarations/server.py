@@ -95,6 +95,7 @@ CONTEXT = Context(
         path("caBundlePath", "", "Trusted certificate authorities; empty = the system's"),
         integer("guardPeerFailures", 30, 0, 1_000_000, "Failed logins of one peer before it waits; 0 = off"),
         integer("guardAccountFailures", 50, 0, 1_000_000, "Failed logins of one account before it waits; 0 = off"),
+        text("listUnsubscribeUrl", "", "Web address by which members leave lists with one click; empty = none", since="0.3"),
         integer("guardInterval", 600, 1, 86_400, "Time in which failed logins count", "seconds"),
     ),
     permission="manageServerConfig",

@@ -1,0 +1,1 @@
+"""Mailing lists (LST-01): posting, copies, requests by mail, moderation, bounces, digests."""

@@ -1,0 +1,142 @@
+"""Digests: the postings of a day, or so many, in one message (LST-01, RFC 2046 section 5.1.5, RFC 1153).
+
+Invariants: each posting is in one digest; what a digest has is said in its header and kept with it in the folder Digests, in
+the record that sends it, so after a crash in the middle what it had goes from the folder Digest and into no second one.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Sequence
+
+from mailstead.delivery.lists.office import DIGEST, DIGESTS, Office
+from mailstead.delivery.lists.outgoing import leaving, prepare
+from mailstead.delivery.lists.publishing import Publishing
+from mailstead.delivery.lists.requests import Requests
+from mailstead.directory.model import Recipient
+from mailstead.mailbox.model import Folder
+from mailstead.message.build import encode_header, encode_text, fold, format_address, make_message_id
+from mailstead.message.dates import rfc5322_date
+from mailstead.message.decode import decode_header
+from mailstead.message.headers import field_value, header_end
+from mailstead.message.rewrite import with_fields
+from mailstead.observe.log import get_logger
+
+log = get_logger("PROCESSING")
+
+THROUGH = "X-List-Digest"
+MAX_OCTETS = 8 << 20
+"""Octets of one digest; more postings make a second one."""
+
+
+def compose(recipient: Recipient, description: str, issue: int, through: str, postings: Sequence[bytes], now: float) -> bytes:
+    """A digest of whole messages: a text with their subjects, then a multipart/digest."""
+    subjects = []
+    for number, octets in enumerate(postings, 1):
+        head = octets[: header_end(octets)]
+        subject = decode_header(field_value(head, b"subject") or b"")[:200] or "(no subject)"
+        writer = decode_header(field_value(head, b"from") or b"")[:200]
+        subjects.append(f"{number:4}. {subject}\n      {writer}")
+    encoding, text = encode_text(f"{description}\n\n{len(postings)} messages in this digest:\n\n" + "\n".join(subjects) + "\n")
+    whole = b"".join(postings)
+    outer = inner = ""
+    while not outer or outer.encode() in whole or inner.encode() in whole:
+        outer, inner = secrets.token_hex(12), secrets.token_hex(12)
+    domain = recipient.address.rpartition("@")[2]
+    pieces: list[bytes] = [
+        (
+            fold("From", format_address(f"{recipient.name} digest", recipient.address))
+            + fold("To", recipient.address)
+            + fold("Subject", encode_header(f"{recipient.name} digest {issue}"))
+            + fold("Date", rfc5322_date(now))
+            + fold("Message-ID", make_message_id(domain if domain.isascii() else "localhost"))
+            + fold(THROUGH, through)
+            + f'MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary="{outer}"\r\n\r\n'
+            f"--{outer}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n"
+        ).encode("utf-8"),
+        text,
+        f'\r\n--{outer}\r\nContent-Type: multipart/digest; boundary="{inner}"\r\n\r\n'.encode(),
+    ]
+    for octets in postings:
+        kept = with_fields(octets, (b"return-path", b"list-unsubscribe", b"list-unsubscribe-post", b"x-list-request"))
+        # In a digest the parts are messages by themselves (RFC 2046 section 5.1.5): an empty header of the part.
+        pieces += [f"--{inner}\r\n\r\n".encode(), kept, b"" if kept.endswith(b"\n") else b"\r\n"]
+    pieces.append(f"\r\n--{inner}--\r\n\r\n--{outer}--\r\n".encode())
+    return b"".join(pieces)
+
+
+class Digests:
+    """Sends digests that are due."""
+
+    def __init__(self, office: Office, publishing: Publishing, requests: Requests) -> None:
+        self._office = office
+        self._publishing = publishing
+        self._requests = requests
+
+    async def send_due(self, recipient: Recipient, now: float | None = None) -> bool:
+        """Send a list's digest where it is full or old enough; whether one was sent. Raises MailboxError, Unavailable."""
+        office = self._office
+        now = time.time() if now is None else now
+        folder = await office.mailbox.folder(recipient.id, DIGEST)
+        if folder is None:
+            return False
+        await self._forget_sent(recipient, folder)
+        view = await office.mailbox.open(folder)
+        try:
+            uids = list(view.uids)
+            if not uids:
+                return False
+            ((_, oldest),) = office.mailbox.rows(view, uids[:1], ("saved",))
+            full = len(uids) >= int(office.value(recipient, "digestMessages"))
+            if not full and now - oldest < int(office.value(recipient, "digestInterval")) * 3600:
+                return False
+            postings: list[bytes] = []
+            size = 0
+            for start in range(0, len(uids), 100):
+                for _, location in office.mailbox.rows(view, uids[start : start + 100], ("location",)):
+                    if postings and size + location.size > MAX_OCTETS:
+                        break
+                    postings.append(await office.mailbox.read_large(location))
+                    size += location.size
+        finally:
+            view.release()
+        taken = uids[: len(postings)]
+        archive = await office.folder(recipient, DIGESTS)
+        status = await office.mailbox.status(archive)
+        through = f"{folder.uidvalidity}.{taken[-1]}"
+        face = office.face(recipient)
+        octets = compose(recipient, face.description or recipient.name, status.uidnext, through, postings, now)
+        octets = prepare(face, octets)
+        front = b"Return-Path: <%b>\r\n" % face.bounces.encode("utf-8", "replace") + leaving(face)
+        await self._publishing.submit(
+            face.bounces, octets, [self._publishing.digest_job(recipient, octets), office.into(archive, front)]
+        )
+        log.info("digest sent", list=recipient.address, messages=len(taken))
+        await self._requests.remove(folder, taken)
+        return True
+
+    async def _forget_sent(self, recipient: Recipient, folder: Folder) -> None:
+        """What the last digest had and a crash left."""
+        mailbox = self._office.mailbox
+        archive = await mailbox.folder(recipient.id, DIGESTS)
+        if archive is None:
+            return
+        view = await mailbox.open(archive)
+        try:
+            if not view.uids:
+                return
+            ((_, location),) = mailbox.rows(view, [view.uids[-1]], ("location",))
+            octets = await mailbox.read_large(location, 0, min(location.size, 64 * 1024))
+        finally:
+            view.release()
+        said = (field_value(octets[: header_end(octets)], THROUGH.lower().encode()) or b"").decode("ascii", "replace")
+        validity, _, last = said.strip().partition(".")
+        if validity != str(folder.uidvalidity) or not last.isdigit():
+            return
+        view = await mailbox.open(folder)
+        try:
+            left = [uid for uid in view.uids if uid <= int(last)]
+        finally:
+            view.release()
+        await self._requests.remove(folder, left)

@@ -1,0 +1,247 @@
+"""What all parts of the list service stand on: the list as its copies show it, its folders, what waits there, its answers.
+
+Invariants
+- What waits in the list's mailbox carries a signed line in front, so that no sender can bring along an approval.
+- An answer is from the null sender, says that a machine wrote it, and goes to nobody more often than the list allows in a day.
+- An answer and the end of the job that it answers are one record: after a crash it is sent once.
+
+The list's folders: INBOX has what was sent on; Requests what waits for its sender's confirmation; PendingRequests what waits
+for the administrator, who moves it to ConfirmedRequests; Digest what the next digest will have, Digests those that were sent.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mailstead.delivery.lists.outgoing import ListFace
+from mailstead.delivery.lists.tokens import Signer
+from mailstead.delivery.model import AcceptedMessage, EnvelopeRecipient
+from mailstead.delivery.service import Delivery
+from mailstead.delivery.targets import Plan
+from mailstead.directory.address import address_key
+from mailstead.directory.list_templates import filled
+from mailstead.directory.model import Recipient, RecipientKind
+from mailstead.mailbox.errors import FolderExists
+from mailstead.mailbox.model import Folder
+from mailstead.message.build import format_address, text_message
+from mailstead.message.headers import iter_fields
+from mailstead.observe.log import get_logger
+from mailstead.settings.actor import Actor
+from mailstead.store.record import MessageHead, Target, TargetKind
+
+log = get_logger("PROCESSING")
+
+INBOX, REQUESTS, PENDING, CONFIRMED = "INBOX", "Requests", "PendingRequests", "ConfirmedRequests"
+DIGEST, DIGESTS = "Digest", "Digests"
+MARK = b"X-List-Request"
+WHAT_WAITS = "waits"
+"""Purpose of the tokens in front of what waits."""
+MAX_COUNTED = 20_000
+MAX_HEAD = 64 * 1024
+DAY = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Something in a list's mailbox that waits. ``kind``: post, subscribe or unsubscribe; ``address`` and ``name``: whom it
+    is about; ``sender``: the envelope sender it came from; ``date`` unix seconds."""
+
+    uid: int
+    kind: str
+    address: str
+    name: str
+    sender: str
+    subject: str = ""
+    date: int = 0
+    size: int = 0
+
+
+@dataclass(slots=True)
+class Answer:
+    """A text of the list for somebody; ``reply_to``: the address that takes a confirmation."""
+
+    subject: str
+    body: str
+    reply_to: str = ""
+
+
+class Office:
+    """Shared by the parts of the list service in one process."""
+
+    def __init__(self, delivery: Delivery, secret: bytes) -> None:
+        self.delivery = delivery
+        self.directory = delivery.directory
+        self.mailbox = delivery.mailbox
+        self.store = delivery.store
+        self.settings = delivery.settings
+        self.signer = Signer(secret)
+        self._answered: OrderedDict[tuple[int, str], tuple[int, int]] = OrderedDict()
+
+    # -- the list -----------------------------------------------------------------------------------------------
+
+    def value(self, recipient: Recipient, name: str) -> Any:
+        """An attribute of a list as it holds."""
+        return self.directory.recipient_value(recipient.id, name)
+
+    def face(self, recipient: Recipient) -> ListFace:
+        """The list as its copies show it."""
+        address = self.directory.list_address
+        contents = self.directory.recipient_contents(recipient.id)
+        return ListFace(
+            recipient,
+            str(self.value(recipient, "description")),
+            recipient.address,
+            address(recipient, "subscribe"),
+            address(recipient, "unsubscribe"),
+            address(recipient, "request"),
+            address(recipient, "owner"),
+            address(recipient, "bounces"),
+            address(recipient, "confirm"),
+            bool(self.value(recipient, "rewriteFrom")),
+            self.value(recipient, "senderAllow") != "nobody",
+            tuple(self.value(recipient, "removeHeaders")),
+            contents.get("addHeader", ""),
+            contents.get("bodyBegin", ""),
+            contents.get("bodyEnd", ""),
+        )
+
+    def actor(self, recipient: Recipient) -> Actor:
+        """Who changes members on a request that was confirmed."""
+        return Actor.system(f"list {recipient.address}")
+
+    def values(self, recipient: Recipient, **more: str) -> dict[str, str]:
+        """Text by placeholder, for templates."""
+        address = self.directory.list_address
+        known = {
+            "LIST": recipient.name,
+            "ADDRESS": recipient.address,
+            "DESCRIPTION": str(self.value(recipient, "description")) or recipient.name,
+            "OWNER": address(recipient, "owner"),
+            "SUBSCRIBE": address(recipient, "subscribe") or address(recipient, "owner"),
+            "UNSUBSCRIBE": address(recipient, "unsubscribe") or address(recipient, "owner"),
+            "REQUEST": address(recipient, "request") or address(recipient, "owner"),
+            "HOURS": str(self.value(recipient, "confirmInterval")),
+        }
+        return {**known, **{key.upper(): value for key, value in more.items()}}
+
+    def with_token(self, recipient: Recipient, role: str, purpose: str, number: int) -> str:
+        """An address of a list with a signed number in it."""
+        local, _, domain = self.directory.list_address(recipient, role).rpartition("@")
+        return f"{local}+{self.signer.number(purpose, recipient.id, number)}@{domain}"
+
+    # -- its folders --------------------------------------------------------------------------------------------
+
+    async def folder(self, recipient: Recipient, name: str) -> Folder:
+        """A folder of the list, made where it is missing. Raises MailboxError."""
+        found = await self.mailbox.folder(recipient.id, name)
+        if found is not None:
+            return found
+        try:
+            return await self.mailbox.create_folder(recipient.id, name)
+        except FolderExists:
+            again = await self.mailbox.folder(recipient.id, name)
+            assert again is not None
+            return again
+
+    def into(self, folder: Folder, front: bytes = b"", *, flags: int = 0) -> Target:
+        """A target that puts a message into a folder of the list, with lines in front."""
+        quota = self.mailbox.quota_limits(folder.account)
+        return Target(
+            TargetKind.FOLDER, folder.shard, folder.account, folder.id, flags, overlay=front,
+            mid=self.store.new_id() if front else 0, quota_size=quota[0], quota_messages=quota[1],
+        )  # fmt: skip
+
+    def mark(self, recipient: Recipient, kind: str, address: str, name: str, sender: str) -> bytes:
+        """The signed line in front of what waits."""
+        values = {"kind": kind, "address": address[:320], "name": name[:100], "sender": sender[:320]}
+        token = self.signer.text(WHAT_WAITS, recipient.id, values)
+        lines = "\r\n ".join(token[start : start + 900] for start in range(0, len(token), 900))
+        return b"%b: %b\r\n" % (MARK, lines.encode())
+
+    def read_mark(self, recipient: Recipient, head: bytes) -> dict[str, str] | None:
+        """What the first line of a message says, where this list signed it."""
+        for name, _, value in iter_fields(head):
+            if name.lower() != MARK.lower():
+                return None
+            found = self.signer.read_text(WHAT_WAITS, value.replace(b" ", b"").decode("ascii", "replace"))
+            return found[1] if found is not None and found[0] == recipient.id else None
+        return None
+
+    # -- answers ------------------------------------------------------------------------------------------------
+
+    def may_answer(self, recipient: Recipient, address: str) -> bool:
+        """Count an answer; False where the address has had as many today as the list gives."""
+        key = (recipient.id, address_key(address) or address.lower())
+        today = int(time.time()) // DAY
+        day, count = self._answered.get(key, (today, 0))
+        count = count + 1 if day == today else 1
+        self._answered[key] = (today, count)
+        self._answered.move_to_end(key)
+        if len(self._answered) > MAX_COUNTED:
+            self._answered.popitem(last=False)
+        return count <= int(self.value(recipient, "answersPerDay"))
+
+    def template(self, recipient: Recipient, name: str, values: Mapping[str, str]) -> Answer:
+        """A template of the list, filled."""
+        subject, body = filled(self.directory.recipient_content(recipient.id, name), values)
+        return Answer(subject or f"{recipient.name}: {name}", body)
+
+    async def send(
+        self, recipient: Recipient, to: str, answer: Answer, *, with_targets: Sequence[Target] = (), counted: bool = True,
+        sender: str = "", headers: Sequence[tuple[str, str]] = (),
+    ) -> bool:  # fmt: skip
+        """Send an answer, in one record with other targets. False where it was not sent; the others are done all the same.
+        Raises Unavailable."""
+        targets: list[Target] = []
+        octets = b""
+        if to and (not counted or self.may_answer(recipient, to)):
+            octets = self._written(recipient, to, answer, headers)
+            targets = await self._targets(to, octets, sender)
+        elif to:
+            log.warning("list answers no more today", list=recipient.address, to=to)
+        await self.submit([*targets, *with_targets], octets, sender)
+        return bool(targets)
+
+    def _written(self, recipient: Recipient, to: str, answer: Answer, headers: Sequence[tuple[str, str]]) -> bytes:
+        address = self.directory.list_address
+        from_ = address(recipient, "request") or address(recipient, "owner")
+        domain = recipient.address.rpartition("@")[2]
+        more = [("Precedence", "bulk"), ("X-Loop", recipient.address), ("X-Auto-Response-Suppress", "All"), *headers]
+        if answer.reply_to:
+            more.insert(0, ("Reply-To", answer.reply_to))
+        return text_message(
+            format_address(recipient.name, answer.reply_to or from_), to, answer.subject, answer.body, time.time(),
+            host=domain if domain.isascii() else "localhost", auto_submitted="auto-replied", headers=more,
+        )  # fmt: skip
+
+    async def _targets(self, to: str, octets: bytes, sender: str) -> list[Target]:
+        found = self.directory.resolve(to)
+        if found.kind in (RecipientKind.LIST, RecipientKind.UNKNOWN_USER, RecipientKind.DISABLED):
+            return []  # a list does not write to lists
+        plan = Plan()
+        message = AcceptedMessage(
+            f"list-{self.store.new_id():x}", sender, [EnvelopeRecipient(to, found, "NEVER")], b"", octets, len(octets),
+            int(time.time()), body_type="7BIT" if octets.isascii() else "8BITMIME", utf8=not to.isascii(),
+        )  # fmt: skip
+        await self.delivery.planner.route(plan, message, 0, found, message.recipients[0])
+        front = b"Return-Path: <%b>\r\n" % sender.encode("utf-8", "replace")
+        variant = self.store.new_id()
+        for target in plan.targets:
+            if target.kind == TargetKind.FOLDER:
+                target.overlay, target.mid = front, variant
+        return plan.targets
+
+    async def submit(self, targets: list[Target], octets: bytes, sender: str = "") -> list[Any]:
+        """One record. Raises Unavailable."""
+        if not targets:
+            return []
+        return await self.store.submit_message(MessageHead(sender, int(time.time()), targets), octets or b"\r\n", shown=True)
+
+    async def tell_owner(self, recipient: Recipient, subject: str, body: str) -> None:
+        """A notice to whoever looks after the list. Raises Unavailable."""
+        owner = self.directory.list_address(recipient, "owner")
+        await self.send(recipient, owner, Answer(subject, body), counted=False)

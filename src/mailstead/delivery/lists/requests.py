@@ -1,0 +1,157 @@
+"""Subscribing and unsubscribing (LST-01).
+
+Invariants
+- Nobody becomes a member, or ceases to be one, by a mail that anybody could have written: a request waits in the list's
+  mailbox until a signed address, known only to whoever reads the mail of the address concerned, is written to.
+- A confirmation is good once and for a limited time. Confirming what is done already changes nothing.
+- With `adminConfirm` a confirmed subscription waits for the administrator.
+"""
+
+from __future__ import annotations
+
+import time
+
+from mailstead.delivery.lists.office import CONFIRMED, PENDING, REQUESTS, Answer, Office
+from mailstead.delivery.stored import StoredMail
+from mailstead.directory.members import checked_member, checked_name
+from mailstead.directory.model import InvalidNameError, Recipient
+from mailstead.mailbox.model import Folder
+from mailstead.observe.log import get_logger
+from mailstead.store.operations import Expunge, to_ranges
+from mailstead.store.record import MessageHead, Target
+
+log = get_logger("PROCESSING")
+
+CONFIRM = "confirm"
+
+
+class Requests:
+    """The verbs behind the addresses and commands."""
+
+    def __init__(self, office: Office) -> None:
+        self._office = office
+
+    # -- asking -------------------------------------------------------------------------------------------------
+
+    async def ask(self, recipient: Recipient, kind: str, address: str, name: str, mail: StoredMail, sender: str) -> Answer:
+        """Take a request (``kind``: subscribe or unsubscribe) and say what its writer is told. Raises MailboxError,
+        Unavailable."""
+        office = self._office
+        values = office.values(recipient, email=address, name=name, command=kind)
+        try:
+            address = checked_member(address)
+        except InvalidNameError:
+            return office.template(recipient, "invalidUserName", values)
+        known = office.directory.member_of(recipient.id, address)
+        if kind == "subscribe" and known is not None:
+            return office.template(recipient, "userAlreadySubscribed", values)
+        if kind == "unsubscribe" and known is None:
+            return office.template(recipient, "notAUser", values)
+        folder = await office.folder(recipient, REQUESTS)
+        front = office.mark(recipient, kind, known or address, checked_name(name), sender)
+        head = MessageHead(sender, int(time.time()), [office.into(folder, front)])
+        octets = mail.inline if not mail.external else mail.head + b"(the rest of this message is left out)\r\n"
+        (outcome,) = await office.store.submit_message(head, octets, shown=True)
+        if outcome.outcome:
+            return office.template(recipient, "invalidFormat", {**values, "REASON": "the list cannot take requests now"})
+        confirm = office.with_token(recipient, "confirm", CONFIRM, outcome.uid)
+        answer = office.template(recipient, "requestNeedsConfirmation", {**values, "CONFIRM": confirm})
+        answer.reply_to = confirm
+        return answer
+
+    # -- confirming ---------------------------------------------------------------------------------------------
+
+    async def confirm(self, recipient: Recipient, token: str, progress: Target) -> None:
+        """Do what a token confirms, answer, and end the job. Raises MailboxError, Unavailable."""
+        office = self._office
+        uid = office.signer.read_number(CONFIRM, recipient.id, token)
+        folder = await office.folder(recipient, REQUESTS)
+        found = await self.read(recipient, folder, uid) if uid is not None else None
+        limit = int(office.value(recipient, "confirmInterval")) * 3600
+        if uid is None or found is None or found[0] + limit < time.time():
+            raise LookupError(token)
+        values = found[1]
+        kind, address, name = values["kind"], values["address"], values["name"]
+        texts = office.values(recipient, email=address, name=name, command=kind)
+        if kind == "subscribe" and office.value(recipient, "adminConfirm"):
+            pending = await office.folder(recipient, PENDING)
+            await office.folder(recipient, CONFIRMED)
+            await self._put_off(recipient, folder, uid, pending)
+            await office.send(
+                recipient, address, office.template(recipient, "requestNeedsAdminConfirmation", texts), with_targets=[progress]
+            )
+            await office.tell_owner(
+                recipient,
+                f"{recipient.name}: {address} wants to subscribe",
+                f"{name} <{address}> confirmed the wish to become a member of {recipient.address}.\n\n"
+                "Move the request in the list's mailbox from PendingRequests to ConfirmedRequests to let it be,\n"
+                "or delete it there.\n",
+            )
+            return
+        answer = await self.carry_out(recipient, kind, address, name)
+        await office.send(recipient, address, answer, with_targets=[progress])
+        await self.remove(folder, [uid])
+
+    async def carry_out(self, recipient: Recipient, kind: str, address: str, name: str) -> Answer:
+        """Make or end a membership, and what to say about it. Raises DirectoryError."""
+        office = self._office
+        texts = office.values(recipient, email=address, name=name, command=kind)
+        actor = office.actor(recipient)
+        if kind == "subscribe":
+            await office.directory.add_members(recipient.id, {address: name}, actor=actor)
+            log.info("subscribed to a list", list=recipient.address, member=address)
+            return office.template(recipient, "welcome", texts)
+        known = office.directory.member_of(recipient.id, address)
+        await office.directory.remove_members(recipient.id, [known or address], actor=actor)
+        log.info("unsubscribed from a list", list=recipient.address, member=address)
+        return office.template(recipient, "goodbye", texts)
+
+    async def leave(self, recipient: Recipient, member_id: int) -> tuple[str, Answer] | None:
+        """Unsubscribe the member of a signed number at once; (address, what to say), None where it has left."""
+        member = self._office.directory.member_by_id(recipient.id, member_id)
+        if member is None:
+            return None
+        return member.address, await self.carry_out(recipient, "unsubscribe", member.address, member.name)
+
+    # -- the folder of requests ---------------------------------------------------------------------------------
+
+    async def read(self, recipient: Recipient, folder: Folder, uid: int) -> tuple[int, dict[str, str]] | None:
+        """(arrival, what its signed line says) of something that waits; None where it is not there."""
+        mailbox = self._office.mailbox
+        view = await mailbox.open(folder)
+        try:
+            for _, location, saved in mailbox.rows(view, [uid], ("location", "saved")):
+                head = await mailbox.read_large(location, 0, min(location.size, 8192))
+                values = self._office.read_mark(recipient, head)
+                return (int(saved), values) if values is not None else None
+        finally:
+            view.release()
+        return None
+
+    async def remove(self, folder: Folder, uids: list[int]) -> None:
+        """Take what is done with out of a folder. Raises Unavailable."""
+        if uids:
+            operation = Expunge(folder.shard, folder.id, to_ranges(sorted(uids)), True, int(time.time()))
+            await self._office.store.change([operation])
+
+    async def _put_off(self, recipient: Recipient, folder: Folder, uid: int, target: Folder) -> None:
+        view = await self._office.mailbox.open(folder)
+        try:
+            await self._office.mailbox.move(view, [uid], target)
+        finally:
+            view.release()
+
+    async def expire(self, recipient: Recipient) -> None:
+        """Forget requests that nobody confirmed in time."""
+        mailbox = self._office.mailbox
+        folder = await mailbox.folder(recipient.id, REQUESTS)
+        if folder is None:
+            return
+        before = time.time() - int(self._office.value(recipient, "confirmInterval")) * 3600
+        view = await mailbox.open(folder)
+        try:
+            uids = list(view.uids)[:500]
+            old = [uid for uid, saved in mailbox.rows(view, uids, ("saved",)) if saved < before] if uids else []
+        finally:
+            view.release()
+        await self.remove(folder, old)
