@@ -55,6 +55,7 @@ class World:
         self, text: str, to: str = LIST, sender: str = f"alice@{DOMAIN}", subject: str = "hello", headers: str = "", from_: str = ""
     ) -> str:
         client = await self.face.ready()
+        text = text.replace("\r\n", "\n").replace("\n", "\r\n")
         message = f"From: {from_ or sender}\r\nTo: {to}\r\nSubject: {subject}\r\n{headers}\r\n{text}\r\n".encode()
         return await client.send(message, to, sender=sender, parameters=" BODY=8BITMIME")
 

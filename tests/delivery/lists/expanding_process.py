@@ -1,0 +1,36 @@
+"""A process that expands what waits in a data directory, to be killed in the middle: ``python -m ... <data directory>``."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+from mailstead.delivery.lists.service import Lists
+from mailstead.delivery.service import Delivery
+from mailstead.directory import Directory
+from mailstead.mailbox.service import Mailbox
+from mailstead.queue.queue_index import START
+from mailstead.store.service import Store
+
+
+async def main(data_dir: Path) -> None:
+    """Until nothing is left to be expanded."""
+    directory = Directory.open(data_dir)
+    store = await Store.open(data_dir, "b0", segment_size=8 << 20)
+    delivery = Delivery(store, directory, Mailbox(store, directory, directory))
+    expander = Lists(delivery).expander()
+    print("begun", flush=True)
+    task = asyncio.create_task(expander.run())
+    while store.queue_index.expansions(START, 1):  # noqa: ASYNC110 - the index is asked, nobody tells
+        await asyncio.sleep(0.01)
+    print("done", flush=True)
+    await expander.stop()
+    await task
+    await delivery.close()
+    await store.close()
+    directory.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1])))
