@@ -168,8 +168,10 @@ async def test_a_crash_after_a_digest_makes_no_second_one(world: World, monkeypa
     st.one_of(
         st.binary(max_size=300),
         st.lists(
-            st.sampled_from([b"Content-Type: multipart/report; boundary=b\r\n", b"\r\n", b"--b\r\n", b"Action: failed\r\n", b"\xff",
-                             b"Content-Type: message/delivery-status\r\n", b"Status: 5.1.1\r\n", b"Final-Recipient: rfc822; a@b\r\n",
+            st.sampled_from([b"Content-Type: multipart/report; boundary=b\r\n", b"\r\n", b"--b\r\n",
+                             b"Action: failed\r\n", b"\xff",
+                             b"Content-Type: message/delivery-status\r\n", b"Status: 5.1.1\r\n",
+                             b"Final-Recipient: rfc822; a@b\r\n",
                              b"Diagnostic-Code: smtp; 550 no\r\n", b"--b--\r\n", b"Action: delayed\r\n"]),
             max_size=20,
         ).map(b"".join),
