@@ -13,7 +13,7 @@ from mailstead.delivery.lists.tokens import Signer
 from mailstead.directory.model import Member, Recipient
 from mailstead.message.bounce import read_report
 from mailstead.message.dsn import DsnRecipient, build_dsn
-from tests.delivery.lists.conftest import DOMAIN, World, text_of
+from tests.delivery.lists.conftest import DOMAIN, World, text_of, until
 from tests.smtp.harness import ADMIN
 
 BOB = f"bob@{DOMAIN}"
@@ -111,8 +111,12 @@ async def test_a_full_mailbox_here_counts_too(world: World) -> None:
     news = await world.make([f"alice@{DOMAIN}", f"gone@{DOMAIN}"])
     await world.face.directory.set_account_setting(world.face.account(f"alice@{DOMAIN}").id, "totalMessageSize", "1", actor=ADMIN)
     await world.sent("x" * 3000, sender=BOB)
-    found = {one.address: one.score for one in world.face.directory.members(news.id)}
-    assert found == {f"alice@{DOMAIN}": SOFT, f"gone@{DOMAIN}": HARD}
+
+    def scores() -> dict[str, float]:
+        return {one.address: one.score for one in world.face.directory.members(news.id)}
+
+    await until(lambda: all(scores().values()))
+    assert scores() == {f"alice@{DOMAIN}": SOFT, f"gone@{DOMAIN}": HARD}
 
 
 async def test_digests_of_so_many_or_of_a_day(world: World) -> None:
