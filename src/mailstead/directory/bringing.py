@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mailstead.directory.address import checked_domain, checked_local
+from mailstead.directory.base import check_room
 from mailstead.directory.deleted import DeletedVerbs, RestoredAccount, RestoredDomain, bring_account, bring_domain
 from mailstead.directory.model import AlreadyExistsError, NotFoundError
 from mailstead.directory.object_rows import ObjectRow, insert_row
@@ -47,9 +48,11 @@ class BringingVerbs(DeletedVerbs):
         new_name = checked_local(name) if name else ""
         old = next(int(row["id"]) for table, row in rows if table == "account")
         new = self.ids.next()
+        limit = self.domain_settings(owner.id).maxAccounts
         left_out: list[str] = []
 
         def operation(transaction: Transaction) -> int:
+            check_room(transaction, owner.id, limit, "SELECT count(*) FROM account WHERE domain_id = ?", "accounts")
             id = new if _in_use(transaction, old) else old
             mine = _with_shard(transaction, renumbered(rows, {old: id}))
             left_out[:] = bring_account(transaction, mine, owner.id, new_name)
@@ -201,6 +204,8 @@ def _belongs(one: ObjectRow, id: int) -> bool:
 def _insert(transaction: Transaction, rows: list[ObjectRow], domain_id: int) -> None:
     """Insert a class or recipient. Raises AlreadyExistsError before anything is inserted."""
     for table, row in rows:
+        if "domain_id" in row:
+            row["domain_id"] = domain_id
         if table == "address":
             taken = transaction.value("SELECT kind FROM address WHERE domain_id = ? AND local = ?", (domain_id, row["local"]))
             if taken is not None:

@@ -358,10 +358,11 @@ class Mailbox(ScriptVerbs, UndeleteVerbs, UrlKeyVerbs, WatchVerbs):
         """Rows of messages by rising UID: uid, then ``columns`` (see rows.py). At once; at most about 500 at a time. Raises
         RightMissing where the reader may no longer read."""
         self._need(view.folder, "r")
-        return self._reads(view.folder).rows(view.folder.id, uids, columns, self._location)
+        return self._reads(view.folder).rows(view.folder.id, uids, columns, self.location_of)
 
     @staticmethod
-    def _location(file: int, offset: int, length: int, overlay: bytes | None, external: int, external_size: int) -> Location:
+    def location_of(file: int, offset: int, length: int, overlay: bytes | None, external: int, external_size: int) -> Location:
+        """Where the octets of a row lie, from the columns that say so."""
         pieces: tuple[tuple[int, int, int], ...] = ((file, offset, length),) if length else ()
         if external:
             pieces += ((external_file_id(external), 0, external_size),)

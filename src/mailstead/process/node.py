@@ -18,6 +18,8 @@ from mailstead.admin_cli.services import AdminServices
 from mailstead.delivery.lists.service import Lists
 from mailstead.delivery.service import Delivery
 from mailstead.directory.service import Directory
+from mailstead.ftp_backup.server import FtpServer
+from mailstead.ftp_backup.services import FtpServices
 from mailstead.identity.administrators import AdministratorLogin
 from mailstead.identity.authenticator import Authenticator
 from mailstead.imap.server import ImapServer
@@ -60,7 +62,7 @@ POLL_SECONDS = 0.25
 CERTIFICATE_SECONDS = 30.0
 
 #: Services with a face.
-SERVICES = ("smtpIncoming", "imap", "pop3", "managesieve", "cli")
+SERVICES = ("smtpIncoming", "imap", "pop3", "managesieve", "cli", "ftpBackup")
 
 Factory = Callable[[Endpoint], Connection]
 T = TypeVar("T")
@@ -161,6 +163,7 @@ class Node:
         self._faces["pop3"] = self._pop3()
         self._faces["managesieve"] = self._managesieve()
         self._faces["cli"] = self._admin_cli()
+        self._faces["ftpBackup"] = self._ftp_backup()
 
     def _smtp(self) -> Factory:
         services = SmtpServices(self.delivery, self.directory, self.authenticator, self.directory.settings)
@@ -198,6 +201,11 @@ class Node:
             (BackgroundRefusedError, BackgroundMissingError),
         )
         return AdminServer(services).connection
+
+    def _ftp_backup(self) -> Factory:
+        administrators = AdministratorLogin(self.authenticator)
+        services = FtpServices(self.directory, self.directory.settings, administrators, self.mailbox, self.store)
+        return FtpServer(services).connection
 
     def locks(self, kind: str) -> SharedLocks:
         """Slots that sessions of all processes share."""

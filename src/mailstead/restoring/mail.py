@@ -75,18 +75,20 @@ class Wanted:
         return not self.message_id or message.message_id.strip("<> ") == self.message_id.strip("<> ")
 
 
-class _Present:
+class Present:
     """What a mailbox has, and in which folders."""
 
     def __init__(self) -> None:
         self.mids: dict[int, set[str]] = {}
         self.keys: dict[Key, set[str]] = {}
+        self.undated: dict[tuple[str, int], set[str]] = {}
 
     def add(self, name: str, mid: int, key: Key) -> None:
         """Note a message of folder ``name``."""
         if mid:
             self.mids.setdefault(mid, set()).add(name)
         self.keys.setdefault(key, set()).add(name)
+        self.undated.setdefault(key[:2], set()).add(name)
 
     def places(self, message: SourceMessage) -> set[str]:
         """Folders that have it."""
@@ -94,15 +96,17 @@ class _Present:
 
 
 def _key_of(message: SourceMessage) -> Key:
-    return _key(message.message_id, message.subject, message.sent, message.size, message.date)
+    return key_of(message.message_id, message.subject, message.sent, message.size, message.date)
 
 
-def _key(message_id: str, subject: str, sent: int, size: int, date: int) -> Key:
+def key_of(message_id: str, subject: str, sent: int, size: int, date: int) -> Key:
+    """What a message is known by, whatever its id in the log."""
     return message_id or f" {sent} {subject}", size, date
 
 
-def _present(data_dir: Path, shard: int, account: int) -> _Present:
-    found = _Present()
+def present(data_dir: Path, shard: int, account: int) -> Present:
+    """What an owner's folders have. Blocking."""
+    found = Present()
     handle = Shard(data_dir / "index", shard, Files())
     try:
         handle.wait_for_lock(5.0)
@@ -112,7 +116,7 @@ def _present(data_dir: Path, shard: int, account: int) -> _Present:
             (account,),
         )
         for name, mid, *rest in rows:
-            found.add(str(name), int(mid), _key(*rest))
+            found.add(str(name), int(mid), key_of(*rest))
     finally:
         handle.close()
     return found
@@ -138,10 +142,10 @@ class MailRestorer:
         report = MailReport()
         mailbox = self._mailbox
         have = {folder.name: folder for folder in await mailbox.folders(account)}
-        there = await asyncio.to_thread(_present, self._store.data_dir, shard, account)
+        there = await asyncio.to_thread(present, self._store.data_dir, shard, account)
         keywords = source.index.keywords(owner.id)
         folders = source.folders(owner.id)
-        then = _Present()
+        then = Present()
         for folder in folders:
             for message in await asyncio.to_thread(source.all_messages, folder.id, keywords):
                 then.add(folder.name, message.mid, _key_of(message))
@@ -171,8 +175,8 @@ class MailRestorer:
         messages: Iterable[SourceMessage],
         folder: Folder,
         name: str,
-        there: _Present,
-        then: _Present | None,
+        there: Present,
+        then: Present | None,
         report: MailReport,
     ) -> None:
         batch: list[NewMessage] = []
