@@ -105,8 +105,8 @@ class Client:
 
 
 class Face:
-    def __init__(self, services: AdminServices, port: int) -> None:
-        self.services, self.port = services, port
+    def __init__(self, services: AdminServices, port: int, endpoint: Endpoint) -> None:
+        self.services, self.port, self.endpoint = services, port, endpoint
         self.directory, self.mailbox = services.directory, services.mailbox
 
     @property
@@ -146,7 +146,7 @@ async def face(tmp_path: Path) -> AsyncIterator[Face]:
     server = AdminServer(services)
     endpoint = Endpoint(service="cli", address="127.0.0.1", idle_timeout=300.0, max_errors=20, max_auth_errors=5)
     listener = await asyncio.get_running_loop().create_server(lambda: server.connection(endpoint), "127.0.0.1", 0)
-    yield Face(services, listener.sockets[0].getsockname()[1])
+    yield Face(services, listener.sockets[0].getsockname()[1], endpoint)
     listener.close()
     for connection in tuple(endpoint.connections):
         connection.abort()

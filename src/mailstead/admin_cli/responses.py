@@ -25,7 +25,7 @@ class Reply:
 
     def render(self, prompt: str, quiet: bool = False) -> bytes:
         """The octets of the whole reply."""
-        status = f"{'+OK' if self.good else '-ERR'}: {plain(self.text)}"
+        status = f"{'+OK' if self.good else '-ERR'}: {plain(self.text).strip()}"
         lines = [*self.body, *(() if quiet else self.notes), status, prompt]
         return "\r\n".join(lines).encode("utf-8", "replace")
 

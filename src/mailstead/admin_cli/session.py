@@ -57,6 +57,8 @@ LOGIN_HELP = (
     "",
 )
 MAX_KEPT_RANGES = 1000
+_IDENTIFYING = ("name", "address", "email", "ipset", "priority", "aliasname", "pattern", "mailid")
+"""Parameters whose value the audit log names; none of them is ever a secret."""
 TextTaker = Callable[[str], Awaitable["Reply | None"]]
 #: Refusals by services: their text is for the administrator.
 REFUSALS = (
@@ -309,7 +311,7 @@ class Session:
         verb = entry.syntax.head[0].split("|")[0].upper()
         if verb in ("SHOW", "LIST", "HELP", "BACK", "GET"):
             return
-        key = next((arguments[p.key] for p in entry.syntax.parameters if p.key in ("name", "address", "priority", "email")), "")
+        key = next((arguments[name] for name in _IDENTIFYING if name in arguments), "")
         good = reply is None or reply.good
         self.link.log.info(
             "command",

@@ -61,6 +61,8 @@ def current_rules(context: Any) -> dict[RuleKey, dict[str, str]]:
 
 def rule_steps(settings: Settings, service: str, listener_id: int, changes: RuleChanges, actor: Actor) -> list[Step]:
     """What makes the changes. Raises InvalidValueError, PermissionDeniedError."""
+    if not changes:
+        return []
     listeners = settings.listener_rows
     stored = stored_rules(settings, service, listener_id)
     steps = []
