@@ -77,6 +77,8 @@ def _title(listener: ListenerSettings) -> str:
         return ("submission" if listener.submission else "SMTP") + (", TLS" if listener.sslEnable else "")
     if listener.service == "managesieve":
         return "ManageSieve" + (", TLS" if listener.sslEnable else "")
+    if listener.service == "cli":
+        return "administration" + (", TLS" if listener.sslEnable else "")
     return listener.service.upper() + (", TLS" if listener.sslEnable else "")
 
 
@@ -84,7 +86,7 @@ def banner(data: Path) -> str:
     """Ports, accounts and one example for each protocol, from the settings as they are."""
     directory = Directory.open(data)
     try:
-        services = ("smtpIncoming", "imap", "pop3", "managesieve")
+        services = ("smtpIncoming", "imap", "pop3", "managesieve", "cli")
         listeners = [listener for service in services for listener in directory.settings.listeners(service)]
         accounts = sorted(account.address for account in directory.accounts())[:10]
     finally:
@@ -95,8 +97,8 @@ def banner(data: Path) -> str:
             ports.setdefault(_title(listener), []).append(listener)
     lines = ["", f"Mailstead demo on loopback, data in {data}", ""]
     for title, group in ports.items():
-        lines.append(f"  {title:<16} " + "  ".join(listener.address for listener in group))
-    lines += ["", f"  accounts         {'  '.join(accounts)}  (password {PASSWORD})", "", "  try:"]
+        lines.append(f"  {title:<19} " + "  ".join(listener.address for listener in group))
+    lines += ["", f"  accounts            {'  '.join(accounts)}  (password {PASSWORD})", "", "  try:"]
     first = {title: group[0].port for title, group in ports.items()}
     sender, recipient = f"alice@{DOMAIN}", f"bob@{DOMAIN}"
     if "submission" in first:
@@ -113,5 +115,7 @@ def banner(data: Path) -> str:
         lines.append(f"    curl --user {recipient}:{PASSWORD} 'imap://127.0.0.1:{first['IMAP']}/INBOX;UID=1'")
     if "POP3, TLS" in first:
         lines.append(f"    curl -k --user {recipient}:{PASSWORD} pop3s://127.0.0.1:{first['POP3, TLS']}/")
+    if "administration" in first:
+        lines.append(f"    telnet 127.0.0.1 {first['administration']}   # USER admin, password {PASSWORD}, HELP, LIST Domains")
     lines += ["", "Ready. Stop with Ctrl-C.", ""]
     return "\n".join(lines)

@@ -6,6 +6,7 @@ import click
 
 from mailstead import __version__
 from mailstead.cli.accounts import user
+from mailstead.cli.administrators import admin
 from mailstead.cli.backup import backup
 from mailstead.cli.configuration import listener, setting
 from mailstead.cli.configuration_files import config
@@ -34,6 +35,7 @@ def version() -> None:
 
 user.add_command(pop3_ids)
 for command in (
+    admin,
     init, run, demo, user, domain, setting, listener, config, history,
     export, fsck, reindex, doctor, backup, restore, undelete, migrate, import_mail,
 ):  # fmt: skip
