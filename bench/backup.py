@@ -28,7 +28,7 @@ from mailstead.directory import Actor, Directory, NewAccount
 from mailstead.mailbox.model import NewMessage
 from mailstead.mailbox.service import Mailbox
 from mailstead.process import installation
-from mailstead.store.backup.create import create_backup
+from mailstead.store.backup.create import create_backup, id_at
 from mailstead.store.backup.repository import Repository
 from mailstead.store.backup.restore import restore_server
 from mailstead.store.backup.sealing import Secret
@@ -233,6 +233,27 @@ def flow(directory: Path, seconds: float, base: int) -> None:
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait(60)
+    compare_taken_under_load(data, directory / "flow3", directory / "restored")
+
+
+def compare_taken_under_load(data: Path, home: Path, target: Path) -> None:
+    """Every message accepted before the backup began is in what is restored from it, as it is in the server."""
+    repository = Repository.open(home)
+    point = choose(repository)
+    result = restore_server(repository, point, target)
+    print(f"restored what was taken under load: {result.messages} messages, fsck {fsck(target, out=lambda _: None)}", flush=True)
+    rows: list[list[tuple[object, ...]]] = []
+    for root in (data, target):
+        found: list[tuple[object, ...]] = []
+        for path in sorted((root / "index").glob("shard-*.db")):
+            connection = apsw.Connection(str(path))
+            sql = "SELECT folder, uid, flags, mid, size, date, thread FROM message WHERE mid <= ? ORDER BY folder, uid"
+            found += connection.execute(sql, (id_at(point.base.started),)).fetchall()
+            connection.close()
+        rows.append(found)
+    print(f"compared {len(rows[0])} messages: {'identical' if rows[0] == rows[1] else 'DIFFERENT'}", flush=True)
+    if rows[0] != rows[1]:
+        raise SystemExit(1)
 
 
 def main() -> None:

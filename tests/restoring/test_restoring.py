@@ -11,12 +11,15 @@ import pytest
 from mailstead.directory import Actor, PermissionDeniedError
 from mailstead.directory.model import RecipientKind
 from mailstead.mailbox.errors import OverQuota
+from mailstead.restoring.later_directory import bring_what_is_missing, later_of
 from mailstead.restoring.mail import Wanted
 from mailstead.restoring.service import How
-from mailstead.store.backup.repository import BackupError
+from mailstead.store.backup.repository import BackupError, Repository
+from mailstead.store.backup.restore import restore_server
 from mailstead.store.backup.sealing import Secret
+from mailstead.store.backup.view import choose
 from mailstead.store.fsck import CLEAN, fsck
-from tests.restoring.conftest import ADMIN, DOMAIN, Place
+from tests.restoring.conftest import ADMIN, DOMAIN, Place, close_place, open_place
 
 ALICE = f"alice@{DOMAIN}"
 KEY = Secret(b"0123456789abcdef", passphrase=False)
@@ -242,3 +245,40 @@ async def test_quotas_hold_where_they_are_to(place: Place, tmp_path: Path) -> No
         await restorer.account(ALICE, how=How(limited=True))
     assert (await restorer.account(ALICE)).restored == 250
     source.close()
+
+
+async def test_accounts_made_between_two_backups_are_there_at_a_time_between(place: Place, tmp_path: Path) -> None:
+    home, new = tmp_path / "b", tmp_path / "new"
+    await place.account("alice")
+    place.backup(home, label="first")
+    bob = await place.account("bob")
+    await place.directory.create_group(DOMAIN, "crew", [f"bob@{DOMAIN}"], actor=ADMIN)
+    await place.directory.create_domain("second.test", actor=ADMIN)
+    carol = await place.directory.create_account("second.test", "carol", actor=ADMIN)
+    await place.add(bob.id, "INBOX", ["one"])
+    await asyncio.sleep(0.05)
+    until = time.time()
+    await asyncio.sleep(0.05)
+    await place.account("late")
+    await place.directory.create_account("second.test", "late", actor=ADMIN)
+    await place.directory.create_domain("late.test", actor=ADMIN)
+    await place.add(bob.id, "INBOX", ["two"])
+    place.backup(home, label="second")
+    repository = Repository.open(home)
+    point = choose(repository, "", until)
+    later = later_of(repository, point.base, point.time)
+    assert later is not None
+    said: list[str] = []
+    await asyncio.to_thread(restore_server, repository, point, new)
+    await bring_what_is_missing(repository, later, new, point.time, said.append)
+    restored = await open_place(new)
+    try:
+        domains = {one.name for one in restored.directory.domains()}
+        assert domains == {DOMAIN, "second.test"}
+        assert {one.address for one in restored.directory.accounts()} == {ALICE, f"bob@{DOMAIN}", "carol@second.test"}
+        assert restored.directory.account_by_address("carol@second.test").id == carol.id  # type: ignore[union-attr]
+        assert [row[0] for row in await restored.contents(bob.id, "INBOX")] == ["one"]
+        assert restored.directory.recipients(bob.domain_id, RecipientKind.GROUP)
+    finally:
+        await close_place(restored)
+    assert len(said) == 3

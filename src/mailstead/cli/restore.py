@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -45,6 +46,7 @@ def server(
     key_file: Path | None, passphrase_file: Path | None,
 ) -> None:  # fmt: skip
     """A whole server from the backups in DIRECTORY (the last one without LABEL) into an empty directory."""
+    from mailstead.restoring.later_directory import bring_what_is_missing, later_of
     from mailstead.store.backup.restore import restore_server
     from mailstead.store.backup.view import choose, shown
     from mailstead.store.fsck import fsck
@@ -53,10 +55,27 @@ def server(
     with repository_errors():
         point = choose(repository, label, moment(until) if until else None)
         told = lambda text: click.echo(f"  {text}", err=True)  # noqa: E731
-        result = restore_server(repository, point, target, log_ends_here=log_ends_here, new_uidvalidity=new_uidvalidity, told=told)
+
+        def complete() -> None:
+            later = later_of(repository, point.base, point.time) if point.exact else None
+            if later is not None:
+                asyncio.run(bring_what_is_missing(repository, later, target, point.time, click.echo))
+
+        result = restore_server(
+            repository,
+            point,
+            target,
+            log_ends_here=log_ends_here,
+            new_uidvalidity=new_uidvalidity,
+            before_ready=complete,
+            told=told,
+        )
     click.echo(f"Restored {result.messages} messages as of {shown(point.time)} into {target}.")
     if point.exact:
-        click.echo(f"Settings and accounts are those of the backup {point.base.label} ({shown(point.base.finished)}).")
+        click.echo(
+            f"Settings and passwords are those of the backup {point.base.label} ({shown(point.base.finished)}); what was made "
+            "between it and that time comes from the backup after it."
+        )
     if result.queued:
         click.echo(f"{result.queued} messages wait to be sent; what has been sent since the backup will be sent again.")
     if result.raised is not None:
@@ -74,6 +93,14 @@ def server(
         with repository_errors():
             status = fsck(target, out=lambda text: click.echo(f"  {text}"))
     sys.exit(1 if status or result.lost else 0)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Workshops of restores that were killed."""
+    for path in folder.glob("restore-*"):
+        pid = path.name.partition("-")[2]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _into_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -106,6 +133,7 @@ def _into(
         point = choose(repository, label, moment(until) if until else None)
 
     async def run(opened_directory: Directory) -> None:
+        _remove_leftovers(bootstrap.data_dir / "tmp")
         source = Source(repository, point, bootstrap.data_dir / "tmp" / f"restore-{os.getpid()}")
         try:
             async with store_beside(bootstrap) as store:

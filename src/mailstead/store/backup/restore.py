@@ -55,11 +55,12 @@ def restore_server(
     *,
     log_ends_here: bool = False,
     new_uidvalidity: bool = False,
+    before_ready: Callable[[], None] = lambda: None,
     told: Callable[[str], None] = lambda _: None,
 ) -> Restored:
     """Restore into ``target``, which must not exist or be empty. ``log_ends_here``: the operator knows that the server was stopped
-    when the backup was made and has not run since. Blocking. Raises BackupError, Damaged, OSError, apsw errors; then ``target``
-    holds nothing that would start."""
+    when the backup was made and has not run since; ``before_ready`` is called before the result can be started. Blocking. Raises
+    BackupError, Damaged, OSError, apsw errors; then ``target`` holds nothing that would start."""
     if target.exists() and any(target.iterdir()):
         raise BackupError(f"{target} is not empty")
     files = Files()
@@ -90,6 +91,7 @@ def restore_server(
     result = Restored(raised=jump)
     for number in sorted(numbers):
         _build(target, number, files, result, jump, new_uidvalidity, told)
+    before_ready()
     _finish(target, bootstrap, files)
     return result
 
