@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 import stat
+import time
 import tomllib
 from pathlib import Path
 
 from mailstead.directory.service import Directory
 from mailstead.identity.passwords import verify
-from tests.cli.conftest import command
+from tests.cli.conftest import StartDemo, command
 
 
 def test_an_export_of_a_new_server_says_what_it_is(data: Path) -> None:
@@ -74,7 +76,8 @@ def test_a_mistake_changes_nothing(data: Path, tmp_path: Path) -> None:
     file = tmp_path / "wrong.toml"
     file.write_text('[services.imap]\nmaxErrors = 9\nmaxErors = 1\n[services.pop3]\nallowStartTLS = "perhaps"\n')
     result = command("config", "import", "-c", str(data), str(file), "--yes")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
+    assert command("config", "diff", "-c", str(data), str(file)).exit_code == 2
     assert "line 3: services.imap has no setting 'maxErors'; is maxErrors meant?" in result.output
     assert "line 5: services.pop3: allowStartTLS: expected true or false" in result.output
     assert "maxErrors" not in command("setting", "list", "-c", str(data), "imap", "--changed").output
@@ -101,3 +104,31 @@ def test_an_export_moves_a_server_with_its_accounts_and_passwords(data: Path, tm
         assert verify("anna-secret-1", credentials.password)
     finally:
         directory.close()
+
+
+def test_a_running_server_follows_an_import_at_once(demo: StartDemo, tmp_path: Path) -> None:
+    server = demo(workers=2)
+    file = tmp_path / "part.toml"
+    port = server.port(2143)
+    extra = server.port(2143) + 1
+    file.write_text(
+        '[services.imap]\ngreetingsText = "hello from a file"\n'
+        f'[[listeners]]\nservice = "imap"\naddress = "127.0.0.1:{extra}"\n'
+    )
+    made = command("config", "import", "-c", str(server.data), str(file), "--yes")
+    assert made.exit_code == 0, made.output
+    assert all("hello from a file" in greeting(port) for _connection in range(8)), "a worker has not heard of it"
+    until = time.monotonic() + 10
+    while True:
+        try:
+            assert "hello from a file" in greeting(extra)
+            break
+        except ConnectionRefusedError:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+    assert command("config", "diff", "-c", str(server.data), str(file)).exit_code == 0
+
+
+def greeting(port: int) -> str:
+    with socket.create_connection(("127.0.0.1", port), 5) as sock:
+        return sock.recv(1000).decode()

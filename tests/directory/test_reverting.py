@@ -9,7 +9,7 @@ from mailstead.directory.history_names import ObjectNames, objects_named
 from mailstead.directory.model import DirectoryError
 from mailstead.directory.reverting import RevertError, revert
 from mailstead.settings import PermissionDeniedError
-from mailstead.settings.declarations import CONTACT_INFO, OBJECT_KINDS
+from mailstead.settings.declarations import CONTACT_INFO, OBJECT_KINDS, SMS_CONNECTOR_AUTH
 from mailstead.settings.edits import Pending, place_of
 from mailstead.settings.history import Filter, HistoryEntry, entries
 from tests.directory.conftest import ADMIN
@@ -271,3 +271,16 @@ async def test_names_of_objects_are_found_both_ways(directory: Directory) -> Non
     assert verbs(f"account:{account.id}") == ["create", "delete"]
     with pytest.raises(DirectoryError, match="there is no 'nothing'"):
         objects_named(directory, "nothing")
+
+
+async def test_values_of_a_named_object_that_are_rows_of_their_own(directory: Directory) -> None:
+    kind = OBJECT_KINDS["smsConnector"]
+    await directory.database.write(directory.settings.objects.adder(kind, {"name": "gate"}, "test", "service", 0, 78))
+    for text in ("basic", "bearer"):
+        pending = Pending()
+        place = place_of(SMS_CONNECTOR_AUTH, 78)
+        pending.set_value(place, SMS_CONNECTOR_AUTH, SMS_CONNECTOR_AUTH.setting("type"), text)
+        await directory.commit(pending, actor=ADMIN, own=lambda _seq: True)
+    assert ObjectNames(directory.database).of(newest(directory)) == "smsConnector gate"
+    await back(directory)
+    assert directory.settings.explicit("object", 78) == {"type": "basic"}

@@ -36,6 +36,7 @@ CONTEXTS = (
     *RECIPIENT_CONTEXTS.values(),
     *(kind.context for kind in OBJECT_KINDS.values()),
 )
+FORMS = (Kind.TIME, Kind.DATE, Kind.EMAIL, Kind.URL, Kind.HOST, Kind.HOST_PORT, Kind.IP_PORT, Kind.ZONE)
 ALL: list[tuple[Context, Setting]] = [(context, setting) for context in CONTEXTS for setting in context.settings]
 """Every declaration there is."""
 
@@ -233,3 +234,13 @@ def test_words_with_blanks_are_quoted() -> None:
 def test_any_list_of_words_survives_storage(chosen: list[str]) -> None:
     setting = words("folders", (), "help")
     assert setting.parse(setting.render(tuple(chosen))) == tuple(chosen)
+
+
+@given(st.sampled_from(FORMS), st.text(alphabet="ab.-:[]0123456789/@h tps ,+JanFeb", max_size=30))
+def test_canonical_forms_are_given_back_unchanged(kind: Kind, text: str) -> None:
+    setting = form("some", kind, "", "help")
+    try:
+        value = setting.parse(text)
+    except InvalidValueError:
+        return
+    assert setting.parse(setting.render(value)) == value

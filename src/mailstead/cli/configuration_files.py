@@ -35,6 +35,12 @@ from mailstead.settings import Actor
 ACTOR = Actor.system("config import")
 
 
+class UnusableFileError(click.ClickException):
+    """The file cannot be read, or has mistakes."""
+
+    exit_code = 2
+
+
 @click.group()
 def config() -> None:
     """The whole configuration as a readable file."""
@@ -71,7 +77,7 @@ def export(config: Path | None, file: Path | None, everything: bool, accounts: b
 @config_option
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 def diff(config: Path | None, file: Path) -> None:
-    """Show what an import of FILE would change; status 1 where there is something."""
+    """Show what an import of FILE would change; status 1 where there is something, 2 where FILE has mistakes."""
     parsed = _parsed(file)
     with opened(config) as directory:
         found = _differences(directory, parsed)
@@ -111,11 +117,11 @@ def _parsed(file: Path) -> Parsed:
         with file.open("rb") as stream:
             octets = stream.read(MAX_FILE + 1)
     except OSError as error:
-        raise click.ClickException(f"{file} cannot be read: {error.strerror}") from error
+        raise UnusableFileError(f"{file} cannot be read: {error.strerror}") from error
     try:
         return parse_configuration(octets)
     except ConfigurationError as error:
-        raise click.ClickException(f"{file}: nothing was changed\n{error}") from error
+        raise UnusableFileError(f"{file}: nothing was changed\n{error}") from error
 
 
 def _differences(directory: Directory, parsed: Parsed) -> list[Difference]:

@@ -44,6 +44,9 @@ class ObjectNames:
                 return found.verb.partition(" ")[2] if found.is_value else "server"
             if scope == "defaults":
                 return "account defaults"
+            if scope == "object":
+                row = self._database.query_row("SELECT kind, key FROM object WHERE id = ?", (found.object_id,))
+                return f"{row[0]} {row[1]}" if row else f"object #{found.object_id}"
             kind = SCOPE_KIND.get(scope, "domain")
             return f"{kind} {self._name(kind, found.object_id)}" + (", account defaults" if scope == "domain" else "")
         if found.kind == "object":

@@ -1,4 +1,4 @@
-"""Named objects of a new server: the log rules and scanners that Axigen ships (configuration defaults, AVS-02)."""
+"""Named objects of a new server: the log rules and scanners that administrators of such a server expect (LOG-02, AVS-02)."""
 
 from __future__ import annotations
 
