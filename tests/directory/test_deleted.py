@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from mailstead.directory import Actor, AlreadyExistsError, Directory, LimitReachedError, NotFoundError, PermissionDeniedError
+from mailstead.directory.object_rows import ACCOUNT_TABLES, rows_of
+from mailstead.settings.declarations import OBJECT_KINDS
 
 TABLES = (
     "domain", "domain_name", "account_class", "account", "recipient", "address", "admin_permission", "member", "setting",
@@ -173,3 +175,51 @@ async def test_secrets_of_the_deleted_are_in_no_history(directory: Directory, ad
     await directory.delete_account(alice.id, actor=admin)
     await directory.restore_account(alice.id, actor=admin)
     assert not [row for row in directory.database.query("SELECT old, new FROM history") if "very-secret" in f"{row}"]
+
+
+async def test_what_named_objects_own_comes_back_with_them(directory: Directory, admin: Actor) -> None:
+    alice = await directory.create_account("example.test", "alice", actor=admin)
+    domain = directory.domain_by_name("example.test")
+    assert domain is not None
+    objects = directory.settings.objects
+    for operation in (
+        objects.adder(OBJECT_KINDS["signature"], {"name": "short"}, "test", "account", alice.id, 71),
+        objects.adder(OBJECT_KINDS["preset"], {"name": "strict"}, "test", "domainConfig", domain.id, 72),
+        objects.adder(OBJECT_KINDS["presetFilter"], {"name": "spam", "enabled": "no"}, "test", "object", 72, 73),
+    ):
+        await directory.database.write(operation)
+    await directory.database.write(
+        lambda transaction: transaction.execute(
+            "INSERT INTO content VALUES ('object', 71, 'text', 'Alice'), ('object', 73, 't', 'x')"
+        )
+    )
+    before = state(directory)
+    await directory.delete_account(alice.id, actor=admin)
+    assert [row[0] for row in directory.database.query("SELECT value FROM content")] == ["x"]
+    await directory.restore_account(alice.id, actor=admin)
+    assert state(directory) == before
+    await directory.delete_domain("example.test", actor=admin)
+    assert directory.database.query("SELECT 1 FROM content UNION ALL SELECT 1 FROM object") == []
+    await directory.restore_domain("example.test", actor=admin)
+    assert state(directory) == before
+
+
+async def test_a_copy_of_an_account_has_objects_of_its_own(directory: Directory, admin: Actor) -> None:
+    alice = await directory.create_account("example.test", "alice", actor=admin)
+    kind = OBJECT_KINDS["signature"]
+    await directory.database.write(directory.settings.objects.adder(kind, {"name": "short"}, "test", "account", alice.id, 71))
+    text = "INSERT INTO content VALUES ('object', 71, 'text', 'old')"
+    await directory.database.write(lambda transaction: transaction.execute(text))
+    rows = list(rows_of(directory.database.query, ACCOUNT_TABLES, alice.id))
+    await directory.database.write(lambda transaction: transaction.execute("UPDATE content SET value = 'new'"))
+    copy = await directory.bring_account(rows, "example.test", actor=admin, name="alice2")
+    texts = {}
+    for account in (alice, copy.account):
+        (found,) = directory.settings.objects.all(kind, "account", account.id)
+        rows_there = directory.database.query("SELECT value FROM content WHERE scope = 'object' AND scope_id = ?", (found.id,))
+        texts[account.name] = rows_there
+    assert texts == {"alice": [("new",)], "alice2": [("old",)]}
+    await directory.take_back(alice.id, rows, actor=admin, password=False, settings=True)
+    (found,) = directory.settings.objects.all(kind, "account", alice.id)
+    sql = "SELECT value FROM content WHERE scope = 'object' AND scope_id = ?"
+    assert directory.database.query(sql, (found.id,)) == [("old",)]

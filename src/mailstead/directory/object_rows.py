@@ -12,13 +12,15 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from mailstead.settings.database import Row, Transaction
-from mailstead.settings.objects import OBJECT_SCOPE, remove_owned
+from mailstead.settings.objects import OBJECT_SCOPE, new_object_id, remove_owned
 
 Read = Callable[[str, Sequence[Any]], list[Row]]
 ObjectRow = tuple[str, dict[str, Any]]
 """Table, and column to value."""
 
 _SCOPED = ("setting", "object", "content")
+
+_OWNED_BY_OBJECT = tuple((table, f"scope = '{OBJECT_SCOPE}' AND scope_id = ?1") for table in _SCOPED)
 
 ACCOUNT_TABLES: tuple[tuple[str, str], ...] = (
     ("account", "id = ?1"),
@@ -59,9 +61,6 @@ RECIPIENT_TABLES: tuple[tuple[str, str], ...] = (
 )
 """The same for a group, list or folder recipient."""
 
-#: Numbers that tables give themselves, and that nothing refers to.
-_OWN_NUMBERS = {"object": "id"}
-
 
 def columns(read: Read, table: str) -> list[str]:
     """Names of a table's columns; [] where there is no such table."""
@@ -69,7 +68,20 @@ def columns(read: Read, table: str) -> list[str]:
 
 
 def rows_of(read: Read, tables: Sequence[tuple[str, str]], object_id: int) -> Iterator[ObjectRow]:
-    """All rows of an object, parents first."""
+    """All rows of an object, parents first; what its named objects own comes last."""
+    owners: list[int] = []
+    for table, row in _rows(read, tables, object_id):
+        if table == OBJECT_SCOPE:
+            owners.append(int(row["id"]))
+        yield table, row
+    while owners:
+        for table, row in _rows(read, _OWNED_BY_OBJECT, owners.pop(0)):
+            if table == OBJECT_SCOPE:
+                owners.append(int(row["id"]))
+            yield table, row
+
+
+def _rows(read: Read, tables: Sequence[tuple[str, str]], object_id: int) -> Iterator[ObjectRow]:
     for table, where in tables:
         names = columns(read, table)
         if not names:
@@ -89,9 +101,26 @@ def erase_rows(transaction: Transaction, tables: Sequence[tuple[str, str]], obje
 
 
 def insert_row(transaction: Transaction, table: str, row: dict[str, Any], known: dict[str, list[str]]) -> None:
-    """Insert a row, but for columns that the table no longer has; ``known`` keeps the columns between calls."""
+    """Insert a row, but for columns that the table no longer has; ``known`` keeps columns between the calls of one batch.
+
+    A named object whose number is taken gets a new one, and what it owns follows it; that of an object which the batch does
+    not have is left out.
+    """
     if table not in known:
         known[table] = columns(transaction.execute, table)
-    names = [name for name in row if name in known[table] and _OWN_NUMBERS.get(table) != name]
+    if row.get("scope") == OBJECT_SCOPE:
+        owner = known.get(f"{OBJECT_SCOPE} {row['scope_id']}")
+        if owner is None:
+            return
+        row = {**row, "scope_id": int(owner[0])}
+        identity = [name for name in ("scope", "scope_id", "kind", "key", "name") if name in row]
+        where = " AND ".join(f"{name} = ?" for name in identity)
+        transaction.execute(f"DELETE FROM {table} WHERE {where}", [row[name] for name in identity])
+    if table == OBJECT_SCOPE and "id" in row:
+        taken = transaction.row("SELECT 1 FROM object WHERE id = ?", (row["id"],)) is not None
+        number = new_object_id() if taken else int(row["id"])
+        known[f"{OBJECT_SCOPE} {row['id']}"] = [str(number)]
+        row = {**row, "id": number}
+    names = [name for name in row if name in known[table]]
     marks = ", ".join("?" * len(names))
     transaction.execute(f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks})", [row[name] for name in names])
