@@ -1,0 +1,98 @@
+"""Mailing lists of a running server, with smtplib and imaplib, over its worker and background processes."""
+
+from __future__ import annotations
+
+import asyncio
+import imaplib
+import smtplib
+import time
+from email.message import EmailMessage
+
+import pytest
+
+from mailstead.directory.service import Directory
+from mailstead.settings import Actor
+from tests.cli.conftest import PASSWORD, Demo, StartDemo, demo  # noqa: F401 - a fixture
+from tests.delivery.lists.conftest import parsed
+
+ADMIN = Actor.system("test")
+ALICE, BOB, LIST = "alice@example.test", "bob@example.test", "news@example.test"
+
+
+def make(server: Demo, **attributes: str) -> int:
+    """The list news with alice as its member."""
+    directory = Directory.open(server.data)
+
+    async def work() -> int:
+        found = await directory.create_list("example.test", "news", [ALICE], actor=ADMIN, **attributes)
+        await directory.set_list_password(found.id, "list-secret-1", actor=ADMIN)
+        return found.id
+
+    try:
+        return asyncio.run(work())
+    finally:
+        directory.close()
+
+
+def send(server: Demo, sender: str, to: str, subject: str, text: str = "") -> None:
+    message = EmailMessage()
+    message["From"], message["To"], message["Subject"] = sender, to, subject
+    message.set_content(text)
+    with smtplib.SMTP("127.0.0.1", server.port(2525), timeout=20) as client:
+        client.send_message(message, sender, [to])
+
+
+def login(server: Demo, user: str, password: str = PASSWORD) -> imaplib.IMAP4:
+    client = imaplib.IMAP4("127.0.0.1", server.port(2143), timeout=20)
+    client.login(user, password)
+    return client
+
+
+def wait_for(server: Demo, user: str, subject: str, password: str = PASSWORD, folder: str = "INBOX") -> EmailMessage:
+    """The message of that subject, as soon as it is there."""
+    client = login(server, user, password)
+    try:
+        for _ in range(200):
+            if client.select(folder)[0] == "OK":
+                for number in reversed(client.search(None, "ALL")[1][0].split()):
+                    message = parsed(client.fetch(number, "(RFC822)")[1][0][1])  # type: ignore[index,arg-type]
+                    if subject in str(message["Subject"]):
+                        return message
+            time.sleep(0.1)
+        raise AssertionError(f"no message {subject!r} for {user}")
+    finally:
+        client.logout()
+
+
+@pytest.mark.parametrize("workers", [2])
+def test_subscribe_post_moderate_and_leave(demo: StartDemo, workers: int) -> None:  # noqa: F811
+    server = demo(workers)
+    make(server, moderate="nonmembers", adminEmail=ALICE)
+    send(server, BOB, "news-subscribe@example.test", "please")
+    asked = wait_for(server, BOB, "please confirm")
+    send(server, BOB, asked["Reply-To"], "Re: please confirm")
+    wait_for(server, BOB, "Welcome to news")
+    send(server, BOB, LIST, "from a member", "Hello all\n")
+    for user in (ALICE, BOB):
+        copy = wait_for(server, user, "from a member")
+        assert copy["List-Id"] == "<news.example.test>"
+        assert copy["Precedence"] == "list"
+    send(server, "stranger@elsewhere.test", LIST, "from outside", "May I?\n")
+    wait_for(server, ALICE, "a message waits")
+    held = login(server, LIST, "list-secret-1")
+    assert held.select("PendingRequests")[1] == [b"1"]
+    assert held.uid("MOVE", "1:*", "ConfirmedRequests")[0] == "OK"
+    held.logout()
+    wait_for(server, BOB, "from outside")
+    wait_for(server, LIST, "from outside", "list-secret-1")
+    with pytest.raises(imaplib.IMAP4.error):
+        login(server, LIST, "wrong")
+    send(server, BOB, "news-unsubscribe@example.test", "leave")
+    for _ in range(100):
+        asked = wait_for(server, BOB, "please confirm")
+        if "unsubscribe" in asked.get_content():
+            break
+        time.sleep(0.1)
+    send(server, BOB, asked["Reply-To"], "Re: please confirm")
+    wait_for(server, BOB, "Goodbye from news")
+    assert server.stop() == 0
