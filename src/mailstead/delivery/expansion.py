@@ -41,7 +41,7 @@ from mailstead.store.submission import TargetOutcome, Unavailable
 
 log = get_logger("PROCESSING")
 
-CHUNK = 60
+CHUNK = 120
 """Members of one record: so many rows that the index is not held for long."""
 ACTIVE = 4
 """Expansions that take turns."""

@@ -24,6 +24,8 @@ from mailstead.identity.administrators import AdministratorLogin
 from mailstead.identity.authenticator import Authenticator
 from mailstead.imap.server import ImapServer
 from mailstead.imap.services import ImapServices
+from mailstead.list_unsubscribe.server import ListUnsubscribeServer
+from mailstead.list_unsubscribe.services import ListUnsubscribeServices
 from mailstead.mailbox.service import Mailbox
 from mailstead.managesieve.server import ManageSieveServer
 from mailstead.managesieve.services import ManageSieveServices
@@ -62,7 +64,7 @@ POLL_SECONDS = 0.25
 CERTIFICATE_SECONDS = 30.0
 
 #: Services with a face.
-SERVICES = ("smtpIncoming", "imap", "pop3", "managesieve", "cli", "ftpBackup")
+SERVICES = ("smtpIncoming", "imap", "pop3", "managesieve", "cli", "ftpBackup", "listUnsubscribe")
 
 Factory = Callable[[Endpoint], Connection]
 T = TypeVar("T")
@@ -162,6 +164,7 @@ class Node:
         self._faces["imap"] = self._imap()
         self._faces["pop3"] = self._pop3()
         self._faces["managesieve"] = self._managesieve()
+        self._faces["listUnsubscribe"] = ListUnsubscribeServer(ListUnsubscribeServices(self.lists)).connection
         self._faces["cli"] = self._admin_cli()
         self._faces["ftpBackup"] = self._ftp_backup()
 

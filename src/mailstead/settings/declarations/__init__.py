@@ -24,6 +24,7 @@ from mailstead.settings.declarations import (
     http_services,
     imap,
     initial_account,
+    list_unsubscribe,
     listener,
     log,
     managesieve,
@@ -42,12 +43,13 @@ _HTTP = ("webmail", "webadmin", "webmailProxy")
 _SERVICES = (
     server.CONTEXT, smtp_incoming.CONTEXT, smtp_outgoing.CONTEXT, imap.CONTEXT, pop3.CONTEXT, managesieve.CONTEXT,
     processing.CONTEXT, log.CONTEXT, dnr.CONTEXT, admin_cli.CONTEXT, http_services.WEBMAIL, http_services.WEBADMIN,
-    http_services.WEBMAIL_PROXY, proxies.POP3_PROXY, proxies.IMAP_PROXY, proxies.RPOP, *operations.CONTEXTS,
+    http_services.WEBMAIL_PROXY, list_unsubscribe.CONTEXT,
+    proxies.POP3_PROXY, proxies.IMAP_PROXY, proxies.RPOP, *operations.CONTEXTS,
 )  # fmt: skip
 
 ACCESS_CONTROLLED = (
     "smtpIncoming", "imap", "pop3", "managesieve", "cli", "webmail", "webadmin", "ftpBackup", "pop3Proxy", "imapProxy",
-    "webmailProxy",
+    "webmailProxy", "listUnsubscribe",
 )  # fmt: skip
 """Services with listeners and limits of their own, which are in the context `<service>AccessControl`."""
 

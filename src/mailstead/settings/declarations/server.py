@@ -34,6 +34,7 @@ SERVICES = (
     "pop3Proxy",
     "imapProxy",
     "webmailProxy",
+    "listUnsubscribe",
 )
 
 CONTEXT = Context(
