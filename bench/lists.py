@@ -49,7 +49,8 @@ async def furnish(directory: Directory, members: int, local: int) -> None:
 
 def post(port: int, size: int) -> float:
     """Seconds from the end of the data to the 250."""
-    body = b"From: writer@else.test\r\nTo: news@example.test\r\nSubject: bench\r\n\r\n" + b"A line of sixty-two octets, and it goes on to its end like so\r\n" * (size * 16)
+    head = b"From: writer@else.test\r\nTo: news@example.test\r\nSubject: bench\r\n\r\n"
+    body = head + b"A line of sixty-two octets, and it goes on to its end like so\r\n" * (size * 16)
     with smtplib.SMTP("127.0.0.1", port, timeout=60) as client:
         client.ehlo()
         client.mail("writer@else.test")

@@ -14,7 +14,7 @@ from mailstead.store.apply_changes import Refused
 from mailstead.store.apply_delivery import Delivery, StoredMessage, apply_deliveries, apply_queue
 from mailstead.store.apply_folders import apply_operation, operations_weight
 from mailstead.store.operations import Operation
-from mailstead.store.record import Stream, Target
+from mailstead.store.record import Stream, Target, TargetKind
 from mailstead.store.shard import Shard
 from mailstead.store.submission import ChangeSubmission, MessageSubmission
 
@@ -92,7 +92,9 @@ def build_steps(
             message = pairs[submission.seq][1]
             by_shard: dict[int, list[Delivery]] = {}
             for target in submission.head.targets:
-                source = variant(message, target, submission.body) if target.overlay else message
+                # The queue keeps no index of its messages.
+                own = target.overlay and target.kind == TargetKind.FOLDER
+                source = variant(message, target, submission.body) if own else message
                 delivery = Delivery(source, target)
                 submission.outcomes.append(delivery)
                 by_shard.setdefault(target.shard, []).append(delivery)

@@ -195,7 +195,7 @@ def message_steps(found: Found, reader: LogReader, lacking: set[int], voided: se
             step.seq = record.seq
         target.quota_size = target.quota_messages = 0
         source = message
-        if target.overlay:
+        if target.overlay and target.kind == TargetKind.FOLDER:  # the queue keeps no index of its messages
             octets = target.overlay + reader.read(message.file, message.offset, message.length)
             if message.external:
                 octets += reader.read(external_file_id(message.external), 0, message.external_size)

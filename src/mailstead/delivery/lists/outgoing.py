@@ -31,6 +31,7 @@ _ALWAYS_OUT = (
 _SIGNATURES = (b"dkim-signature", b"domainkey-signature", b"x-google-dkim-signature")
 _NEVER_OUT = frozenset((b"received", b"x-loop", b"date", b"mime-version"))
 MAX_LOOPS = 50
+_plain = re.compile(r"[A-Za-z0-9@.\-_~+=]*", re.ASCII).fullmatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,8 @@ def leaving(face: ListFace, token: str = "", url: str = "") -> bytes:
 
 def _quoted(address: str) -> str:
     """An address for a mailto URL (RFC 6068)."""
+    if _plain(address):
+        return address
     return "".join(sign if sign.isascii() and (sign.isalnum() or sign in "@.-_~+=*!'") else _percent(sign) for sign in address)
 
 
