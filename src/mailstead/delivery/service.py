@@ -29,6 +29,7 @@ from mailstead.delivery.notices import failures, report, successes, wants_succes
 from mailstead.delivery.receipts import receipt_of
 from mailstead.delivery.stored import StoredMail
 from mailstead.delivery.targets import Plan, Planner
+from mailstead.directory.address import domain_key
 from mailstead.directory.model import Account, RecipientKind, Resolution
 from mailstead.directory.service import Directory
 from mailstead.mailbox.errors import MailboxError
@@ -36,6 +37,7 @@ from mailstead.mailbox.service import Mailbox
 from mailstead.message.dsn import DsnRecipient
 from mailstead.message.headers import header_end
 from mailstead.message.index import MessageIndex
+from mailstead.migration.callout import Answer, RemoteRecipients
 from mailstead.observe.log import fault, get_logger
 from mailstead.observe.metrics import bounces, deliveries
 from mailstead.settings.database import SystemDatabaseError
@@ -71,12 +73,21 @@ Done = Callable[[Outcome], None]
 class Delivery:
     """Takes messages for one process; its parts are shared by all faces of it."""
 
-    def __init__(self, store: Store, directory: Directory, mailbox: Mailbox, settings: Any = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        directory: Directory,
+        mailbox: Mailbox,
+        settings: Any = None,
+        elsewhere: RemoteRecipients | None = None,
+    ) -> None:
+        """`elsewhere` knows users of local domains who are still at another server (MIG-01)."""
         self.store = store
         self.directory = directory
         self.mailbox = mailbox
         self.settings = settings if settings is not None else directory.settings
-        self.planner = Planner(store, directory, mailbox)
+        self.elsewhere = elsewhere
+        self.planner = Planner(store, directory, mailbox, elsewhere)
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -131,6 +142,19 @@ class Delivery:
         if refused is not None:
             return refused, found
         return (Verdict.ACCEPTED if local else Verdict.NO_LOCAL), found
+
+    def may_be_elsewhere(self, found: Resolution) -> bool:
+        """Whether `resolve_elsewhere` may know an unknown recipient."""
+        return self.elsewhere is not None and self.elsewhere.concerns(found.address)
+
+    async def resolve_elsewhere(self, found: Resolution) -> tuple[Verdict, Resolution]:
+        """Ask the server that the domain's users come from; where it takes the mail, it goes there through the queue."""
+        assert self.elsewhere is not None
+        answer = await self.elsewhere.ask(found.address)
+        if answer is Answer.TAKEN:
+            local, _, domain = found.address.rpartition("@")
+            return Verdict.ACCEPTED, Resolution(RecipientKind.REMOTE, f"{local}@{domain_key(domain) or domain}", found.original)
+        return (Verdict.UNKNOWN if answer is Answer.UNKNOWN else Verdict.TEMPORARY), found
 
     def _check_quota(self, account: Account, size: int) -> Verdict:
         if account.quota_bytes and size > account.quota_bytes:

@@ -28,6 +28,7 @@ from mailstead.mailbox.names import canonical
 from mailstead.mailbox.service import Mailbox, split_flags
 from mailstead.message.addresses import ascii_domain
 from mailstead.message.index import MessageIndex
+from mailstead.migration.callout import RemoteRecipients
 from mailstead.observe.log import fault, get_logger
 from mailstead.queue.detail import QueueDetail
 from mailstead.sieve.actions import Action, FileInto, Keep, Redirect, Reject
@@ -91,7 +92,10 @@ def is_literal(domain: str) -> bool:
 class Planner:
     """Makes plans for the messages of one process."""
 
-    def __init__(self, store: Store, directory: Directory, mailbox: Mailbox) -> None:
+    def __init__(
+        self, store: Store, directory: Directory, mailbox: Mailbox, elsewhere: RemoteRecipients | None = None
+    ) -> None:
+        self._elsewhere = elsewhere
         self._store = store
         self._directory = directory
         self._mailbox = mailbox
@@ -278,6 +282,8 @@ class Planner:
         flags: tuple[str, ...] | None = None,
     ) -> None:  # fmt: skip
         kind = found.kind
+        if kind is RecipientKind.UNKNOWN_USER and self._elsewhere is not None and self._elsewhere.concerns(found.address):
+            kind = RecipientKind.REMOTE  # a member of a group, who has not come from the other server yet
         home = 0
         if kind is RecipientKind.LOCAL:
             account = found.account

@@ -277,6 +277,10 @@ class Lookup:
             return setting.parse(text)
         return None if name == "totalMessageSize" else setting.default
 
+    def bare_domain(self) -> str:
+        """The domain that completes login names without one where no listener says another; "" for none."""
+        return self._bare_domain()
+
     def account_by_login(self, login: str, default_domain: str = "") -> Account | None:
         """The account a login name means: its address, an alias or a domain alias (POP-03, unless switched off).
 

@@ -22,7 +22,7 @@ import time
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from mailstead.directory.cache import BoundedCache
 from mailstead.directory.model import Account, Credentials, DirectoryError
@@ -61,6 +61,23 @@ class AuthResult:
     reason: AuthReason
 
 
+class NotAsked(Exception):
+    """The other server could not be asked: the login is refused, and nobody is to blame."""
+
+
+class UnknownLogin(Protocol):
+    """Who may know a login name that the directory does not: another server whose users come over (MIG-01)."""
+
+    def refusal_seconds(self, login: str, default_domain: str, service: str) -> float:
+        """How long a refusal of this login takes at least, whether the name is known here or not."""
+
+    async def prove(self, login: str, password: str, *, service: str, default_domain: str) -> Account | None:
+        """The account that was made of the name, None where nobody knows it. Raises NotAsked."""
+
+    async def logged_in(self, account: Account) -> None:
+        """An account has logged in."""
+
+
 class Authenticator:
     """Checks logins against the directory; one for each process."""
 
@@ -69,6 +86,7 @@ class Authenticator:
         self.directory = directory
         self.settings = settings
         self.guard = guard
+        self.unknown: UnknownLogin | None = None
         self._threads = threads or os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="hash")
         self._waiting = 0
@@ -99,11 +117,20 @@ class Authenticator:
             if known[:2] == (account.id, account.auth_version) and known[2] > time.monotonic():
                 return self.finish(account, login, service=service, peer=peer)
             del self._proofs[proof]
+        started = time.monotonic()
         good = await self._hash(proof, account, password)
         if good is None:
             return AuthResult(False, None, AuthReason.TEMPORARY)
+        if account is None and self.unknown is not None:
+            try:
+                account = await self.unknown.prove(login, password, service=service, default_domain=default_domain)
+            except NotAsked:
+                await self._settle(started, login, default_domain, service)
+                return AuthResult(False, None, AuthReason.BAD_CREDENTIALS)
+            good = account is not None
         if not good or account is None:
             self.guard.failed(peer, login)
+            await self._settle(started, login, default_domain, service)
             return AuthResult(False, None, AuthReason.BAD_CREDENTIALS)
         # The version from before the hash: a change while it ran makes the proof worthless, as it must.
         self._proofs.put(proof, (account.id, account.auth_version, time.monotonic() + CACHE_SECONDS))
@@ -111,6 +138,12 @@ class Authenticator:
         if current is None or current.auth_version != account.auth_version:
             return AuthResult(False, None, AuthReason.TEMPORARY)
         return self.finish(current, login, service=service, peer=peer)
+
+    async def _settle(self, started: float, login: str, default_domain: str, service: str) -> None:
+        """Let a refusal take as long as it does for names that another server is asked about."""
+        if self.unknown is not None:
+            least = self.unknown.refusal_seconds(login, default_domain, service)
+            await asyncio.sleep(max(0.0, started + least - time.monotonic()))
 
     def finish(self, account: Account, login: str, *, service: str, peer: str) -> AuthResult:
         """After a good proof: check state and service, note the login. SASL mechanisms end here too."""
@@ -121,6 +154,8 @@ class Authenticator:
             return AuthResult(False, account, AuthReason.SERVICE_OFF)
         if self.directory.login_due(account.id, service):
             self._spawn(self._record(account.id, service, peer))
+            if self.unknown is not None:
+                self._spawn(self.unknown.logged_in(account))
         return AuthResult(True, account, AuthReason.OK)
 
     def _proof(self, account_id: int, login: str, password: str) -> bytes:

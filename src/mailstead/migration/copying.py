@@ -20,8 +20,11 @@ from mailstead.migration.folder_names import Plan, plan
 from mailstead.migration.imap_client import MAX_MESSAGE, Fetched, ImapClient, Refused, Remote
 from mailstead.migration.jobs import Job
 from mailstead.migration.ledger import Key, Ledger
+from mailstead.observe.log import get_logger
 from mailstead.settings.database import SystemDatabase, Transaction
 from mailstead.store.spool import Spool
+
+log = get_logger("MIGRATION")
 
 WINDOW = 1_000
 """Messages whose sizes are asked for at once."""
@@ -84,8 +87,9 @@ class AccountCopy:
         options = self._options
         remote = Remote(options.host, options.port, options.user, self._password, options.security, options.verify)
         self._client = await ImapClient.connect(
-            remote, spool=self._mailbox.spool, timeout=self._timeout, ca_bundle=self._ca_bundle
-        )
+            remote, spool=self._mailbox.spool, timeout=self._timeout, ca_bundle=self._ca_bundle,
+            trace=self._trace if options.debug else None,
+        )  # fmt: skip
         try:
             self._check_peer(*self._client.stream.peer)
             await self._client.login(options.user, self._password)
@@ -164,6 +168,9 @@ class AccountCopy:
             await self.say(f"{state.plan.source.name}: {error}")
             return None
         return folder
+
+    def _trace(self, line: str) -> None:
+        log.info("migration protocol", account=self._job.account_id, line=line)
 
     async def say(self, *lines: str) -> None:
         """Lines for whoever watches."""
@@ -263,9 +270,7 @@ class FolderCopy:
                 sizes.append((uid, message.size))
             for keys in batches_of(sizes):
                 bodies = await self._bodies([int(key) for key in keys if isinstance(key, int)])
-                yield [
-                    Incoming(uid, body, _kept(about[uid].flags or ()), about[uid].date) for uid, body in sorted(bodies.items())
-                ]
+                yield [Incoming(uid, body, _kept(about[uid].flags or ()), about[uid].date) for uid, body in sorted(bodies.items())]
                 self._state.taken = len(self._ledger.entries)
                 await self._save()
                 if self._options.verbose:
@@ -424,5 +429,3 @@ def _abandon(found: dict[int, Fetched]) -> None:
 
 def _kept(flags: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(sorted(flag for flag in flags if flag.lower() != "\\recent"))
-
-

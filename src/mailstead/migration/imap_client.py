@@ -129,6 +129,7 @@ class ImapClient:
         self._tag = 0
         self._utf8 = False
         self._exists = 0
+        self._trace: Callable[[str], None] | None = None
 
     @classmethod
     async def connect(
@@ -139,13 +140,16 @@ class ImapClient:
         timeout: float = 120.0,
         connect_timeout: float = 30.0,
         ca_bundle: str = "",
+        trace: Callable[[str], None] | None = None,
     ) -> ImapClient:
-        """Connect, up to the greeting and TLS. Raises RemoteError, Refused, ValueError for an impossible host."""
+        """Connect, up to the greeting and TLS; `trace` gets the conversation without secrets and texts of messages. Raises
+        RemoteError, Refused, ValueError for an impossible host."""
         host = remote.address()
         implicit = remote.security == "tls" or (remote.security == "auto" and remote.port == 993)
         context = _context(remote.verify, ca_bundle) if implicit else None
         stream = await ImapStream.connect(host, remote.port, timeout=timeout, connect_timeout=connect_timeout, tls=context)
         client = cls(stream, spool)
+        client._trace = trace
         try:
             async with asyncio.timeout(timeout):
                 await client._begin(remote, ca_bundle)
@@ -184,6 +188,7 @@ class ImapClient:
         """Send a command, its parts with literals between them; `on` gets untagged data. Raises Refused, RemoteError."""
         self._tag += 1
         tag = b"m%d" % self._tag
+        self._told("C", tag + b" " + (parts[0] if not parts[0].startswith(b"LOGIN") else b"LOGIN ..."))
         await self.stream.write(tag + b" " + parts[0])
         for part in parts[1:]:
             while (said := await self._response(tag, on)) is None:
@@ -205,6 +210,7 @@ class ImapClient:
     async def _response(self, tag: bytes, on: Callable[[list[Value]], Awaitable[None] | None] | None) -> Status | None:
         """Read one response: the status where it is the tagged or a continuation (+), None where it was untagged."""
         line = await self.stream.line(MAX_LINE)
+        self._told("S", line)
         if line.startswith(b"+"):
             return Status("+", b"", line[2:].decode("ascii", "replace"))
         start, _, rest = line.partition(b" ")
@@ -275,6 +281,10 @@ class ImapClient:
             spool.abandon()
             raise
         return Large(spool)
+
+    def _told(self, who: str, line: bytes) -> None:
+        if self._trace is not None:
+            self._trace(f"{who}: {line[:300].decode('utf-8', 'replace')}")
 
     def _learn(self, code: bytes) -> None:
         if code.upper().startswith(b"CAPABILITY "):

@@ -49,9 +49,7 @@ class ImapStream(asyncio.Protocol):
         stream = cls(host, timeout)
         try:
             async with asyncio.timeout(connect_timeout):
-                await loop.create_connection(
-                    lambda: stream, host, port, ssl=tls, server_hostname=host if tls is not None else None
-                )
+                await loop.create_connection(lambda: stream, host, port, ssl=tls, server_hostname=host if tls is not None else None)
         except TimeoutError:
             raise RemoteError(f"no connection to {host} port {port} within {connect_timeout:g} seconds") from None
         except ssl.SSLError as error:

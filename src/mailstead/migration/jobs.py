@@ -36,6 +36,7 @@ class Options:
     verbose: bool = False
     continuous: bool = False
     interval: int = 900
+    debug: bool = False
     command: tuple[str, ...] = ()
     """Run before the first round, for an account that was just made (MIG-01)."""
 

@@ -79,7 +79,7 @@ class MigrationService:
             raise MigrationError("what is deleted there cannot be followed: continuous and deleteOriginal exclude each other")
         options = Options(
             host.strip(), port, user, security, verify, tuple(ignore_folders), override_quota, delete_original, structure_only,
-            verbose, continuous, interval, tuple(command),
+            verbose, continuous, interval, command=tuple(command),
         )  # fmt: skip
         source = f"{user}@{host.strip()}:{port}"
         fresh = self._directory.ids.next()
@@ -101,6 +101,14 @@ class MigrationService:
 
         id = await self._write(operation)
         return self._need(id)
+
+    def insert(self, t: Transaction, account: int, options: Options, password: str, actor: Actor) -> int:
+        """Within a transaction: a job for an account that is made in it. Raises OSError, SealError."""
+        id = self._directory.ids.next()
+        source = f"{options.user}@{options.host}:{options.port}"
+        jobs.insert(t, id, account, "imap", source, options, self._sealer.seal(password, secret_context(id)), actor.name)
+        t.record(actor.name, "migration", account, "start", None, {"source": source, "continuous": options.continuous})
+        return id
 
     def list(self, *, actor: Actor, domain: int = 0, live: bool = False) -> Sequence[Job]:
         """Jobs of the accounts (of a domain) that the actor may manage, youngest last."""

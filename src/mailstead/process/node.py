@@ -15,6 +15,7 @@ import apsw
 
 from mailstead.admin_cli.server import AdminServer
 from mailstead.admin_cli.services import AdminServices
+from mailstead.delivery.host import host_name
 from mailstead.delivery.lists.service import Lists
 from mailstead.delivery.service import Delivery
 from mailstead.directory.service import Directory
@@ -29,6 +30,9 @@ from mailstead.list_unsubscribe.services import ListUnsubscribeServices
 from mailstead.mailbox.service import Mailbox
 from mailstead.managesieve.server import ManageSieveServer
 from mailstead.managesieve.services import ManageSieveServices
+from mailstead.migration.callout import RemoteRecipients
+from mailstead.migration.domains import MigratingDomains
+from mailstead.migration.first_login import FirstLogin
 from mailstead.migration.runner import Runner
 from mailstead.observe.log import fault, get_logger
 from mailstead.pop3.server import Pop3Server
@@ -132,7 +136,12 @@ class Node:
         self.mailbox = Mailbox(self.store, self.directory, self.directory)
         share = (int(settings.service("server").memoryBudget) << 20) // max(1, self.context.workers)
         self.mailbox.search_reader.set_budget(max(SEGMENT_BUDGET // 2, share // 5))
-        self.delivery = Delivery(self.store, self.directory, self.mailbox)
+        domains = MigratingDomains(self.directory)
+        self.authenticator.unknown = FirstLogin(
+            self.directory, data_dir, domains, is_own=partial(OwnListeners(settings).has, "imap")
+        )
+        elsewhere = RemoteRecipients(domains, partial(host_name, settings, "smtpOutgoing"))
+        self.delivery = Delivery(self.store, self.directory, self.mailbox, elsewhere=elsewhere)
         self._closers.append(self.delivery.close)
         self.lists = Lists(self.delivery)
         self._endpoints = Endpoints(data_dir, settings, self.table, SERVICES)

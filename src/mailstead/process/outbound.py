@@ -16,6 +16,7 @@ from mailstead.delivery.host import host_name
 from mailstead.delivery.model import Result
 from mailstead.delivery.service import Delivery
 from mailstead.dns.resolver import Resolver
+from mailstead.migration.domains import MigratingDomains
 from mailstead.observe.log import get_logger
 from mailstead.process.background import BackgroundRefusedError, BackgroundVerbs
 from mailstead.process.own_listeners import OwnListeners
@@ -43,6 +44,7 @@ class Outbound:
         self._running: asyncio.Task[None] | None = None
         self._stopping = False
         self._own = OwnListeners(settings)
+        self._domains = MigratingDomains(delivery.directory)
         self.configure()
 
     def configure(self) -> None:
@@ -101,6 +103,7 @@ class Outbound:
                 self._dispatcher = Dispatcher(
                     self._store, self._settings, self._resolver, self._submit,
                     host_name(self._settings, "smtpOutgoing"), is_own=partial(self._own.has, "smtpIncoming"),
+                    transport=self._domains.smtp_host,
                 )  # fmt: skip
                 self._running = asyncio.create_task(self._dispatcher.run(), name="dispatcher")
             elif not wanted and self._running is not None:

@@ -31,7 +31,7 @@ from mailstead.observe.metrics import faults, queue_entries
 from mailstead.queue.entry import Recipient
 from mailstead.queue.outcome import Kind, Outcome
 from mailstead.queue.queue_index import START, QueueIndex
-from mailstead.queue.routing import Lookups, OwnAddress
+from mailstead.queue.routing import Lookups, OwnAddress, Transport, no_transport
 from mailstead.queue.sender import Sender
 from mailstead.queue.transaction import Probe, Submit, Transactions
 from mailstead.queue.window import Destination, Window
@@ -70,14 +70,16 @@ class Dispatcher:
         hostname: str,
         *,
         is_own: OwnAddress = lambda _address, _port: False,
+        transport: Transport = no_transport,
         window: Window | None = None,
         probe: Probe = lambda _point: None,
     ) -> None:
         self._store = store
         self._settings = settings
         self._index = QueueIndex(store.queue_index)
-        self._sender = Sender(store, resolver, hostname, is_own, lambda: str(settings.service("server").caBundlePath))
+        self._sender = Sender(store, resolver, hostname, is_own, lambda: str(settings.service("server").caBundlePath), transport)
         self._transactions = Transactions(store, self._index, self._sender, submit, hostname, settings, probe)
+        self._transport = transport
         self._window = window or Window()
         self._tasks: set[asyncio.Task[None]] = set()
         self._running = 0
@@ -179,7 +181,11 @@ class Dispatcher:
     # -- finding work ------------------------------------------------------------------------------------------
 
     def _name(self, recipient: Recipient, outgoing: Any) -> str:
-        return str(outgoing.smartHost) or recipient.route
+        return self._destination_of(recipient.route, outgoing)
+
+    def _destination_of(self, route: str, outgoing: Any) -> str:
+        """The smart host, but for routes that have a host of their own."""
+        return str(outgoing.smartHost) if outgoing.smartHost and self._transport(route) is None else route
 
     async def _scan(self) -> None:
         """Admit what is due, as far as there is room."""
@@ -216,7 +222,7 @@ class Dispatcher:
             self._route = route or ""
             if route is None or self._window.full or self._stopping:
                 return
-            destination = self._window.destination(str(outgoing.smartHost) or route)
+            destination = self._window.destination(self._destination_of(route, outgoing))
             if self._window.room(destination):
                 self._fetch(destination, route, now)
             if step % 20 == 19:
@@ -243,7 +249,7 @@ class Dispatcher:
         if destination.recovering:
             self._bring_forward(destination, outgoing)
         elif destination.more:
-            if outgoing.smartHost:
+            if outgoing.smartHost and self._transport(destination.name) is None:
                 destination.more = False
                 self._wake.set()
             else:
@@ -357,7 +363,7 @@ class Dispatcher:
 
     def _bring_forward(self, destination: Destination, outgoing: Any) -> None:
         """Admit what waits for a destination that is back, due or not; each recipient once (SMO-07)."""
-        smart = bool(outgoing.smartHost)
+        smart = bool(outgoing.smartHost) and self._transport(destination.name) is None
         for _ in range(8):
             if not self._window.room(destination):
                 return
@@ -366,7 +372,7 @@ class Dispatcher:
             else:
                 rows = self._index.due_of_route(destination.name, FOREVER, destination.cursor, BATCH)
             for recipient in rows:
-                if recipient.key not in destination.settled:
+                if recipient.key not in destination.settled and self._name(recipient, outgoing) == destination.name:
                     if not self._window.room(destination):
                         return
                     self._window.admit(recipient, destination)

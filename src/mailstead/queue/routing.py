@@ -25,6 +25,8 @@ from mailstead.dns.answer import Answer, MxRecord, Status
 MAX_HOSTS = 16
 MAX_TARGETS = 32
 OwnAddress = Callable[[str, int], bool]
+Transport = Callable[[str], tuple[str, int] | None]
+"""Host and port that take the mail of a route; None for the usual way."""
 Shuffle = Callable[[MutableSequence[Any]], None]
 
 
@@ -43,6 +45,10 @@ class Target:
     address: str
     port: int
     preference: int = 0
+
+
+def no_transport(_route: str) -> None:
+    """Every route goes the usual way."""
 
 
 class Unroutable(Exception):

@@ -21,7 +21,7 @@ from mailstead.queue.body import LogSource, MessageBody, has_long_line
 from mailstead.queue.entry import Entry, Recipient
 from mailstead.queue.outcome import Kind, Outcome, from_result
 from mailstead.queue.pool import ConnectionPool, Key
-from mailstead.queue.routing import Lookups, OwnAddress, Target, Unroutable, relay_list
+from mailstead.queue.routing import Lookups, OwnAddress, Target, Transport, Unroutable, no_transport, relay_list
 from mailstead.queue.smtp_client import ConnectionFailed, SmtpConnection, Timeouts, TlsFailed
 from mailstead.queue.smtp_engine import ClientSession, Envelope, RecipientResult, Unusable
 from mailstead.queue.tls_contexts import ClientContexts
@@ -36,7 +36,8 @@ log = get_logger("SMTP-OUT")
 
 
 class Sender:
-    """``ca_bundle()`` gives the path of trusted authorities, '' for the system's."""
+    """``ca_bundle()`` gives the path of trusted authorities, '' for the system's; ``transport`` the host of a domain whose mail
+    goes to one of its own, whatever its MX and the smart host."""
 
     def __init__(
         self,
@@ -45,12 +46,14 @@ class Sender:
         hostname: str,
         is_own: OwnAddress,
         ca_bundle: Callable[[], str] = lambda: "",
+        transport: Transport = no_transport,
     ) -> None:
         self._source = source
         self._resolver = resolver
         self._hostname = hostname
         self._is_own = is_own
         self._ca_bundle = ca_bundle
+        self._transport = transport
         self._contexts = ClientContexts()
         self.pool = ConnectionPool()
 
@@ -67,10 +70,11 @@ class Sender:
             return [Outcome(Kind.DEFERRED, "4.3.0", "the message cannot be read now")] * len(recipients)
 
     async def _deliver(self, entry: Entry, recipients: Sequence[Recipient], destination: str, settings: Any) -> list[Outcome]:
-        smart = bool(settings.smartHost)
-        port = int(settings.smartHostPort if smart else settings.remotePort)
+        transport = self._transport(destination)
+        smart = bool(settings.smartHost) and transport is None
+        name, port = transport or (destination, int(settings.smartHostPort if smart else settings.remotePort))
         try:
-            targets = await relay_list(self._resolver, destination, port, ipv6=bool(settings.enableIPv6), is_own=self._is_own)
+            targets = await relay_list(self._resolver, name, port, ipv6=bool(settings.enableIPv6), is_own=self._is_own)
         except Unroutable as error:
             kind = Kind.FAILED if error.status.startswith("5") else Kind.DEFERRED
             outcome = Outcome(kind, error.status, str(error), unreached=kind is Kind.DEFERRED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mailstead.delivery.model import EnvelopeRecipient, Verdict
+from mailstead.directory.model import Resolution
 from mailstead.observe.metrics import smtp_recipients
 from mailstead.smtp.grammar import BadCommand, parse_path, parse_rcpt
 from mailstead.smtp.session import Session, Transaction
@@ -47,7 +48,9 @@ def rcpt(session: Session, arguments: bytes, more: bool) -> None:
     elif not address.isascii() and not transaction.parameters.utf8:
         raise BadCommand(553, "5.6.7", "The address needs SMTPUTF8")
     login = session.login
-    verdict, found = session.server.services.delivery.resolve(
+    local = options.local == "all" or (login is not None and options.local == "auth")
+    delivery = session.server.services.delivery
+    verdict, found = delivery.resolve(
         _own_literal(session, address) if address[-1] == "]" else address,
         sender=transaction.sender,
         login=login,
@@ -55,8 +58,24 @@ def rcpt(session: Session, arguments: bytes, more: bool) -> None:
         relay=options.remote == "all"
         or (login is not None and options.remote == "auth")
         or (login is None and options.relays_for(session.link.peer[0])),
-        local=options.local == "all" or (login is not None and options.local == "auth"),
+        local=local,
     )
+    if verdict is Verdict.UNKNOWN and found is not None and local and delivery.may_be_elsewhere(found):
+        session.run(_ask(session, transaction, address, found, notify, orcpt))
+        return
+    _answer(session, transaction, address, verdict, found, notify, orcpt)
+
+
+async def _ask(session: Session, transaction: Transaction, address: str, found: Resolution, notify: str, orcpt: str) -> None:
+    """The user may still be at another server (MIG-01)."""
+    verdict, found = await session.server.services.delivery.resolve_elsewhere(found)
+    if session.transaction is transaction:
+        _answer(session, transaction, address, verdict, found, notify, orcpt)
+
+
+def _answer(
+    session: Session, transaction: Transaction, address: str, verdict: Verdict, found: Resolution | None, notify: str, orcpt: str
+) -> None:
     if verdict is not Verdict.ACCEPTED or found is None:
         _refuse(session, transaction, _REPLIES[verdict])
         session.link.log.info(
