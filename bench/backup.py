@@ -14,6 +14,7 @@ import asyncio
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -202,6 +203,18 @@ def cycle(directory: Path, accounts: int, messages: int, secret: Secret | None) 
         raise SystemExit(1)
 
 
+def wait_for(port: int) -> None:
+    """Until somebody answers."""
+    for _ in range(300):
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=60) as there:
+                there.recv(100)
+            return
+        except OSError:
+            time.sleep(0.2)
+    raise SystemExit("the server does not answer")
+
+
 def flow(directory: Path, seconds: float, base: int) -> None:
     """Deliveries a second without a backup, with one in full beside, and without again."""
     data = directory / "serving"
@@ -212,7 +225,7 @@ def flow(directory: Path, seconds: float, base: int) -> None:
     pid = next(int(line.split()[1]) for line in server.stdout if line.startswith(b"pid "))
     try:
         target = Target("mailstead", ("127.0.0.1", base + 25), ("127.0.0.1", base + 143), ("127.0.0.1", base + 110), [pid])
-        time.sleep(5)
+        wait_for(base + 25)
         print(f"warming up: {run_load(smtp(target, 20_000, 20, seconds)).operations} deliveries", flush=True)
         rates = []
         for number, beside in enumerate((False, True, False, True, False)):

@@ -80,7 +80,7 @@ def opened_repository(path: Path, secret: Secret | None, *, keyless: bool = Fals
 def stand_back() -> None:
     """Let the server have processor and disk first."""
     with contextlib.suppress(OSError):
-        os.nice(10)
+        os.nice(19)
     if sys.platform == "linux" and os.uname().machine == "x86_64":
         ctypes.CDLL(None, use_errno=True).syscall(_IOPRIO_SET, 1, 0, _IDLE)
 
