@@ -7,6 +7,7 @@ asked when it runs, inside the transaction; a password waits as its hash.
 from __future__ import annotations
 
 import asyncio
+import fnmatch
 
 from mailstead.directory.account_rows import insert_account, need_class, store_password
 from mailstead.directory.address import checked_local, local_key
@@ -29,7 +30,16 @@ class AccountSteps(DirectoryBase):
         return ready_hash(hash) if hash else StoredPassword("", "", "")
 
     def account_creation(
-        self, account_id: int, domain_id: int, name: str, stored: StoredPassword, *, actor: Actor, first: bool = False
+        self,
+        account_id: int,
+        domain_id: int,
+        name: str,
+        stored: StoredPassword,
+        *,
+        actor: Actor,
+        first: bool = False,
+        full_name: str = "",
+        class_id: int = 0,
     ) -> Step:
         """Create an enabled account under an id drawn before; `first`: of a domain that is made in the same transaction by
         who may make it. When run, raises AlreadyExistsError, LimitReachedError."""
@@ -45,24 +55,24 @@ class AccountSteps(DirectoryBase):
             if display is None:
                 raise NotFoundError("the domain does not exist")
             check_room(transaction, domain_id, limit, "SELECT count(*) FROM account WHERE domain_id = ?", "accounts")
-            insert_account(transaction, account_id, domain_id, name, 0, "", stored)
-            new = {"name": name, "domain": display, "class": 0}
+            if class_id:
+                need_class(transaction, class_id, domain_id)
+            insert_account(transaction, account_id, domain_id, name, class_id, full_name, stored)
+            new = {"name": name, "domain": display, "class": class_id}
             transaction.record(actor.name, "account", account_id, "create", None, new)
 
         return Step(operation)
 
     def refuse_reserved(self, domain_id: int, name: str, actor: Actor) -> None:
-        """ADM-02: names that only who manages the domain's limits may take. Raises InvalidNameError."""
-        reserved = self.reserved_names(domain_id)
-        if local_key(name) in reserved and not actor.may("manageDomainAdminLimits", domain_id):
-            raise InvalidNameError(f"the name {name} is reserved in this domain")
-
-    def reserved_names(self, domain_id: int) -> frozenset[str]:
-        """Reserved recipient names of a domain, as they compare."""
+        """ADM-02: names, or patterns of them, that only who manages the domain's limits may take. Raises InvalidNameError."""
         rows = self.database.query(
             "SELECT key FROM object WHERE scope = 'domainConfig' AND scope_id = ? AND kind = 'reservedRcpt'", (domain_id,)
         )
-        return frozenset(local_key(row[0]) for row in rows)
+        if not rows or actor.may("manageDomainAdminLimits", domain_id):
+            return
+        local = local_key(name)
+        if any(fnmatch.fnmatchcase(local, local_key(row[0])) for row in rows):
+            raise InvalidNameError(f"the name {name} is reserved in this domain")
 
     def account_renaming(self, account_id: int, domain_id: int, name: str, *, actor: Actor) -> Step:
         """Give an account another main name."""
@@ -85,12 +95,17 @@ class AccountSteps(DirectoryBase):
         chain += [("class", class_id)] if class_id else []
         check_rules(password, self.settings.account_values([*chain, ("domain", domain_id)]), 0)
 
-    def password_change(self, account_id: int, domain_id: int, stored: StoredPassword, *, actor: Actor) -> Step:
-        """Set a password; every other credential of the account is invalid from the commit on."""
-        actor.require("changeAccountsPassword", domain_id)
+    def password_change(
+        self, account_id: int, domain_id: int, stored: StoredPassword, *, actor: Actor, must_change: bool = False
+    ) -> Step:
+        """Set a password; every other credential of the account is invalid from the commit on. The account itself
+        (Actor.user) needs no permission; its rules are asked by who hashes the password."""
+        if actor.account_id != account_id:
+            actor.require("changeAccountsPassword", domain_id)
+        size = int(str(self.account_settings(account_id)["passHistorySize"].value))
 
         def operation(transaction: Transaction) -> None:
-            store_password(transaction, account_id, stored, False, 0)
+            store_password(transaction, account_id, stored, must_change, size)
             transaction.record(actor.name, "account", account_id, "set password", None, {"password": ""})
 
         return Step(operation, (("account", account_id),))

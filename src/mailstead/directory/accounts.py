@@ -19,12 +19,10 @@ from mailstead.directory.account_rows import (
     ImportLine,
     import_lines,
     import_password,
-    insert_account,
-    need_class,
-    store_password,
 )
+from mailstead.directory.account_steps import AccountSteps
 from mailstead.directory.address import checked_local, local_key
-from mailstead.directory.base import DirectoryBase, check_room, domain_row, take_name
+from mailstead.directory.base import take_name
 from mailstead.directory.model import (
     Account,
     ImportResult,
@@ -34,7 +32,7 @@ from mailstead.directory.model import (
     NotFoundError,
     PasswordRefusedError,
 )
-from mailstead.directory.password_policy import StoredPassword, check_history, check_rules, make_stored, ready_hash
+from mailstead.directory.password_policy import check_history, check_rules
 from mailstead.settings.actor import Actor, PermissionDeniedError
 from mailstead.settings.database import Transaction
 from mailstead.settings.declarations import ACCOUNT
@@ -48,7 +46,7 @@ def account_permission(name: str) -> str:
     return ACCOUNT.permission_by_name(name)
 
 
-class AccountVerbs(DirectoryBase):
+class AccountVerbs(AccountSteps):
     """Verbs on accounts."""
 
     def _need_account(self, account_id: int) -> Account:
@@ -80,31 +78,14 @@ class AccountVerbs(DirectoryBase):
         actor.require("createAccounts", owner.id)
         name = checked_local(name)
         if password is not None and enforce:
-            chain = [("class", class_id), ("domain", owner.id)] if class_id else [("domain", owner.id)]
-            check_rules(password, self.settings.account_values(chain), 0)
-        stored = await self._stored(password, hash)
-        limit = self.domain_settings(owner.id).maxAccounts
+            self.check_new_password(password, owner.id, 0, class_id)
+        stored = await self.stored_password(password, hash)
         account_id = self.ids.next()
-
-        def operation(transaction: Transaction) -> None:
-            _, display = domain_row(transaction, owner.key)
-            sql = "SELECT count(*) FROM account WHERE domain_id = ?"
-            check_room(transaction, owner.id, limit, sql, "accounts")
-            if class_id:
-                need_class(transaction, class_id, owner.id)
-            insert_account(transaction, account_id, owner.id, name, class_id, full_name, stored)
-            transaction.record(
-                actor.name, "account", account_id, "create", None, {"name": name, "domain": display, "class": class_id}
-            )
-
-        await self._change(operation)
+        step = self.account_creation(
+            account_id, owner.id, name, stored, actor=actor, full_name=full_name, class_id=class_id
+        )
+        await self._change(step.operation)
         return self._need_account(account_id)
-
-    async def _stored(self, password: str | None, ready: str | None) -> StoredPassword:
-        if password is not None:
-            keep: bool = self.settings.service("server").recoverableSecrets
-            return await asyncio.to_thread(make_stored, password, recoverable=keep)
-        return ready_hash(ready) if ready else StoredPassword("", "", "")
 
     async def import_accounts(
         self,
@@ -173,16 +154,7 @@ class AccountVerbs(DirectoryBase):
     async def rename_account(self, account_id: int, name: str, *, actor: Actor) -> None:
         """Give an account another main name; mailbox, id and aliases stay, the old name becomes free."""
         account = self._need_account(account_id)
-        actor.require("manageAccountsNaming", account.domain_id)
-        name = checked_local(name)
-
-        def operation(transaction: Transaction) -> None:
-            transaction.execute("DELETE FROM address WHERE object_id = ? AND main = 1", (account_id,))
-            take_name(transaction, account.domain_id, name, "account", account_id)
-            transaction.execute("UPDATE account SET name = ?, auth_version = auth_version + 1 WHERE id = ?", (name, account_id))
-            transaction.record(actor.name, "account", account_id, "rename", {"name": account.name}, {"name": name})
-
-        await self._change(operation)
+        await self._change(self.account_renaming(account_id, account.domain_id, name, actor=actor).operation)
 
     async def enable_account(self, account_id: int, enabled: bool = True, *, actor: Actor) -> None:
         """Enable or disable; a disabled account neither logs in nor takes mail."""
@@ -209,20 +181,7 @@ class AccountVerbs(DirectoryBase):
     async def set_account_class(self, account_id: int, class_id: int, *, actor: Actor) -> None:
         """Put an account into a class of its domain (0: none)."""
         account = self._need_account(account_id)
-        actor.require("changeAccountsClass", account.domain_id)
-
-        def operation(transaction: Transaction) -> None:
-            if class_id:
-                need_class(transaction, class_id, account.domain_id)
-            # The old class's version is folded in, so that the effective version never falls.
-            transaction.execute(
-                "UPDATE account SET class_id = ?, auth_version = auth_version + 1 + "
-                "coalesce((SELECT version FROM account_class WHERE id = account.class_id), 0) WHERE id = ?",
-                (class_id, account_id),
-            )
-            transaction.record(actor.name, "account", account_id, "set class", {"class": account.class_id}, {"class": class_id})
-
-        await self._change(operation)
+        await self._change(self.class_change(account_id, account.domain_id, class_id, actor=actor).operation)
 
     async def set_account_setting(self, account_id: int, setting: str, value: str | None, *, actor: Actor) -> None:
         """Set (None: inherit again) a limit, quota or restriction of one account."""
@@ -266,17 +225,12 @@ class AccountVerbs(DirectoryBase):
             raise ValueError("give either password or hash")
         if own and password is None:
             raise PermissionDeniedError("a user sets a password, not a hash")
-        values = self.account_settings(account_id)
-        size = int(str(values["passHistorySize"].value))
         if password is not None and (own or enforce):
+            size = int(str(self.account_settings(account_id)["passHistorySize"].value))
             await self._check_password(account_id, password, size)
-        stored = await self._stored(password, hash)
-
-        def operation(transaction: Transaction) -> None:
-            store_password(transaction, account_id, stored, must_change, size)
-            transaction.record(actor.name, "account", account_id, "set password", None, {"password": ""})
-
-        await self._change(operation)
+        stored = await self.stored_password(password, hash)
+        step = self.password_change(account_id, account.domain_id, stored, actor=actor, must_change=must_change)
+        await self._change(step.operation)
 
     async def _check_password(self, account_id: int, password: str, history: int) -> None:
         credentials = self.credentials(account_id)
@@ -294,7 +248,7 @@ class AccountVerbs(DirectoryBase):
     async def upgrade_password(self, account_id: int, password: str, verified: str) -> bool:
         """Replace an old form after a successful login by today's, and derive SCRAM keys; the password is unchanged,
         so `auth_version` stays. Does nothing (False) when the stored form is no longer `verified`."""
-        stored = await self._stored(password, None)
+        stored = await self.stored_password(password, None)
 
         def operation(transaction: Transaction) -> bool:
             transaction.execute(

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from mailstead.directory.address import checked_domain, checked_local
 from mailstead.directory.base import DirectoryBase, check_room
-from mailstead.directory.domains import refuse_class_name, take_domain_name
+from mailstead.directory.domain_rows import refuse_class_name, take_domain_name
 from mailstead.directory.model import Domain, InvalidNameError, LimitReachedError, NotFoundError
 from mailstead.settings.actor import Actor
 from mailstead.settings.database import Transaction

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from mailstead.directory.address import checked_domain, checked_local
-from mailstead.directory.base import DirectoryBase, check_room
-from mailstead.directory.model import AccountClass, AlreadyExistsError, Domain, NotFoundError
+from mailstead.directory.address import checked_local
+from mailstead.directory.domain_steps import DomainSteps
+from mailstead.directory.model import AccountClass, Domain, NotFoundError
 from mailstead.settings.actor import Actor
 from mailstead.settings.database import Transaction
 from mailstead.settings.declarations import ACCOUNT, DOMAIN
@@ -16,26 +16,14 @@ def domain_permission(name: str) -> str:
     return DOMAIN.permission_by_name(name)
 
 
-class DomainVerbs(DirectoryBase):
+class DomainVerbs(DomainSteps):
     """Verbs on domains and what belongs to a domain as a whole."""
 
     async def create_domain(self, name: str, *, actor: Actor) -> Domain:
         """Create an enabled domain (DOM-01). Raises AlreadyExistsError, InvalidNameError."""
-        actor.require("activateAnyDomain")
-        display, key = checked_domain(name)
         domain_id = self.ids.next()
-
-        def operation(transaction: Transaction) -> Domain:
-            take_domain_name(transaction, key, display, domain_id, main=True)
-            transaction.execute(
-                "INSERT INTO domain (id, name, enabled, version, created, shard) VALUES (?, ?, 1, 0, ?, "
-                "(SELECT number FROM shard ORDER BY accounts, number LIMIT 1))",
-                (domain_id, display, transaction.now),
-            )
-            transaction.record(actor.name, "domain", domain_id, "create", None, {"name": display})
-            return Domain(domain_id, display, key, True, 0, transaction.now)
-
-        return await self._change(operation)
+        await self._change(self.domain_creation(domain_id, name, (), actor=actor).operation)
+        return self._need_domain(domain_id)
 
     async def enable_domain(self, name: str, enabled: bool = True, *, actor: Actor) -> None:
         """Enable or disable a domain; its accounts' logins and mail follow at once."""
@@ -57,43 +45,15 @@ class DomainVerbs(DirectoryBase):
 
     async def rename_domain(self, name: str, new_name: str, *, actor: Actor) -> None:
         """Give a domain another main name; the old one is free afterwards."""
-        domain = self._need_domain(name)
-        actor.require("manageDomainConfig", domain.id)
-        display, key = checked_domain(new_name)
-
-        def operation(transaction: Transaction) -> None:
-            transaction.execute("DELETE FROM domain_name WHERE domain_id = ? AND main = 1", (domain.id,))
-            take_domain_name(transaction, key, display, domain.id, main=True)
-            transaction.execute("UPDATE domain SET name = ?, version = version + 1 WHERE id = ?", (display, domain.id))
-            transaction.record(actor.name, "domain", domain.id, "rename", {"name": domain.name}, {"name": display})
-
-        await self._change(operation)
+        await self._change(self.domain_renaming(self._need_domain(name).id, new_name, actor=actor).operation)
 
     async def add_domain_alias(self, name: str, alias: str, *, actor: Actor) -> None:
         """Let a domain answer to another name (DOM-05)."""
-        domain = self._need_domain(name)
-        actor.require("manageDomainAliases", domain.id)
-        display, key = checked_domain(alias)
-
-        def operation(transaction: Transaction) -> None:
-            take_domain_name(transaction, key, display, domain.id, main=False)
-            transaction.record(actor.name, "domainAlias", domain.id, "add alias", None, {"alias": display})
-
-        await self._change(operation)
+        await self._change(self.domain_alias_addition(self._need_domain(name).id, alias, actor=actor).operation)
 
     async def remove_domain_alias(self, name: str, alias: str, *, actor: Actor) -> None:
         """Take an alias away. Raises NotFoundError."""
-        domain = self._need_domain(name)
-        actor.require("manageDomainAliases", domain.id)
-        _, key = checked_domain(alias)
-
-        def operation(transaction: Transaction) -> None:
-            transaction.execute("DELETE FROM domain_name WHERE key = ? AND domain_id = ? AND main = 0", (key, domain.id))
-            if not transaction.changed():
-                raise NotFoundError(f"{domain.name} has no alias {alias}")
-            transaction.record(actor.name, "domainAlias", domain.id, "remove alias", {"alias": alias})
-
-        await self._change(operation)
+        await self._change(self.domain_alias_removal(self._need_domain(name).id, alias, actor=actor).operation)
 
     async def set_domain_setting(self, name: str, setting: str, value: str | None, *, actor: Actor) -> None:
         """Set (None: reset) one of the domain's own settings, spelled as in the CLI: catch-all, services, limits..."""
@@ -118,35 +78,14 @@ class DomainVerbs(DirectoryBase):
     async def create_account_class(self, domain: str, name: str, *, actor: Actor) -> AccountClass:
         """Create an empty class."""
         owner = self._need_domain(domain)
-        actor.require("createAccountClasses", owner.id)
-        name = checked_local(name)
         class_id = self.ids.next()
-        limit = self.domain_settings(owner.id).maxAccountClasses
-
-        def operation(transaction: Transaction) -> AccountClass:
-            refuse_class_name(transaction, owner.id, name)
-            check_room(transaction, owner.id, limit, "SELECT count(*) FROM account_class WHERE domain_id = ?", "classes")
-            transaction.execute(
-                "INSERT INTO account_class (id, domain_id, name, version) VALUES (?, ?, ?, 0)",
-                (class_id, owner.id, name),
-            )
-            transaction.record(actor.name, "accountClass", class_id, "create", None, {"name": name})
-            return AccountClass(class_id, owner.id, name)
-
-        return await self._change(operation)
+        await self._change(self.class_creation(class_id, owner.id, name, actor=actor).operation)
+        return AccountClass(class_id, owner.id, checked_local(name))
 
     async def rename_account_class(self, class_id: int, name: str, *, actor: Actor) -> None:
         """Give a class another name."""
         owner = self._class_domain(class_id)
-        actor.require("renameAccountClasses", owner)
-        name = checked_local(name)
-
-        def operation(transaction: Transaction) -> None:
-            refuse_class_name(transaction, owner, name)
-            transaction.execute("UPDATE account_class SET name = ? WHERE id = ?", (name, class_id))
-            transaction.record(actor.name, "accountClass", class_id, "rename", None, {"name": name})
-
-        await self._change(operation)
+        await self._change(self.class_renaming(class_id, owner, name, actor=actor).operation)
 
     async def delete_account_class(self, class_id: int, *, actor: Actor) -> None:
         """Delete a class; its accounts go back to the domain's defaults."""
@@ -175,18 +114,3 @@ class DomainVerbs(DirectoryBase):
         if row is None:
             raise NotFoundError(f"account class {class_id} does not exist")
         return int(row[0])
-
-
-def take_domain_name(transaction: Transaction, key: str, name: str, domain_id: int, *, main: bool) -> None:
-    """Let a domain answer to a name. Raises AlreadyExistsError."""
-    if transaction.row("SELECT 1 FROM domain_name WHERE key = ?", (key,)) is not None:
-        raise AlreadyExistsError(f"the domain {name} already exists")
-    transaction.execute(
-        "INSERT INTO domain_name (key, name, domain_id, main) VALUES (?, ?, ?, ?)", (key, name, domain_id, int(main))
-    )
-
-
-def refuse_class_name(transaction: Transaction, domain_id: int, name: str) -> None:
-    """Raise AlreadyExistsError for a class's name that is taken in the domain."""
-    if transaction.row("SELECT 1 FROM account_class WHERE domain_id = ? AND name = ?", (domain_id, name)):
-        raise AlreadyExistsError(f"the account class {name} already exists")

@@ -15,13 +15,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from mailstead.directory.account_steps import AccountSteps
 from mailstead.directory.accounts import AccountVerbs
 from mailstead.directory.address import address_key
 from mailstead.directory.admins import AdminVerbs
 from mailstead.directory.bringing import BringingVerbs
 from mailstead.directory.cache import BoundedCache
-from mailstead.directory.domain_steps import DomainSteps
 from mailstead.directory.domains import DomainVerbs
 from mailstead.directory.edits import EditVerbs
 from mailstead.directory.ids import IdSource
@@ -36,7 +34,7 @@ MAX_SHARDS = 4096
 
 
 class Directory(
-    DomainVerbs, AccountVerbs, BringingVerbs, RecipientVerbs, AdminVerbs, DomainSteps, AccountSteps, EditVerbs, SharingLookups
+    DomainVerbs, AccountVerbs, BringingVerbs, RecipientVerbs, AdminVerbs, EditVerbs, SharingLookups
 ):
     """All look-ups and verbs over one system database; `settings` are the settings over the same one."""
 
