@@ -118,7 +118,8 @@ async def fill_account(mailbox: Mailbox, rng: random.Random, account: int, neigh
     await mailbox.copy(view, uids[100:110], across)
     view.release()
     await mailbox.set_metadata(account, inbox, {"/private/comment": b"mine"})
-    await mailbox.set_acl(account, "Work/Projects", f"user{rng.randrange(10):04d}@bench.test", "set", "lrs")
+    for who in ("group=everyone", "anyone"):
+        await mailbox.set_acl(account, "Work/Projects", who, "set", "lrs")
     await mailbox.put_script(account, "main", 'require ["fileinto"]; if header :contains "subject" "x" { fileinto "Work"; }')
     await mailbox.activate_script(account, "main")
     await mailbox.delete_folder(account, "Gone")

@@ -411,3 +411,40 @@ async def test_lftp_mirrors_there_and_back(face: Face, empty: Face, tmp_path: Pa
     there = empty.place.directory.account_by_address(f"alice@{DOMAIN}")
     assert there is not None
     assert await seen(empty.place, there.id) == before
+
+
+async def test_an_upload_over_the_quota_or_broken_off_leaves_nothing_behind(face: Face) -> None:
+    alice = await furnished(face)
+    count = len(await face.place.contents(alice, "INBOX"))
+    await face.place.directory.set_account_setting(alice, "totalMessageSize", "500", actor=ADMIN)
+    path = f"{ALICE}/folders/INBOX/big.eml"
+
+    def put(size: int, *before: str) -> str:
+        client = face.client()
+        for command in before:
+            client.voidcmd(command)
+        try:
+            return client.storbinary(f"STOR {path}", io.BytesIO(b"Subject: big\r\n\r\n" + b"x\r\n" * (size // 3)))
+        except ftplib.error_perm as error:
+            return str(error)
+
+    assert (await apart(put, 600_000)).startswith("552 ")
+    assert (await apart(put, 3000, "ALLO 999999")).startswith("550 3016 octets came instead of 999999")
+    assert len(await face.place.contents(alice, "INBOX")) == count
+    await face.place.directory.set_account_setting(alice, "totalMessageSize", None, actor=ADMIN)
+    assert await apart(put, 600_000) == "226 restored"
+    assert await apart(put, 600_000) == "226 is there already"
+
+    def broken() -> None:
+        client = face.client()
+        client.voidcmd("TYPE I")
+        data = client.transfercmd(f"STOR {ALICE}/folders/INBOX/other.eml")
+        data.sendall(b"Subject: broken\r\n\r\n")
+        client.putcmd("ABOR")
+        assert client.getmultiline().startswith("426")
+        assert client.getmultiline().startswith("226")
+        data.close()
+        assert client.voidcmd("NOOP").startswith("200")
+
+    await apart(broken)
+    assert len(await face.place.contents(alice, "INBOX")) == count + 1

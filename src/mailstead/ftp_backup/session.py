@@ -1,7 +1,7 @@
 """The state machine of one FTP session (RFC 959), without I/O of its own.
 
 Rules
-- Commands are answered in order, each once. While a transfer runs ABOR, STAT and QUIT are heard, others wait (``WAITING`` of them).
+- Commands are answered in order, each once. While a transfer runs ABOR and STAT are heard, others wait (``WAITING`` of them).
 - Nothing but how to log in is known before the login; a clear-text login is refused where TLS could be had, loopback excepted.
 - An administrator whose rights or password changed is logged out before his next command.
 - What one command chooses for a transfer (data connection, REST) counts for the next transfer only.
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 Handler = Callable[["Session", str], "str | Coroutine[Any, Any, str]"]
 WAITING = 32
-HEARD = {"ABOR", "STAT", "QUIT"}
+HEARD = {"ABOR", "STAT"}
 
 
 class Entry:

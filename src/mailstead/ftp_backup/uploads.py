@@ -15,7 +15,7 @@ from mailstead.directory.model import Domain, NotFoundError
 from mailstead.ftp_backup.paths import TAR, BadPath, MessageName, read_level, read_message_file, read_object
 from mailstead.ftp_backup.tar import Member, read_tar
 from mailstead.ftp_backup.tree import DOCUMENTS, MAILBOX, PUBLIC, SINCE, Missing, Node, Tree
-from mailstead.mailbox.errors import FolderExists, LimitReached
+from mailstead.mailbox.errors import FolderExists, LimitReached, MailboxError
 from mailstead.mailbox.model import Folder, NewMessage
 from mailstead.message.index import index_message
 from mailstead.restoring.documents import MAX_OCTETS, rows_in
@@ -206,11 +206,15 @@ class Uploads:
             if folder.name in places:
                 return False
             given = True  # from here on the spool is the mailbox's
-            try:
-                await mailbox.append(folder, [NewMessage(flags=name.flags, date=name.date, spool=spool)])
-            except LimitReached as error:
-                raise Refused(str(error)) from None
             there.add(folder.name, 0, key)
+            try:
+                # A client that breaks off now must not leave it in doubt whether it is there.
+                await asyncio.shield(mailbox.append(folder, [NewMessage(flags=name.flags, date=name.date, spool=spool)]))
+            except MailboxError as error:
+                there.take_away(folder.name, key)
+                if isinstance(error, LimitReached):
+                    raise Refused(str(error)) from None
+                raise
             return True
         finally:
             if not given:

@@ -90,6 +90,12 @@ class Present:
         self.keys.setdefault(key, set()).add(name)
         self.undated.setdefault(key[:2], set()).add(name)
 
+    def take_away(self, name: str, key: Key) -> None:
+        """It did not come after all."""
+        for places in (self.keys.get(key), self.undated.get(key[:2])):
+            if places is not None:
+                places.discard(name)
+
     def places(self, message: SourceMessage) -> set[str]:
         """Folders that have it."""
         return self.mids.get(message.mid, set()) | self.keys.get(_key_of(message), set())
