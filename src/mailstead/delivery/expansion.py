@@ -24,13 +24,14 @@ import apsw
 import msgspec
 
 from mailstead.delivery.jobs import ExpansionJob, JobKind
-from mailstead.delivery.model import AcceptedMessage, EnvelopeRecipient
+from mailstead.delivery.model import AcceptedMessage, EnvelopeRecipient, Result
 from mailstead.delivery.service import Delivery
 from mailstead.delivery.stored import StoredMail, load
 from mailstead.delivery.targets import Plan
 from mailstead.directory.model import RecipientKind, Resolution
 from mailstead.directory.resolve import Expanded
 from mailstead.observe.log import fault, get_logger
+from mailstead.observe.receipt import Delivered, Receipt, encode
 from mailstead.queue.entry import Recipient
 from mailstead.queue.queue_index import START, QueueIndex
 from mailstead.store.apply_folders import DONE
@@ -217,8 +218,17 @@ class Expander:
             await self._delivery.planner.route(plan, message, 0, one.resolution, message.recipients[0])
             if count >= CHUNK:
                 break
+        if not count and not active.job.path:
+            plan.failed[0] = Result.NO_MEMBERS  # emptied, disabled or deleted since it was accepted
         await self.give(active, plan, None if count < CHUNK else path)
         return count < CHUNK
+
+    async def refuse(self, active: Active) -> None:
+        """End a job whose list or group is gone, and tell the sender."""
+        active.message = self.message_of(active)
+        plan = Plan()
+        plan.failed[0] = Result.NO_MEMBERS
+        await self.give(active, plan, None)
 
     def message_of(self, active: Active) -> AcceptedMessage:
         """The message as the planner and the reports see it; its recipient is the list or group."""
@@ -246,7 +256,7 @@ class Expander:
         assert message is not None
         front = b"Return-Path: <%b>\r\n" % message.sender.encode("utf-8", "replace")
         outcomes = await self.submit(active, plan, path, front)
-        if plan.lost or any(outcome.outcome for outcome in outcomes):
+        if plan.lost or plan.failed or any(outcome.outcome for outcome in outcomes):
             await self._delivery.settle(message, plan, outcomes, late=True)
         return outcomes
 
@@ -261,11 +271,27 @@ class Expander:
         for target in plan.targets:
             if target.kind == TargetKind.FOLDER and not target.overlay and front:
                 target.overlay, target.mid = front, variant
-        outcomes = await self._delivery.store_copies(active.mail, [*plan.targets, progress], active.mail.entry.sender)
+        sender = active.mail.entry.sender
+        receipt = _receipt(active, plan)
+        outcomes = await self._delivery.store_copies(active.mail, [*plan.targets, progress], sender, receipt)
         active.given += len(plan.targets)
         self.counts.given += len(plan.targets)
         active.job = msgspec.structs.replace(active.job, path=path or ())
         return outcomes[:-1]
+
+
+def _receipt(active: Active, plan: Plan) -> bytes:
+    """What the copies of a chunk say of how they came."""
+    by = RecipientKind.GROUP if active.job.kind == JobKind.GROUP else RecipientKind.LIST
+    deliveries = [
+        Delivered(target.recipient, outcome="delivered" if target.kind == TargetKind.FOLDER else "queued", by=by.value)
+        for target in plan.targets
+    ]
+    entry = active.mail.entry
+    expanded = Delivered(active.job.address, outcome="expanded", by=by.value)
+    return encode(
+        Receipt(f"{active.row.mid:x}", float(entry.received), entry.sender, entry.size, deliveries=[expanded, *deliveries])
+    )
 
 
 async def finish(delivery: Delivery, row: Recipient) -> None:

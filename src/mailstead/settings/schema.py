@@ -120,6 +120,7 @@ _LISTS = (
     "ALTER TABLE member_4 RENAME TO member",
     "CREATE INDEX member_key ON member (key)",
     "CREATE INDEX member_state ON member (state) WHERE state <> ''",
+    "CREATE INDEX member_digest ON member (recipient_id) WHERE digest = 1",
     *(
         f"""INSERT INTO address (domain_id, local, name, kind, object_id, main, expires)
         SELECT domain_id, lower(name) || '-{role}', name || '-{role}', 'list-{role}', id, 0, 0 FROM recipient

@@ -66,11 +66,14 @@ class World:
         await self.idle()
 
     async def idle(self) -> None:
-        """Until no job is left, and nothing that was let through."""
-        await until(lambda: not self.face.store.queue_index.expansions(START, 10))
+        """Until no job is left or at work, and nothing that was let through."""
+        await until(self._quiet)
         await self.lists._confirmed.watch()
         await self.lists._confirmed.work()
-        await until(lambda: not self.face.store.queue_index.expansions(START, 10))
+        await until(self._quiet)
+
+    def _quiet(self) -> bool:
+        return not self.face.store.queue_index.expansions(START, 10) and not self.expander._active
 
     async def mail(self, address: str = f"alice@{DOMAIN}", folder: str = "INBOX") -> list[EmailMessage]:
         return [parsed(octets) for octets in await self.face.messages(address, folder)]

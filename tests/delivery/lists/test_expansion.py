@@ -119,6 +119,26 @@ async def test_a_large_message_to_a_large_group_is_written_once(world: World) ->
     assert len(world.queued()) == 600
 
 
+@pytest.mark.parametrize("kind", ["list", "group"])
+async def test_the_sender_hears_when_all_is_gone_before_its_turn(tmp_path: Path, kind: str) -> None:
+    async with running(tmp_path) as face:
+        create = face.directory.create_list if kind == "list" else face.directory.create_group
+        made = await create(DOMAIN, "news", [f"m{number:04}@far.test" for number in range(600)], actor=ADMIN)
+        client = await face.ready()
+        assert (await client.send(MESSAGE, LIST, sender=f"alice@{DOMAIN}")).startswith("250")
+        await face.directory.delete_recipient(made.id, actor=ADMIN)
+    async with world_at(tmp_path) as world:
+        await world.idle()
+
+        async def told() -> bool:
+            return bool(await world.mail())
+
+        await until(told)
+        (report,) = await world.mail()
+        assert b"Final-Recipient: rfc822; news@example.test" in report.as_bytes()
+        assert not world.queued()
+
+
 async def test_a_job_that_cannot_be_read_stops_nobody(tmp_path: Path) -> None:
     async with world_at(tmp_path) as world:
         await world.make([f"alice@{DOMAIN}"])

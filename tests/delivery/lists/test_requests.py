@@ -202,12 +202,24 @@ async def test_machines_are_not_answered(world: World, headers: str) -> None:
 
 
 async def test_answers_are_limited(world: World) -> None:
-    await world.make(answersPerDay="3")
+    news = await world.make(answersPerDay="3")
     for _ in range(6):
         await world.sent("help", to=REQUEST, sender=CAROL)
     assert len(await world.mail(CAROL)) == 3
     await world.sent("help", to=REQUEST, sender=ALICE)
     assert len(await world.mail(ALICE)) == 1
+    await world.sent("", to=SUBSCRIBE, sender=CAROL)
+    assert await world.in_list(news, "Requests") == []
+
+
+async def test_a_large_message_waits_and_goes_out_as_it_came(world: World) -> None:
+    news = await world.make([CAROL], moderate="everybody")
+    body = "\r\n".join(f"line {number}" for number in range(60_000))
+    await world.sent(body, subject="large")
+    (waiting,) = await world.lists.pending_posts(news.id, actor=ADMIN)
+    await world.lists.approve(news.id, waiting.uid, actor=ADMIN)
+    await world.idle()
+    assert text_of(await last(world)).rstrip() == body.replace("\r\n", "\n")
 
 
 async def test_own_words_of_the_list(world: World) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from mailstead.delivery.expansion import Active, finish
+from mailstead.delivery.expansion import Active, Expander, finish
 from mailstead.delivery.lists.administration import Administration
 from mailstead.delivery.lists.bounces import Bounces
 from mailstead.delivery.lists.commands import Command, parse_commands
@@ -47,13 +47,14 @@ class Desk:
         self._requests = requests
         self._bounces = bounces
         self._administration = administration
+        self.expander: Expander
 
     async def step(self, active: Active) -> bool:
         """The whole of a job."""
         recipient = self._office.directory.recipient(active.job.object_id)
         if recipient is None or recipient.kind is not RecipientKind.LIST or not recipient.enabled:
-            log.info("mail of a list that is gone or disabled dropped", message=active.row.mid)
-            await finish(self._office.delivery, active.row)
+            log.info("mail of a list that is gone or disabled refused", message=active.row.mid)
+            await self.expander.refuse(active)
             return True
         writer = writer_of(active.mail.head, active.mail.entry.sender)
         match active.job.role:
@@ -148,6 +149,10 @@ class Desk:
             log.info("request of a machine dropped", list=recipient.address, reason=writer.automatic)
             await finish(self._office.delivery, active.row)
             return
+        if not self._office.answers_left(recipient, writer.address):
+            log.warning("list takes no more requests today", list=recipient.address, to=writer.address)
+            await finish(self._office.delivery, active.row)
+            return
         answer = await self._requests.ask(recipient, kind, writer.address, writer.name, active.mail, active.mail.entry.sender)
         await self._answer(active, recipient, writer, answer)
 
@@ -176,6 +181,10 @@ class Desk:
     async def _commands(self, active: Active, recipient: Recipient, writer: Writer) -> None:
         if writer.automatic:
             log.info("commands of a machine dropped", list=recipient.address, reason=writer.automatic)
+            await finish(self._office.delivery, active.row)
+            return
+        if not self._office.answers_left(recipient, writer.address):
+            log.warning("list takes no more commands today", list=recipient.address, to=writer.address)
             await finish(self._office.delivery, active.row)
             return
         octets = await octets_of(self._office.store, active.mail)

@@ -79,6 +79,8 @@ class Office:
         self.store = delivery.store
         self.settings = delivery.settings
         self.signer = Signer(secret)
+        self.made_folder = True
+        """Whether a folder of a list was made since somebody looked."""
         self._answered: OrderedDict[tuple[int, str], tuple[int, int]] = OrderedDict()
 
     # -- the list -----------------------------------------------------------------------------------------------
@@ -140,12 +142,18 @@ class Office:
         found = await self.mailbox.folder(recipient.id, name)
         if found is not None:
             return found
+        self.made_folder = True
         try:
             return await self.mailbox.create_folder(recipient.id, name)
         except FolderExists:
             again = await self.mailbox.folder(recipient.id, name)
             assert again is not None
             return again
+
+    async def count(self, recipient: Recipient, name: str) -> int:
+        """Messages in a folder of the list; 0 where there is none."""
+        found = await self.mailbox.folder(recipient.id, name)
+        return (await self.mailbox.status(found)).messages if found is not None else 0
 
     def into(self, folder: Folder, front: bytes = b"", *, flags: int = 0) -> Target:
         """A target that puts a message into a folder of the list, with lines in front."""
@@ -172,6 +180,11 @@ class Office:
         return None
 
     # -- answers ------------------------------------------------------------------------------------------------
+
+    def answers_left(self, recipient: Recipient, address: str) -> bool:
+        """Whether the list would still answer an address today."""
+        day, count = self._answered.get((recipient.id, address_key(address) or address.lower()), (0, 0))
+        return day != int(time.time()) // DAY or count < int(self.value(recipient, "answersPerDay"))
 
     def may_answer(self, recipient: Recipient, address: str) -> bool:
         """Count an answer; False where the address has had as many today as the list gives."""

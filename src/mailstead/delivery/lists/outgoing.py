@@ -77,7 +77,7 @@ def has_passed(head: bytes, recipient: Recipient) -> bool:
     return any(value.strip().lower() == address for value in field_values(head, b"x-loop")[:MAX_LOOPS])
 
 
-def prepare(face: ListFace, octets: bytes, subject_tag: str = "") -> bytes:
+def prepare(face: ListFace, octets: bytes) -> bytes:
     """The message as the members get it, without the fields of a single member. Blocking for large messages."""
     header, _ = split_message(octets)
     changed = insert_text(octets, face.begin, face.end)

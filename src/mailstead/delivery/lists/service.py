@@ -16,7 +16,7 @@ from mailstead.delivery.lists.confirmed import Confirmed
 from mailstead.delivery.lists.copies import LINK, Copies
 from mailstead.delivery.lists.desk import Desk
 from mailstead.delivery.lists.digest import Digests
-from mailstead.delivery.lists.office import Office, Waiting
+from mailstead.delivery.lists.office import DIGEST, REQUESTS, Office, Waiting
 from mailstead.delivery.lists.publishing import Publishing
 from mailstead.delivery.lists.requests import Requests
 from mailstead.delivery.service import Delivery
@@ -31,6 +31,7 @@ from mailstead.store.submission import Unavailable
 log = get_logger("PROCESSING")
 
 UPKEEP_SECONDS = 30.0
+LOOK_SECONDS = 1.0
 _SECRET = "tokenSecret"
 _MANAGE = "manageMailListsMembers"
 
@@ -127,7 +128,7 @@ class Lists:
             self._delivery,
             {JobKind.LIST: self._desk.step, JobKind.COPIES: self._copies.step, JobKind.DIGEST: self._copies.step},
         )
-        self._copies.expander = made
+        self._copies.expander = self._desk.expander = made
         return made
 
     async def run(self) -> None:
@@ -137,6 +138,9 @@ class Lists:
         while True:
             self._wake.clear()
             try:
+                if self._office.made_folder:
+                    self._office.made_folder = False
+                    await self._confirmed.watch()
                 await self._confirmed.work()
                 if loop.time() >= upkeep:
                     await self.upkeep()
@@ -146,13 +150,14 @@ class Lists:
             except Exception as error:
                 fault(log, "upkeep of mailing lists failed", error)
             try:
-                async with asyncio.timeout(2.0):
+                async with asyncio.timeout(LOOK_SECONDS):
                     await self._wake.wait()
             except TimeoutError:
-                await self._confirmed.watch()
+                pass
 
     async def upkeep(self, now: float | None = None) -> None:
         """One round of everything that has its time."""
+        await self._confirmed.watch()
         self._confirmed.look_again()
         await self._bounces.upkeep(None if now is None else int(now))
         rows = self._directory.database.query("SELECT id FROM recipient WHERE kind = 'list' AND enabled = 1")
@@ -160,8 +165,10 @@ class Lists:
             recipient = self._directory.recipient(list_id)
             if recipient is None or not self._delivery.store.mail_index(recipient.shard).has_account(list_id):
                 continue
-            await self._requests.expire(recipient)
-            for _ in range(100):  # a digest has its largest size
-                if not await self._digests.send_due(recipient, now):
-                    break
+            if await self._office.count(recipient, REQUESTS):
+                await self._requests.expire(recipient)
+            if await self._office.count(recipient, DIGEST):
+                for _ in range(100):  # a digest has its largest size
+                    if not await self._digests.send_due(recipient, now):
+                        break
             await asyncio.sleep(0)
