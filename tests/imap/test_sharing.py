@@ -15,6 +15,7 @@ from mailstead.imap.server import ImapServer
 from mailstead.imap.services import ImapServices
 from mailstead.mailbox import metadata, sharing
 from mailstead.mailbox.service import Mailbox
+from mailstead.settings.declarations import OBJECT_KINDS
 from mailstead.store.fsck import fsck
 from mailstead.store.operations import CreateFolder
 from mailstead.store.rebuild import rebuild_shard
@@ -498,3 +499,21 @@ async def test_two_who_change_rights_at_once_both_have_their_way(domain: Domain)
     for client in (one, two, one, two):
         assert (await client.line()).startswith(b"x OK")
     assert (await one.ok("GETACL Work"))[0].endswith(b" bob@example.test lwi")
+
+
+async def test_a_mailbox_with_a_quota_of_its_own_is_a_root(domain: Domain) -> None:
+    alice, bob = await domain.client("alice"), await domain.client("bob")
+    await alice.ok("CREATE Work")
+    await share(alice, "Work", "bob", "lri")
+    account = domain.directory.account_by_address("alice@example.test")
+    assert account is not None
+    await domain.directory.set_account_setting(account.id, "totalMessageCount", "9", actor=ADMIN)
+    objects, attributes = domain.directory.settings.objects, {"mboxName": "Work", "messageCount": "1", "messageSize": "3"}
+    await domain.directory.database.write(objects.adder(OBJECT_KINDS["mboxQuota"], attributes, "test", "account", account.id))
+    await bob.append('"Other Users/alice/Work"', message("1"))
+    whole, own = b'* QUOTA "" (MESSAGE 1 9)', b"* QUOTA Work (STORAGE 1 3 MESSAGE 1 1)"
+    assert await alice.ok("GETQUOTAROOT Work") == [b'* QUOTAROOT Work "" Work', whole, own]
+    assert await alice.ok("GETQUOTA Work") == [own]
+    assert await alice.ok("GETQUOTAROOT INBOX") == [b'* QUOTAROOT INBOX ""', whole]
+    assert (await bob.ok('GETQUOTA "Other Users/alice/Work"'))[0].endswith(b"(STORAGE 1 3 MESSAGE 1 1)")
+    assert (await alice.command("GETQUOTA Nothing"))[1].startswith(b"NO [NONEXISTENT]")

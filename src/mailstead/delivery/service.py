@@ -128,11 +128,11 @@ class Delivery:
                 assert account is not None
                 if not local and not _is_postmaster(address):
                     return Verdict.NO_LOCAL, found
-                if account.quota_bytes or account.quota_messages:
+                if account.quota_bytes or account.quota_messages or account.rules is not None:
                     return self._check_quota(account, size), found
                 return Verdict.ACCEPTED, found
-            if kind is RecipientKind.FOLDER and self.planner.public_folder(found) is None:
-                return Verdict.NOT_POSSIBLE, found
+            if kind is RecipientKind.FOLDER:
+                return self._check_public(found, size), found
         except (SystemDatabaseError, MailboxError) as error:
             log.error("recipient not resolved", reason=str(error))
             return Verdict.TEMPORARY, None
@@ -159,12 +159,26 @@ class Delivery:
     def _check_quota(self, account: Account, size: int) -> Verdict:
         if account.quota_bytes and size > account.quota_bytes:
             return Verdict.TOO_LARGE
+        if not account.quota_bytes and not account.quota_messages:
+            return Verdict.ACCEPTED
         have, messages = self.mailbox.usage(account.id)
         if account.quota_bytes and have + max(size, 1) > account.quota_bytes:
             return Verdict.OVER_QUOTA
         if account.quota_messages and messages + 1 > account.quota_messages:
             return Verdict.OVER_QUOTA
         return Verdict.ACCEPTED
+
+    def _check_public(self, found: Resolution, size: int) -> Verdict:
+        """Whether a public folder takes mail of that size (PUB-02, QTA-01)."""
+        folder = self.planner.public_folder(found)
+        if folder is None:
+            return Verdict.NOT_POSSIBLE
+        limit, most = self.mailbox.quota_limits(folder.account)
+        if not limit and not most:
+            return Verdict.ACCEPTED
+        have, messages = self.mailbox.usage(folder.account)
+        over = (limit and have + max(size, 1) > limit) or (most and messages + 1 > most)
+        return Verdict.OVER_QUOTA if over else Verdict.ACCEPTED
 
     # ---- messages ----------------------------------------------------------------------------------------------
 

@@ -265,13 +265,14 @@ class Planner:
         plan.seen.add(key)
         plan.folders += 1
         quota = self._mailbox.quota_limits(folder.account)
+        own = self._mailbox.limits_of(folder.account, folder.id)
         system, keywords = split_flags(flags or ())
         if folder.reader:
             system, keywords = 0, []
         plan.targets.append(
             Target(
                 TargetKind.FOLDER, folder.shard, folder.account, folder.id, system, tuple(keywords), recipient=recipient.address,
-                quota_size=quota[0], quota_messages=quota[1],
+                quota_size=quota[0], quota_messages=quota[1], folder_size=own[0], folder_messages=own[1],
             )
         )  # fmt: skip
         plan.origins.append(number)
@@ -307,6 +308,8 @@ class Planner:
                 quota_size=account.quota_bytes,
                 quota_messages=account.quota_messages,
             )
+            if account.rules is not None and account.rules.folders is not None:
+                target.folder_size, target.folder_messages = self._mailbox.limits_of(account.id, folder)
         elif kind is RecipientKind.FOLDER:
             public = self.public_folder(found)
             if public is None:
@@ -316,7 +319,12 @@ class Planner:
                 return
             plan.seen.add((public.account, public.id))
             plan.folders += 1
-            target = Target(TargetKind.FOLDER, public.shard, public.account, public.id, recipient=recipient.address)
+            quota = self._mailbox.quota_limits(public.account)
+            own = self._mailbox.limits_of(public.account, public.id)
+            target = Target(
+                TargetKind.FOLDER, public.shard, public.account, public.id, recipient=recipient.address, quota_size=quota[0],
+                quota_messages=quota[1], folder_size=own[0], folder_messages=own[1],
+            )  # fmt: skip
         elif kind is RecipientKind.REMOTE:
             if found.address in plan.seen:
                 return

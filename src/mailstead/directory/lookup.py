@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mailstead.directory.account_rules import NAMES, AccountRules, make_rules
 from mailstead.directory.address import address_key, domain_key, join_address, local_key, split_address
 from mailstead.directory.cache import BoundedCache
 from mailstead.directory.model import (
@@ -42,13 +43,14 @@ _KINDS = {"group": RecipientKind.GROUP, "list": RecipientKind.LIST, "folder": Re
 
 _ACCOUNT_SQL = """
 SELECT a.id, a.domain_id, a.shard, a.name, d.name, a.enabled, d.enabled, a.class_id, a.full_name,
-       a.auth_version + d.version + coalesce(c.version, 0)
+       a.auth_version + d.version + coalesce(c.version, 0), a.must_change, a.password_changed
 FROM account a JOIN domain d ON d.id = a.domain_id LEFT JOIN account_class c ON c.id = a.class_id
 """
 _SETTING_SQL = """
 SELECT scope, name, value FROM setting WHERE (scope = 'account' AND scope_id = ?)
 OR (scope = 'class' AND scope_id = ?) OR (scope = 'domain' AND scope_id = ?)
 """
+MBOX_QUOTA_SQL = "SELECT key, attributes FROM object WHERE scope = ? AND scope_id = ? AND kind = 'mboxQuota'"
 _RECIPIENT_SQL = (
     "SELECT r.id, r.kind, r.domain_id, r.name, d.name, r.enabled AND d.enabled, r.attributes, r.shard "
     "FROM recipient r JOIN domain d ON d.id = r.domain_id"
@@ -235,10 +237,11 @@ class Lookup:
             full_name,
             version,
             bool(values["localizedImapFolderNames"]),
+            rules=self._rules("recipient", list_id, (explicit,), lambda name: _parsed(name, explicit)),
         )
 
     def _as_account(self, row: Sequence[Any]) -> Account:
-        account_id, domain_id, shard, name, domain, enabled, domain_enabled, class_id, full_name, version = row
+        account_id, domain_id, shard, name, domain, enabled, domain_enabled, class_id, full_name, version, *password = row
         explicit: dict[str, dict[str, str]] = {"account": {}, "class": {}, "domain": {}}
         for scope, setting, text in self.database.query(_SETTING_SQL, (account_id, class_id, domain_id)):
             explicit[scope][setting] = text
@@ -263,7 +266,22 @@ class Lookup:
             full_name,
             version,
             bool(effective["localizedImapFolderNames"]),
+            bool(password[0]),
+            password[1],
+            self._rules(
+                "account", account_id, (*explicit.values(), self.settings.account_defaults()),
+                lambda name: self._effective(name, explicit),
+            ),
         )
+
+    def _rules(
+        self, scope: str, owner: int, explicit: Sequence[Mapping[str, str]], value: Callable[[str], Any]
+    ) -> AccountRules | None:
+        """What restricts an account beyond its quota, at the cost of one look where nothing does."""
+        quotas = self.database.query(MBOX_QUOTA_SQL, (scope, owner))
+        if not quotas and not any(NAMES & values.keys() for values in explicit):
+            return None
+        return make_rules(value, quotas)
 
     def _effective(self, name: str, explicit: dict[str, dict[str, str]]) -> Any:
         """Value by DOM-09; None for a quota that nobody set, so that the server's default quota applies."""
@@ -480,6 +498,8 @@ class Lookup:
                 self._forget_accounts()
                 self._found.clear()
                 self._logins.clear()
+            elif change.kind == "object" and change.verb.endswith(" mboxQuota"):
+                self._accounts.clear()
             elif change.kind in ("domain", "domainAlias"):
                 self._forget_accounts()
                 self._forget_names()
@@ -509,6 +529,11 @@ _NAME_VERBS = frozenset({"create", "import", "delete", "rename", "restore", "add
 
 def _expired(name: Name) -> bool:
     return bool(name.expires) and name.expires <= time.time()
+
+
+def _parsed(name: str, explicit: Mapping[str, str]) -> Any:
+    setting = ACCOUNT.setting(name)
+    return setting.parse(explicit[name]) if name in explicit else setting.default
 
 
 def _as_domain(row: Sequence[Any]) -> Domain:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mailstead.directory.account_rules import AccountRules
 
 
 class DirectoryError(Exception):
@@ -61,7 +65,8 @@ class Account:
     """An account with its effective limits (DOM-09). `enabled` is false too when its domain is disabled.
 
     `auth_version` rises with every change of password or right; a session or cached credential with a lower number
-    is no longer valid.
+    is no longer valid. `password_changed` is in microseconds since 1970; `rules` is None where nothing restricts the account
+    beyond its quota.
     """
 
     id: int
@@ -81,6 +86,9 @@ class Account:
     full_name: str
     auth_version: int
     localized_folders: bool = False
+    must_change: bool = False
+    password_changed: int = 0
+    rules: AccountRules | None = None
 
 
 @dataclass(frozen=True, slots=True)

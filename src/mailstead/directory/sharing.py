@@ -11,15 +11,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from mailstead.directory.account_rules import FolderQuotas, folder_quotas
 from mailstead.directory.address import local_key
 from mailstead.directory.base import DirectoryBase
 from mailstead.directory.cache import BoundedCache
 from mailstead.directory.ids import IdSource
+from mailstead.directory.lookup import MBOX_QUOTA_SQL
 from mailstead.directory.model import RecipientKind
 from mailstead.settings.database import Change, SystemDatabase
+from mailstead.settings.declarations import DOMAIN_CONTEXTS
+from mailstead.settings.edits import place_of, read_values
 from mailstead.settings.service import Settings
 
+PUBLIC_FOLDER_QUOTAS = DOMAIN_CONTEXTS["publicFolderQuotas"]
 ANYONE = "anyone"
 GROUP = "group="
 
@@ -37,6 +43,8 @@ class FolderOwner:
     quota_messages: int
     public: bool
     shares: bool
+    folder_limit: int = 0
+    folders: FolderQuotas | None = None
 
 
 class SharingLookups(DirectoryBase):
@@ -83,13 +91,27 @@ class SharingLookups(DirectoryBase):
             # "/" would be read as a level of its own.
             name = account.name.replace("/", "\uff0f")
             return FolderOwner(
-                owner, name, account.domain_id, account.shard, account.quota_bytes, account.quota_messages, False, shares
+                owner, name, account.domain_id, account.shard, account.quota_bytes, account.quota_messages, False, shares,
+                account.folder_limit, account.rules.folders if account.rules is not None else None,
             )
         row = self.database.query_row("SELECT shard, enabled FROM domain WHERE id = ?", (owner,))
         if row is None:
             return None
         shares = bool(row[1]) and bool(self.domain_settings(owner).groupwareSupport)
-        return FolderOwner(owner, "", owner, int(row[0]), 0, 0, True, shares)
+        limits = self._public_limits(owner)
+        size, count = limits["totalMessageSize"] * 1024, limits["totalMessageCount"]
+        rows = self.database.query(MBOX_QUOTA_SQL, ("domainConfig", owner))
+        own = folder_quotas(limits["messageSize"], limits["messageCount"], rows)
+        return FolderOwner(owner, "", owner, int(row[0]), size, count, True, shares, limits["mboxCount"], own)
+
+    def _public_limits(self, domain_id: int) -> dict[str, Any]:
+        """The quotas of a domain's public folders (PUB-01)."""
+        place = place_of(PUBLIC_FOLDER_QUOTAS, domain_id)
+        explicit = read_values(self.database, place, PUBLIC_FOLDER_QUOTAS)
+        return {
+            one.name: one.parse(explicit[one.name]) if one.name in explicit else one.default
+            for one in PUBLIC_FOLDER_QUOTAS.settings
+        }
 
     def owner_by_name(self, reader: int, name: str) -> FolderOwner | None:
         """The owner whom a reader knows by that name: an account of the reader's domain."""

@@ -49,6 +49,13 @@ class AccountLimits(Protocol):
     def quota_messages(self) -> int: ...
 
 
+def folder_limits(limits: AccountLimits, name: str) -> tuple[int, int]:
+    """Octets and messages that a folder (by its owner's name) may hold by a quota of its own (QTA-01); 0 for no limit."""
+    rules = getattr(limits, "rules", None)
+    folders = getattr(limits, "folders", None) if rules is None else rules.folders
+    return folders.of(name) if folders is not None else (0, 0)
+
+
 class Accounts(Protocol):
     """Who has a mailbox."""
 
@@ -174,6 +181,18 @@ class MailboxBase:
         if owner.public and self._people.is_postmaster(reader):
             return ALL_RIGHTS
         return rights.effective(entries, name, self._people.identifiers(reader))
+
+    def _own_name(self, folder: Folder) -> str:
+        """The owner's name of a folder."""
+        if not folder.reader:
+            return folder.name
+        return self._store.sharing(folder.shard).folder_name(folder.id) or ""
+
+    def _folder_limits(self, limits: AccountLimits, folder: Folder) -> tuple[int, int]:
+        """The quota of a folder of its own."""
+        if getattr(limits, "rules", None) is None and getattr(limits, "folders", None) is None:
+            return 0, 0
+        return folder_limits(limits, self._own_name(folder))
 
     def _reads(self, folder: Folder) -> MailIndex:
         """Reads of a folder's shard as the folder's reader sees it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 
-from mailstead.mailbox.base import OTHER_USERS, PUBLIC_FOLDERS, MailboxBase, Place
+from mailstead.mailbox.base import OTHER_USERS, PUBLIC_FOLDERS, MailboxBase, Place, folder_limits
 from mailstead.mailbox.errors import (
     FolderExists,
     FolderHasChildren,
@@ -146,7 +146,8 @@ class FolderVerbs(MailboxBase):
                 raise FolderExists("a folder of that name exists already")
             operations = self._create_above(shard, owner, own, have, more=1)
             use = None if place.reader else special_use
-            operations.append(CreateFolder(shard, self._store.new_id(), owner, own, use, kind, int(time.time())))
+            new, now = self._store.new_id(), int(time.time())
+            operations.append(CreateFolder(shard, new, owner, own, use, kind, now, self.folder_limit(owner)))
             try:
                 results = await self._done(self._store.change(operations))
             except FolderExists:
@@ -167,7 +168,7 @@ class FolderVerbs(MailboxBase):
         if len(missing) + more and own and total > own:
             raise OverQuota(f"no more than {own} folders")
         now = int(time.time())
-        return [CreateFolder(shard, self._store.new_id(), account, above, None, "mail", now) for above in missing]
+        return [CreateFolder(shard, self._store.new_id(), account, above, None, "mail", now, own) for above in missing]
 
     async def delete_folder(self, account: int, name: str) -> None:
         """Delete a folder and its messages (restorable for the retention time). Raises NotPermitted for INBOX and
@@ -259,6 +260,20 @@ class FolderVerbs(MailboxBase):
         """Octets and messages that an account may hold, 0 for no limit, at once."""
         limits = self._limits(account)
         return limits.quota_bytes, limits.quota_messages
+
+    def folder_quota(self, folder: Folder) -> Quota | None:
+        """Use and limits of a folder where it has a quota of its own (QTA-01)."""
+        size, messages = self._folder_limits(self._limits(folder.account), folder)
+        if not size and not messages:
+            return None
+        row = self._store.mail_index(folder.shard).counters(folder.id)
+        return Quota(row[3], size, row[0], messages) if row is not None else None
+
+    def limits_of(self, account: int, folder: int) -> tuple[int, int]:
+        """Octets and messages that a folder (0: INBOX) may hold by a quota of its own, at once; 0 for no limit."""
+        limits = self._limits(account)
+        name = self._store.sharing(limits.shard).folder_name(folder) if folder else "INBOX"
+        return folder_limits(limits, name) if name else (0, 0)
 
     def usage(self, account: int) -> tuple[int, int]:
         """Octets and messages an account holds, at once, for checks before a message is taken."""

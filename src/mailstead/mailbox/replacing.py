@@ -30,6 +30,9 @@ async def insert_and_expunge(
     row = (target.flags, list(target.keywords), target.date, delivery.size, list(wide_row(delivery)))
     shard, folder, uid = source
     return [
-        InsertCopies(target.shard, target.folder, [row], head.received, target.quota_size, target.quota_messages),
+        InsertCopies(
+            target.shard, target.folder, [row], head.received, target.quota_size, target.quota_messages,
+            folder_size=target.folder_size, folder_messages=target.folder_messages,
+        ),
         Expunge(shard, folder, [uid, uid], True, head.received),
     ]

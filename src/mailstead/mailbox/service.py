@@ -134,6 +134,7 @@ class Mailbox(ScriptVerbs, UndeleteVerbs, UrlKeyVerbs, WatchVerbs):
     ) -> tuple[MessageHead, bytes, object]:
         limits = self._limits(folder.account)
         quota = (limits.quota_bytes, limits.quota_messages) if limited else (0, 0)
+        own = self._folder_limits(limits, folder) if limited else (0, 0)
         system, keywords = split_flags(message.flags)
         if len(keywords) > MAX_PER_MESSAGE:
             raise LimitReached(f"no more than {MAX_PER_MESSAGE} keywords for a message")
@@ -141,7 +142,7 @@ class Mailbox(ScriptVerbs, UndeleteVerbs, UrlKeyVerbs, WatchVerbs):
             system, keywords = system & SHARED_FLAGS & self._mask(folder), []  # the rest is the reader's own and follows
         target = Target(
             TargetKind.FOLDER, folder.shard, folder.account, folder.id, system, tuple(keywords), message.date or now,
-            quota_size=quota[0], quota_messages=quota[1],
+            quota_size=quota[0], quota_messages=quota[1], folder_size=own[0], folder_messages=own[1],
         )  # fmt: skip
         head = MessageHead("", now, [target])
         spool = message.spool
@@ -269,11 +270,12 @@ class Mailbox(ScriptVerbs, UndeleteVerbs, UrlKeyVerbs, WatchVerbs):
         self._need(source, "rte" if move else "r")
         limits = self._limits(target.account)
         quota = limits.quota_bytes, limits.quota_messages
+        own = self._folder_limits(limits, target)
         ranges = to_ranges(uids)
         mask = self._mask(target) if target.reader else -1  # RFC 4314 section 4
         if source.shard == target.shard:
             readers = source.reader, target.reader, mask
-            copy = CopyMessages(source.shard, source.id, target.id, ranges, move, now, *quota, *readers)
+            copy = CopyMessages(source.shard, source.id, target.id, ranges, move, now, *quota, *readers, *own)
             (result,) = await self._done(self._store.change([copy], origin=origin))
             return CopyResult(result.uidvalidity or target.uidvalidity, result.uids, result.new_uids)
         index = self._reads(source)
@@ -283,7 +285,7 @@ class Mailbox(ScriptVerbs, UndeleteVerbs, UrlKeyVerbs, WatchVerbs):
             rows += index.copied_rows(source.id, to_ranges(part))
             found += [uid for uid, _, _ in index.flags(source.id, part)]
             await asyncio.sleep(0)
-        operations: list[Operation] = [InsertCopies(target.shard, target.id, rows, now, *quota, target.reader, mask)]
+        operations: list[Operation] = [InsertCopies(target.shard, target.id, rows, now, *quota, target.reader, mask, *own)]
         if move:
             operations.append(RemoveMoved(source.shard, source.id, ranges))
         results = await self._done(self._store.change(operations, origin=origin))

@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mailstead.mailbox.base import folder_limits
 from mailstead.mailbox.errors import FolderMissing, NotPermitted
 from mailstead.mailbox.folders import FolderVerbs
 from mailstead.mailbox.names import canonical, normalize
@@ -71,8 +72,9 @@ class UndeleteVerbs(FolderVerbs):
             if row is None and into:
                 raise FolderMissing("no such folder")
             target = row[0] if row is not None else (await self.create_folder(account, name)).id
+            own = (0, 0) if ignore_quota and actor.account_id != account else folder_limits(limits, name)
             for start in range(0, len(keys), AT_ONCE):
-                op = RestoreMessages(shard, account, target, keys[start : start + AT_ONCE], int(time.time()), *quota)
+                op = RestoreMessages(shard, account, target, keys[start : start + AT_ONCE], int(time.time()), *quota, *own)
                 (result,) = await self._done(self._store.change([op]))
                 restored[name] = restored.get(name, 0) + len(result.new_uids)
         return RestoredMessages(restored, len(messages) - sum(restored.values()))

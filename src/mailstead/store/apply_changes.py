@@ -207,8 +207,15 @@ def count_dead(shard: Shard, dead: dict[int, int]) -> None:
     )
 
 
-def check_quota(shard: Shard, target: int, count: int, size: int, size_limit: int, messages_limit: int) -> None:
-    """Raises Refused where so much more would be too much for the owner of a folder; limits of 0 are none."""
+def check_quota(
+    shard: Shard, target: int, count: int, size: int, size_limit: int, messages_limit: int, folder_size: int = 0,
+    folder_messages: int = 0,
+) -> None:  # fmt: skip
+    """Raises Refused where so much more would be too much for a folder or its owner; limits of 0 are none."""
+    if folder_size or folder_messages:
+        row = shard.row("SELECT size, messages FROM folder WHERE id = ?", (target,))
+        if row and ((folder_size and row[0] + size > folder_size) or (folder_messages and row[1] + count > folder_messages)):
+            raise Refused("quota", "the folder is over its quota")
     if not size_limit and not messages_limit:
         return
     row = shard.row("SELECT a.size, a.messages FROM folder f JOIN account a ON a.id = f.account WHERE f.id = ?", (target,))
@@ -246,6 +253,8 @@ def copy_messages(shard: Shard, op: CopyMessages) -> Result:
         return result
     if not op.move or _folder_account(shard, op.target) != account:
         check_quota(shard, op.target, count, size, op.quota_size, op.quota_messages)
+    if not op.move or op.source != op.target:
+        check_quota(shard, op.target, count, size, 0, 0, op.folder_size, op.folder_messages)
     first, modseq, result.uidvalidity, owner = allocate(shard, op.target, count, unseen, deleted, size)
     rows = list(shard.execute(f"SELECT uid, mid FROM message WHERE folder = ? AND {where} ORDER BY uid", (op.source, *bindings)))
     result.uids = [uid for uid, _ in rows]
@@ -287,7 +296,8 @@ def _copy_translated(shard: Shard, op: CopyMessages) -> Result:
     # What moves within an account takes no more room than before.
     within = op.move and _folder_account(shard, op.source) == _folder_account(shard, op.target)
     quota = (0, 0) if within else (op.quota_size, op.quota_messages)
-    copies = InsertCopies(op.shard, op.target, rows, op.saved, *quota, op.target_reader, op.target_mask)
+    folder = (0, 0) if op.move and op.source == op.target else (op.folder_size, op.folder_messages)
+    copies = InsertCopies(op.shard, op.target, rows, op.saved, *quota, op.target_reader, op.target_mask, *folder)
     result = insert_copies(shard, copies)
     result.folder, result.uids = op.source, from_ranges(op.ranges)
     where, bindings = uid_condition(op.ranges)
@@ -329,7 +339,9 @@ def insert_copies(shard: Shard, op: InsertCopies) -> Result:
     unseen = sum(1 for bits in flags if not bits & SEEN)
     deleted = sum(1 for bits in flags if bits & DELETED)
     size = sum(row[3] for row in op.rows)
-    check_quota(shard, op.target, len(op.rows), size, op.quota_size, op.quota_messages)
+    check_quota(
+        shard, op.target, len(op.rows), size, op.quota_size, op.quota_messages, op.folder_size, op.folder_messages
+    )
     first, modseq, result.uidvalidity, _ = allocate(shard, op.target, len(op.rows), unseen, deleted, size)
     marks = ", ".join("?" * 20)
     for uid, (bits, (_, _, date, octets, wide)) in enumerate(zip(flags, op.rows, strict=True), first):

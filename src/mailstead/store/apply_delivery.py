@@ -24,6 +24,9 @@ OK, OVER_QUOTA, FOLDER_GONE, KEYWORDS, REPLACED_GONE = 0, 1, 2, 3, 4
 EXPANDING = 3
 """State of a queue recipient that is a list or group to be expanded; those of others are in apply_folders.py."""
 
+Room = dict[int, list[int]]
+"""Octets and messages of folders with a quota of their own, with what the batch brings."""
+
 _INSERT_MESSAGE = "INSERT INTO message VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_WIDE = "INSERT OR IGNORE INTO wide VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _FOLDER = (
@@ -120,7 +123,10 @@ def wide_row(delivery: Delivery) -> tuple[Any, ...]:
     )
 
 
-def _admit(shard: Shard, delivery: Delivery, use: dict[int, list[int]], replaced: set[tuple[int, int]]) -> bool:
+def _admit(
+    shard: Shard, delivery: Delivery, use: dict[int, list[int]], replaced: set[tuple[int, int]], room: Room,
+    folders: dict[int, list[Delivery]],
+) -> bool:  # fmt: skip
     """Resolve the folder and check the quota; sets ``outcome`` and says whether rows are to be written."""
     target = delivery.target
     account = target.account
@@ -152,11 +158,34 @@ def _admit(shard: Shard, delivery: Delivery, use: dict[int, list[int]], replaced
     ):
         delivery.outcome = OVER_QUOTA
         return False
+    if (target.folder_size or target.folder_messages) and not _fits(shard, delivery, room, folders, freed):
+        delivery.outcome = OVER_QUOTA
+        return False
+    if room and (held := room.get(delivery.folder)) is not None:
+        held[0] += delivery.size
+        held[1] += 1
     have[2] += delivery.size
     have[3] += 1
     if target.replaces_uid:
         replaced.add((target.replaces_folder, target.replaces_uid))
     return True
+
+
+def _fits(
+    shard: Shard, delivery: Delivery, room: Room, folders: dict[int, list[Delivery]], freed: tuple[int, int]
+) -> bool:
+    """Whether the folder's own quota allows the message beside what it holds and what this batch brings (QTA-01)."""
+    target, folder = delivery.target, delivery.folder
+    held = room.get(folder)
+    if held is None:
+        row = shard.row("SELECT size, messages FROM folder WHERE id = ?", (folder,)) or (0, 0)
+        coming = folders.get(folder, ())
+        held = room[folder] = [int(row[0]) + sum(one.size for one in coming), int(row[1]) + len(coming)]
+    size, messages = freed if target.replaces_folder == folder else (0, 0)
+    return not (
+        (target.folder_size and held[0] + delivery.size - size > target.folder_size)
+        or (target.folder_messages and held[1] + 1 - messages > target.folder_messages)
+    )
 
 
 def _replaced(shard: Shard, target: Target, replaced: set[tuple[int, int]]) -> tuple[int, int] | None:
@@ -200,9 +229,10 @@ def apply_deliveries(shard: Shard, deliveries: list[Delivery]) -> list[Any]:
     chosen: dict[int, int] = {}
     references: dict[int, int] = {}
     replaced: set[tuple[int, int]] = set()
+    room: Room = {}
     for delivery in deliveries:
         target = delivery.target
-        if target.kind != TargetKind.FOLDER or not _admit(shard, delivery, use, replaced):
+        if target.kind != TargetKind.FOLDER or not _admit(shard, delivery, use, replaced, room, folders):
             continue
         bits = target.flags
         if target.keywords:

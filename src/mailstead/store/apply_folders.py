@@ -63,6 +63,10 @@ def create_folder(shard: Shard, op: CreateFolder, id: int) -> Result:
     ensure_account(shard, op.account, id)
     if shard.row("SELECT 1 FROM folder WHERE account = ? AND name = ?", (op.account, op.name)):
         raise Refused("exists", "a folder of that name exists already")
+    if op.limit:
+        row = shard.row("SELECT count(*) FROM folder WHERE account = ?", (op.account,))
+        if row and row[0] >= op.limit:
+            raise Refused("quota", f"no more than {op.limit} folders")
     validity = _next_validity(shard, op.account, op.uidvalidity)
     shard.execute(
         "INSERT INTO folder VALUES(?, ?, ?, ?, 0, ?, ?, 1, 1, 0, 0, 0, 0, ?)",

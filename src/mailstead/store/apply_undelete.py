@@ -43,7 +43,7 @@ def restore_messages(shard: Shard, op: RestoreMessages) -> Result:
     if shard.row("SELECT 1 FROM folder WHERE id = ? AND account = ?", (op.target, op.account)) is None:
         raise Refused("missing", "no such folder")
     rows = [row for row in _rows(shard, op.keys) if row[3] == op.account]
-    return _bring_back(shard, op.account, op.target, rows, op.saved, (op.quota_size, op.quota_messages), 0)
+    return _bring_back(shard, op.account, op.target, rows, op.saved, _quota(op), 0)
 
 
 def restore_folder(shard: Shard, op: RestoreFolder) -> Result:
@@ -81,11 +81,15 @@ def restore_folder(shard: Shard, op: RestoreFolder) -> Result:
             (at, op.deleted),
         )
     )
-    result = _bring_back(shard, op.account, op.id, rows, op.saved, (op.quota_size, op.quota_messages), op.deleted)
+    result = _bring_back(shard, op.account, op.id, rows, op.saved, _quota(op), op.deleted)
     result.folder = result.id = op.id
     result.uidvalidity = int(validity[0])
     result.effects = [*effects, *result.effects]
     return result
+
+
+def _quota(op: RestoreMessages | RestoreFolder) -> tuple[int, int, int, int]:
+    return op.quota_size, op.quota_messages, op.folder_size, op.folder_messages
 
 
 def _rows(shard: Shard, keys: Sequence[Key]) -> Iterator[tuple[Any, ...]]:
@@ -99,7 +103,7 @@ def _rows(shard: Shard, keys: Sequence[Key]) -> Iterator[tuple[Any, ...]]:
 
 
 def _bring_back(
-    shard: Shard, account: int, target: int, rows: list[tuple[Any, ...]], saved: int, quota: tuple[int, int], deleted: int
+    shard: Shard, account: int, target: int, rows: list[tuple[Any, ...]], saved: int, quota: tuple[int, ...], deleted: int
 ) -> Result:
     """``rows`` of ``expunged`` become messages of a folder; their references stay as many."""
     result = Result(target=target)

@@ -23,6 +23,8 @@ QUEUE_SHARDS = 1000
 
 
 class CreateFolder(msgspec.Struct, tag="create", array_like=True):
+    """``limit``: folders that the account may have with it, 0 for no limit."""
+
     shard: int
     id: int
     account: int
@@ -30,6 +32,7 @@ class CreateFolder(msgspec.Struct, tag="create", array_like=True):
     special_use: str | None
     kind: str
     uidvalidity: int
+    limit: int = 0
 
 
 class RenameFolder(msgspec.Struct, tag="rename", array_like=True):
@@ -84,7 +87,8 @@ class Expunge(msgspec.Struct, tag="expunge", array_like=True):
 
 
 class CopyMessages(msgspec.Struct, tag="copy", array_like=True):
-    """Within one shard; with ``move`` the source rows go. The quota is the target account's, 0 for none; ``reader`` and
+    """Within one shard; with ``move`` the source rows go. The quota is the target account's, ``folder_size`` and
+    ``folder_messages`` the target folder's, 0 for none; ``reader`` and
     ``target_reader``: who copies, where he is not the owner of the source or the target; ``target_mask``: the flags that he may
     set there."""
 
@@ -99,6 +103,8 @@ class CopyMessages(msgspec.Struct, tag="copy", array_like=True):
     reader: int = 0
     target_reader: int = 0
     target_mask: int = -1
+    folder_size: int = 0
+    folder_messages: int = 0
 
 
 class InsertCopies(msgspec.Struct, tag="insert", array_like=True):
@@ -112,6 +118,8 @@ class InsertCopies(msgspec.Struct, tag="insert", array_like=True):
     quota_messages: int = 0
     target_reader: int = 0
     target_mask: int = -1
+    folder_size: int = 0
+    folder_messages: int = 0
 
 
 class RemoveMoved(msgspec.Struct, tag="moved", array_like=True):
@@ -198,6 +206,8 @@ class RestoreMessages(msgspec.Struct, tag="undelete", array_like=True):
     saved: int
     quota_size: int = 0
     quota_messages: int = 0
+    folder_size: int = 0
+    folder_messages: int = 0
 
 
 class RestoreFolder(msgspec.Struct, tag="undeleteFolder", array_like=True):
@@ -211,6 +221,8 @@ class RestoreFolder(msgspec.Struct, tag="undeleteFolder", array_like=True):
     saved: int
     quota_size: int = 0
     quota_messages: int = 0
+    folder_size: int = 0
+    folder_messages: int = 0
 
 
 class QueueOutcome(msgspec.Struct, tag="outcome", array_like=True):

@@ -60,7 +60,8 @@ class Target(msgspec.Struct, array_like=True, omit_defaults=True):
     (the queue's recipient data, an expansion's job and how far it is); an EXPANSION with an ``account`` is no new one but the
     progress of the expansion ``account`` (a message's id), recipient ``folder``: its ``detail`` is what holds from now, or,
     where empty, it is done, and the other targets of the record are what it has given; ``replaces_uid`` of
-    ``replaces_folder`` goes in the same step (RFC 8508 REPLACE), or nothing is done."""
+    ``replaces_folder`` goes in the same step (RFC 8508 REPLACE), or nothing is done; ``folder_size`` (octets) and
+    ``folder_messages`` are the folder's own limits, 0 for none."""
 
     kind: int
     shard: int
@@ -77,6 +78,8 @@ class Target(msgspec.Struct, array_like=True, omit_defaults=True):
     detail: bytes = b""
     replaces_folder: int = 0
     replaces_uid: int = 0
+    folder_size: int = 0
+    folder_messages: int = 0
 
 
 class MessageHead(msgspec.Struct, array_like=True, omit_defaults=True):

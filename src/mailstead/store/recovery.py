@@ -193,7 +193,7 @@ def message_steps(found: Found, reader: LogReader, lacking: set[int], voided: se
         if step is None:
             step = steps[target.shard] = Step(target.shard, found.writer, Stream.DURABLE)
             step.seq = record.seq
-        target.quota_size = target.quota_messages = 0
+        target.quota_size = target.quota_messages = target.folder_size = target.folder_messages = 0
         source = message
         if target.overlay and target.kind == TargetKind.FOLDER:  # the queue keeps no index of its messages
             octets = target.overlay + reader.read(message.file, message.offset, message.length)
@@ -204,11 +204,18 @@ def message_steps(found: Found, reader: LogReader, lacking: set[int], voided: se
     return list(steps.values())
 
 
+_QUOTAS = ("quota_size", "quota_messages", "folder_size", "folder_messages", "limit")
+
+
 def change_steps(found: Found, lacking: set[int]) -> list[Step]:
+    """Steps that apply a change record to the shards that lack it. Quotas were judged when it was accepted."""
     steps: dict[int, Step] = {}
     first = None
     for data in found.record.head.operations:
         op = decode_operation(data)
+        for name in _QUOTAS:
+            if getattr(op, name, 0):
+                setattr(op, name, 0)
         first = op.shard if first is None else first
         if op.shard not in lacking:
             continue
