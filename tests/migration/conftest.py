@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from mailstead.directory import Actor, Directory
 from mailstead.directory.model import Account
@@ -21,6 +22,13 @@ from mailstead.store.service import Store
 from tests.oracle.dovecot import PASSWORD, Dovecot, program
 
 ADMIN = Actor.system("test")
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """As in production."""
+    return {"uvloop": uvloop.new_event_loop}
+
+
 ADDRESS = "alice@example.test"
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from mailstead.migration import runner as runner_module
-from mailstead.migration.imap_client import ImapClient, LoginRefused, Remote, host_address
+from mailstead.migration.imap_client import ImapClient, LoginRefused
 from mailstead.migration.imap_stream import RemoteBroken, RemoteError
+from mailstead.migration.remote import Remote, host_address
 from mailstead.process.certificates import self_signed
 from tests.migration.conftest import ADMIN, Here, text
 from tests.migration.fake_imap import FakeFolder, FakeImap

@@ -15,8 +15,8 @@ import click
 from mailstead.cli.accounts import ACTOR, need_account
 from mailstead.cli.data_directory import config_option, find, opened
 from mailstead.directory.service import Directory
-from mailstead.migration.imap_client import SECURITY
 from mailstead.migration.jobs import Job
+from mailstead.migration.remote import SECURITY
 from mailstead.migration.service import MigrationError, MigrationService, progress
 
 MAX_LINES = 1_000_000

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from mailstead.directory.cache import BoundedCache
 from mailstead.migration.domains import MigratingDomains
-from mailstead.migration.imap_client import host_address
+from mailstead.migration.remote import host_address
 from mailstead.observe.log import get_logger
 
 log = get_logger("MIGRATION")
@@ -43,6 +43,12 @@ class RemoteRecipients:
         self._known: BoundedCache[tuple[str, int, str], tuple[Answer, float]] = BoundedCache(50_000)
         self._asking: dict[tuple[str, int, str], asyncio.Task[Answer]] = {}
         self._slots = asyncio.Semaphore(AT_ONCE)
+
+    async def close(self) -> None:
+        """Ask no more."""
+        for task in self._asking.values():
+            task.cancel()
+        await asyncio.gather(*self._asking.values(), return_exceptions=True)
 
     def concerns(self, address: str) -> bool:
         """Whether another server may have the user of an address that is unknown here."""

@@ -8,6 +8,7 @@ is removed there before it is durable here, and only where that was asked for.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -17,9 +18,10 @@ from mailstead.mailbox.service import Mailbox
 from mailstead.migration import jobs
 from mailstead.migration.appending import Appender, Incoming, batches_of, fitting
 from mailstead.migration.folder_names import Plan, plan
-from mailstead.migration.imap_client import MAX_MESSAGE, Fetched, ImapClient, Refused, Remote
+from mailstead.migration.imap_client import MAX_MESSAGE, Fetched, ImapClient, Refused
 from mailstead.migration.jobs import Job
 from mailstead.migration.ledger import Key, Ledger
+from mailstead.migration.remote import Remote
 from mailstead.observe.log import get_logger
 from mailstead.settings.database import SystemDatabase, Transaction
 from mailstead.store.spool import Spool
@@ -28,6 +30,8 @@ log = get_logger("MIGRATION")
 
 WINDOW = 1_000
 """Messages whose sizes are asked for at once."""
+SAVE_SECONDS = 1.0
+"""How often the counts that are shown are written; what was taken is always known."""
 SHOWN = 10
 """Messages that are named where some could not be taken."""
 
@@ -251,6 +255,7 @@ class FolderCopy:
             )
 
         await self._whole.database.write(operation)
+        self._saved = time.monotonic()
         self._whole.progress()
 
     # -- new messages ------------------------------------------------------------------------------------------
@@ -272,7 +277,9 @@ class FolderCopy:
                 bodies = await self._bodies([int(key) for key in keys if isinstance(key, int)])
                 yield [Incoming(uid, body, _kept(about[uid].flags or ()), about[uid].date) for uid, body in sorted(bodies.items())]
                 self._state.taken = len(self._ledger.entries)
-                await self._save()
+                self._whole.progress()
+                if time.monotonic() - self._saved >= SAVE_SECONDS:
+                    await self._save()
                 if self._options.verbose:
                     await self._whole.say(f"{self._state.plan.local}: {self._state.taken} of {self._state.there}")
 

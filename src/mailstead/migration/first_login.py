@@ -28,9 +28,10 @@ from mailstead.directory.service import Directory
 from mailstead.identity.authenticator import NotAsked
 from mailstead.identity.passwords import verify
 from mailstead.migration.domains import MigratingDomains
-from mailstead.migration.imap_client import ImapClient, LoginRefused, Refused, Remote, host_address
+from mailstead.migration.imap_client import ImapClient, LoginRefused, Refused
 from mailstead.migration.imap_stream import RemoteError
 from mailstead.migration.jobs import Options
+from mailstead.migration.remote import Remote, host_address
 from mailstead.migration.service import MigrationService
 from mailstead.observe.log import get_logger
 from mailstead.settings import Actor, InvalidValueError, SystemDatabaseError
@@ -76,6 +77,12 @@ class FirstLogin:
         self._asking: dict[bytes, asyncio.Task[Account | None]] = {}
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._durations: dict[int, deque[float]] = {}
+
+    async def close(self) -> None:
+        """Ask no more."""
+        for task in self._asking.values():
+            task.cancel()
+        await asyncio.gather(*self._asking.values(), return_exceptions=True)
 
     # -- what the authenticator asks -----------------------------------------------------------------------------
 

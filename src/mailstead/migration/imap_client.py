@@ -12,11 +12,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import ipaddress
 import re
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from mailstead.message import mutf7
 from mailstead.message.dates import parse_imap_date_time
@@ -39,6 +38,7 @@ from mailstead.migration.imap_response import (
     values,
 )
 from mailstead.migration.imap_stream import ImapStream, RemoteBroken, RemoteError
+from mailstead.migration.remote import Remote
 from mailstead.queue.tls_contexts import client_context
 from mailstead.store.spool import INLINE_LIMIT, Spool
 
@@ -50,7 +50,6 @@ MAX_RESPONSES = 4_000_000
 MAX_FOLDERS = 20_000
 MAX_MESSAGES = 10_000_000
 PIECE = 128 * 1024
-SECURITY = ("auto", "tls", "starttls", "none")
 
 _PRINTABLE = re.compile(rb"[ -~]*").fullmatch
 _tls_versions = frozenset(("tls1_2", "tls1_3"))
@@ -67,35 +66,6 @@ class Refused(Exception):
 
 class LoginRefused(Refused):
     """Name or password are wrong, or the server lets nobody in this way."""
-
-
-@dataclass(frozen=True, slots=True)
-class Remote:
-    """Where mail comes from. `host` may be an address in square brackets; `security`: `auto` is TLS on port 993, else
-    STARTTLS where it is offered; `verify`: whether the certificate must be good (never for `auto` without port 993)."""
-
-    host: str
-    port: int
-    user: str
-    password: str = field(repr=False)
-    security: str = "auto"
-    verify: bool = True
-
-    def address(self) -> str:
-        """The host without brackets. Raises ValueError where it is neither a name nor an address."""
-        return host_address(self.host)
-
-
-def host_address(host: str) -> str:
-    """A host name, or the address out of `[...]`. Raises ValueError."""
-    host = host.strip()
-    if host.startswith("[") and host.endswith("]"):
-        return str(ipaddress.ip_address(host[1:-1].removeprefix("IPv6:")))
-    if ":" in host:
-        raise ValueError(f"{host[:80]!r}: an IPv6 address is written in square brackets")
-    if not host or len(host) > 255 or re.search(r"[\s/@\x00-\x1f]", host):
-        raise ValueError(f"{host[:80]!r} is no host")
-    return host
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,7 @@ class Runner:
                 del self._running[id]
                 self._aborting.discard(id)
         live = jobs.select(self._database, "kind = 'imap' AND state IN (?, ?, ?)", jobs.LIVE)
-        limit = int(getattr(self._directory.settings.service("server"), "maxMigrationThreads", 10))
+        limit = int(self._directory.settings.service("server").maxMigrationThreads)
         now = time.time_ns() // 1000
         for job in sorted(live, key=lambda job: (job.next_at, job.id)):
             if self._directory.account(job.account_id) is None:

@@ -19,8 +19,8 @@ from typing import TypeVar
 from mailstead.directory.model import Account
 from mailstead.directory.service import Directory
 from mailstead.migration import jobs
-from mailstead.migration.imap_client import SECURITY, host_address
 from mailstead.migration.jobs import Job, Options
+from mailstead.migration.remote import SECURITY, host_address
 from mailstead.settings import Actor
 from mailstead.settings.database import Transaction
 from mailstead.settings.sealing import Sealer

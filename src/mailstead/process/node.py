@@ -137,10 +137,10 @@ class Node:
         share = (int(settings.service("server").memoryBudget) << 20) // max(1, self.context.workers)
         self.mailbox.search_reader.set_budget(max(SEGMENT_BUDGET // 2, share // 5))
         domains = MigratingDomains(self.directory)
-        self.authenticator.unknown = FirstLogin(
-            self.directory, data_dir, domains, is_own=partial(OwnListeners(settings).has, "imap")
-        )
+        first_login = FirstLogin(self.directory, data_dir, domains, is_own=partial(OwnListeners(settings).has, "imap"))
+        self.authenticator.unknown = first_login
         elsewhere = RemoteRecipients(domains, partial(host_name, settings, "smtpOutgoing"))
+        self._closers += [first_login.close, elsewhere.close]
         self.delivery = Delivery(self.store, self.directory, self.mailbox, elsewhere=elsewhere)
         self._closers.append(self.delivery.close)
         self.lists = Lists(self.delivery)
