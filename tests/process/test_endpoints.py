@@ -81,6 +81,20 @@ async def test_rules_apply_and_counts_outlive_a_change(directory: Directory, end
     assert second.admission.admit(second, "203.0.113.5", 1.0) == Refusal("access denied")
 
 
+async def test_limits_of_the_service_hold_once_they_are_set(directory: Directory, endpoints: Endpoints) -> None:
+    await directory.settings.update_listener("imap", ADDRESS, {"peerMaxConnections": "50"}, ACTOR)
+    (spec,) = endpoints.specs()
+    admission = endpoints.endpoint(spec).admission
+    assert admission is not None
+    held = [admission.admit(endpoints.endpoint(spec), "10.0.0.1", 1.0) for _ in range(4)]
+    assert not any(isinstance(answer, Refusal) for answer in held)
+    await directory.settings.set("imapAccessControl", "maxConnections", "2", ACTOR)
+    admission = endpoints.endpoint(spec).admission
+    assert admission is not None
+    answers = [admission.admit(endpoints.endpoint(spec), "10.0.0.2", 1.0) for _ in range(3)]
+    assert [isinstance(answer, Refusal) for answer in answers] == [False, False, True]
+
+
 def test_broken_certificate_leaves_the_working_one(tmp_path: Path, endpoints: Endpoints) -> None:
     (spec,) = endpoints.specs()
     path = tmp_path / "data" / "certs" / "default.pem"

@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from mailstead.observe.log import get_logger
-from mailstead.process.admission import FlowControl, Level, limits_of
+from mailstead.process.admission import FlowControl, Level, Limits, limits_of
 from mailstead.process.application import ListenerSpec
 from mailstead.process.certificates import CertificateError, ContextCache, TlsSettings
 from mailstead.process.shared_table import SharedTable
 from mailstead.settings import ListenerSettings, Settings
+from mailstead.settings.declaration import Snapshot
+from mailstead.settings.declarations import ACCESS_LIMITS, SERVICE_CONTEXTS
+from mailstead.settings.edits import place_of, read_values
 from mailstead.transport.endpoint import Endpoint
 from mailstead.transport.proxy_protocol import normalise
 from mailstead.transport.tls import ServerContext
@@ -56,7 +59,7 @@ class Endpoints:
             self._table,
             [
                 Level(f"listener {spec.id}", settings.access_rules(spec.service, spec.id), limits_of(listener)),
-                Level(f"service {spec.service}", settings.access_rules(spec.service)),
+                Level(f"service {spec.service}", settings.access_rules(spec.service), self._service_limits(spec.service)),
                 Level("global", settings.access_rules("global")),
             ],
         )
@@ -76,6 +79,14 @@ class Endpoints:
             listener_domain=listener.listenerDomain,
             submission=listener.submission,
         )
+
+    def _service_limits(self, service: str) -> Limits:
+        """Limits of a service as a whole (LIS-04): those that were set; what was not set does not limit."""
+        context = SERVICE_CONTEXTS[f"{service}AccessControl"]
+        explicit = read_values(self._settings.database, place_of(context), context)
+        values = {setting.name: setting.default for setting in ACCESS_LIMITS.settings}
+        values.update({name: context.setting(name).parse(text) for name, text in explicit.items()})
+        return limits_of(Snapshot(values))
 
     def _context(self, listener: ListenerSettings) -> ServerContext | None:
         wanted = TlsSettings(

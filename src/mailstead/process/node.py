@@ -258,7 +258,7 @@ class Node:
             self._configure_guard()
         if change.context in ("dnr", "nameserver", "*") and self.outbound is not None:
             self.outbound.configure()
-        if change.context in ("server", "listeners", "*", *SERVICES):
+        if change.context.removesuffix("AccessControl") in ("server", "listeners", "*", *SERVICES):
             self.context.changed()
 
     def _configure_guard(self) -> None:
