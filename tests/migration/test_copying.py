@@ -189,3 +189,20 @@ async def test_the_account_goes_and_its_job_with_it(here: Here, there: There) ->
         await asyncio.sleep(0.05)
     assert not here.directory.database.query("SELECT 1 FROM migration_job")
     assert not here.directory.database.query("SELECT 1 FROM migration_folder")
+
+
+async def test_no_more_than_allowed_run_at_once(here: Here, there: There) -> None:
+    await here.directory.settings.set("server", "maxMigrationThreads", "2", ADMIN)
+    for number in range(40):
+        there.append("INBOX", text(number, 20_000))
+    accounts = [await here.directory.create_account("example.test", f"u{n}", "correct horse 1", actor=ADMIN) for n in range(6)]
+    for account in accounts:
+        await here.service.start(account.id, **there.source, actor=ADMIN)
+    runner = here.start_runner()
+    most = 0
+    async with asyncio.timeout(60):
+        while any(job.state != "done" for job in here.service.list(actor=ADMIN)):
+            most = max(most, sum(not task.done() for task in runner._running.values()))
+            await asyncio.sleep(0.005)
+    assert most == 2
+    assert [job.taken for job in here.service.list(actor=ADMIN)] == [40] * 6

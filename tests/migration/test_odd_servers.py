@@ -264,3 +264,18 @@ async def test_a_mailbox_is_not_copied_into_itself(here: Here, fake: FakeImap) -
     assert (job.state, job.reason) == ("failed", "a mailbox cannot be copied into itself")
     await here.service.start(here.account.id, **fake.source | {"user": "bob@example.test"}, actor=ADMIN)
     assert (await here.over()).state == "done"
+
+
+async def test_a_running_job_is_aborted_and_goes_on_when_started_again(here: Here, fake: FakeImap) -> None:
+    wanted = {n: text(n, 10_000) for n in range(1, 6_001)}
+    fake.folders["INBOX"].messages = wanted
+    here.start_runner()
+    await here.service.start(here.account.id, **fake.source, actor=ADMIN)
+    await here.until(lambda job: job.taken > 0)
+    assert await here.service.abort(actor=ADMIN) == 1
+    job = await here.over()
+    assert (job.state, job.secret) == ("aborted", "")
+    assert 0 < len(await here.messages()) < 6_000
+    await here.service.start(here.account.id, **fake.source, actor=ADMIN)
+    assert (await here.over()).state == "done"
+    assert [octets for octets, _, _ in await here.messages()] == list(wanted.values())

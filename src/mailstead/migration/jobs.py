@@ -92,6 +92,17 @@ def get(database: SystemDatabase, id: int) -> Job | None:
     return found[0] if found else None
 
 
+def due(database: SystemDatabase, now: int, without: Sequence[int], limit: int) -> list[Job]:
+    """Jobs whose time has come, the longest waiting first; at most `limit`, and none of `without`."""
+    marks = ", ".join("?" * len(without))
+    rows = database.query(
+        f"SELECT {_COLUMNS} FROM migration_job WHERE state IN (?, ?, ?) AND kind = 'imap' AND wanted <> 'abort' AND next_at <= ? "
+        f"AND id NOT IN ({marks}) ORDER BY next_at, id LIMIT ?",
+        (*LIVE, now, *without, limit),
+    )
+    return [_job(row) for row in rows]
+
+
 def insert(t: Transaction, id: int, account: int, kind: str, source: str, options: Options, secret: str, author: str) -> None:
     """A new job that waits."""
     t.execute(

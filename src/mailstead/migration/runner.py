@@ -59,6 +59,11 @@ class Runner:
         self._timeout = timeout
         self._running: dict[int, asyncio.Task[None]] = {}
         self._aborting: set[int] = set()
+        self._accounts_changed = False
+        directory.on_account_change(self._changed)
+
+    def _changed(self, _account: int) -> None:
+        self._accounts_changed = True
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -81,19 +86,20 @@ class Runner:
             if task.done():
                 del self._running[id]
                 self._aborting.discard(id)
-        live = jobs.select(self._database, "kind = 'imap' AND state IN (?, ?, ?)", jobs.LIVE)
-        limit = int(self._directory.settings.service("server").maxMigrationThreads)
-        now = time.time_ns() // 1000
-        for job in sorted(live, key=lambda job: (job.next_at, job.id)):
-            if self._directory.account(job.account_id) is None:
+        if self._accounts_changed:
+            self._accounts_changed = False
+            gone = "kind = 'imap' AND account_id NOT IN (SELECT id FROM account)"
+            for job in jobs.select(self._database, gone):
                 await self._forget(job)
-            elif job.id in self._running:
-                if job.wanted == "abort" and job.id not in self._aborting:
-                    self._aborting.add(job.id)
-                    self._running[job.id].cancel()
-            elif job.wanted == "abort":
+        for job in jobs.select(self._database, "kind = 'imap' AND wanted = 'abort'"):
+            if job.id not in self._running:
                 await self._end(job, jobs.ABORTED)
-            elif job.next_at <= now and len(self._running) < limit:
+            elif job.id not in self._aborting:
+                self._aborting.add(job.id)
+                self._running[job.id].cancel()
+        room = int(self._directory.settings.service("server").maxMigrationThreads) - len(self._running)
+        if room > 0:
+            for job in jobs.due(self._database, time.time_ns() // 1000, list(self._running), room):
                 await self._database.write(lambda t, id=job.id: _begin(t, id))  # type: ignore[misc]
                 self._running[job.id] = asyncio.create_task(self._job(job), name=f"migration {job.id}")
 
