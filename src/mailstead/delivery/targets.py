@@ -21,6 +21,7 @@ from mailstead.delivery.jobs import ExpansionJob, JobKind
 from mailstead.delivery.model import AcceptedMessage, EnvelopeRecipient, Result
 from mailstead.delivery.scripts import Scripts
 from mailstead.directory.model import Account, RecipientKind, Resolution
+from mailstead.directory.resolve import Expanded
 from mailstead.directory.service import Directory
 from mailstead.mailbox.errors import MailboxError
 from mailstead.mailbox.model import Folder
@@ -92,9 +93,7 @@ def is_literal(domain: str) -> bool:
 class Planner:
     """Makes plans for the messages of one process."""
 
-    def __init__(
-        self, store: Store, directory: Directory, mailbox: Mailbox, elsewhere: RemoteRecipients | None = None
-    ) -> None:
+    def __init__(self, store: Store, directory: Directory, mailbox: Mailbox, elsewhere: RemoteRecipients | None = None) -> None:
         self._elsewhere = elsewhere
         self._store = store
         self._directory = directory
@@ -130,8 +129,7 @@ class Planner:
         return plan
 
     async def _expand(self, plan: Plan, message: AcceptedMessage, number: int, recipient: EnvelopeRecipient) -> None:
-        group = recipient.resolution.object_id
-        found = [*islice(self._directory.walk(group), INLINE_MEMBERS + 1)]
+        found = await self._members(recipient.resolution.object_id)
         if len(found) > INLINE_MEMBERS:
             self._later(plan, message, number, recipient.resolution, recipient)
             return
@@ -141,6 +139,15 @@ class Planner:
             await self.route(plan, message, number, one.resolution, recipient)
         if not found:
             plan.failed[number] = Result.NO_MEMBERS
+
+    async def _members(self, group: int) -> list[Expanded]:
+        """Whom a group leads to, one more than are expanded at once where there are more."""
+        found: list[Expanded] = []
+        for one in islice(self._directory.walk(group), INLINE_MEMBERS + 1):
+            found.append(one)
+            if len(found) % YIELD_EVERY == 0:
+                await asyncio.sleep(0)
+        return found
 
     def _later(self, plan: Plan, message: AcceptedMessage, number: int, found: Resolution, recipient: EnvelopeRecipient) -> None:
         """A list or a large group: one target, to be expanded in the background."""
@@ -213,7 +220,7 @@ class Planner:
             case Redirect():
                 target = self._directory.resolve(action.address, sender=message.sender)
                 if target.kind is RecipientKind.GROUP:
-                    found_there = [*islice(self._directory.walk(target.object_id), INLINE_MEMBERS + 1)]
+                    found_there = await self._members(target.object_id)
                     if not found_there or len(plan.targets) > MAX_TARGETS:
                         return "the group has no members, or too many"
                     if len(found_there) > INLINE_MEMBERS:

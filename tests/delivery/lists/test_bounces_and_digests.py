@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
@@ -13,7 +14,9 @@ from mailstead.delivery.lists.tokens import Signer
 from mailstead.directory.model import Member, Recipient
 from mailstead.message.bounce import read_report
 from mailstead.message.dsn import DsnRecipient, build_dsn
+from mailstead.process.outbound import Outbound
 from tests.delivery.lists.conftest import DOMAIN, World, text_of, until
+from tests.queue.fake_mx import FakeMx
 from tests.smtp.harness import ADMIN
 
 BOB = f"bob@{DOMAIN}"
@@ -210,3 +213,34 @@ def test_tokens_are_their_lists_and_nobody_elses(number: int, text: str, values:
     if len(long) <= 2048 and all(sign < "\ud800" or sign > "\udfff" for value in [*values, *values.values()] for sign in value):
         assert signer.read_text("link", long) == (7, values)
     assert signer.read_text("link", long[:-3] + "AAA") in (None, (7, values))
+
+
+async def test_a_refusal_of_another_server_comes_back_and_counts(world: World) -> None:
+    """The whole way: VERP, the queue, the remote's words, the queue's report, the list."""
+    news = await world.make([FAR, "fine@remote.test"], bounceThreshold="1", adminEmail=BOB)
+
+    def answer(line: str) -> str:
+        return "550 5.1.1 nobody here" if FAR in line else "250 2.1.5 ok"
+
+    async with FakeMx(replies={"RCPT": answer}) as mx:
+        settings = world.face.directory.settings
+        await settings.set("smtpOutgoing", "smartHost", "[127.0.0.1]", ADMIN)
+        await settings.set("smtpOutgoing", "smartHostPort", str(mx.port), ADMIN)
+        outbound = Outbound(world.face.store, settings, world.face.delivery)
+        task = asyncio.create_task(outbound.run())
+        try:
+            await world.sent("words", sender=BOB)
+            await until(lambda: (found := world.face.directory.member(news.id, FAR)) is not None and found.state == "disabled")
+        finally:
+            await outbound.stop()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await outbound.close()
+        (taken,) = mx.messages
+        assert taken.recipients == ["fine@remote.test"]
+        assert taken.sender.startswith("news-bounces+")
+        assert b"List-Unsubscribe: <mailto:news-confirm+" in taken.octets
+    fine = world.face.directory.member(news.id, "fine@remote.test")
+    assert fine is not None
+    assert fine.score == 0
+    assert "nobody here" in text_of((await world.mail(BOB))[-1])

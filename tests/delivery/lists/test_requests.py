@@ -13,6 +13,9 @@ from mailstead.delivery.lists.commands import COMMANDS, MAX_COMMANDS, parse_comm
 from mailstead.directory import Actor, PermissionDeniedError
 from mailstead.directory.model import Recipient, RecipientEdit
 from mailstead.mailbox.errors import MessageMissing
+from mailstead.settings.database import Transaction
+from mailstead.settings.declarations import LIST_QUOTAS
+from mailstead.settings.service import store_value
 from tests.delivery.lists.conftest import DOMAIN, LIST, World, text_of
 from tests.smtp.harness import ADMIN
 
@@ -220,6 +223,20 @@ async def test_a_large_message_waits_and_goes_out_as_it_came(world: World) -> No
     await world.lists.approve(news.id, waiting.uid, actor=ADMIN)
     await world.idle()
     assert text_of(await last(world)).rstrip() == body.replace("\r\n", "\n")
+
+
+async def test_what_cannot_wait_is_refused_with_words(world: World) -> None:
+    news = await world.make([CAROL], moderate="everybody", adminEmail=f"bob@{DOMAIN}")
+
+    def limit(transaction: Transaction) -> None:
+        setting = LIST_QUOTAS.setting("totalMessageSize")
+        store_value(transaction, "test", "recipient", news.id, "listQuotas.totalMessageSize", setting, "1")
+
+    await world.face.directory.database.write(limit)
+    await world.sent("x" * 2000)
+    assert await world.in_list(news, "PendingRequests") == []
+    assert "full" in text_of(await last(world, ALICE))
+    assert "full" in (await last(world, f"bob@{DOMAIN}"))["Subject"]
 
 
 async def test_own_words_of_the_list(world: World) -> None:

@@ -113,7 +113,10 @@ class Desk:
         folder = await office.folder(recipient, PENDING)
         await office.folder(recipient, CONFIRMED)
         front = office.mark(recipient, "post", writer.address, writer.name, mail.entry.sender)
-        await office.delivery.store_copies(mail, [office.into(folder, front), progress], mail.entry.sender)
+        outcomes = await office.delivery.store_copies(mail, [office.into(folder, front), progress], mail.entry.sender)
+        if outcomes[0].outcome:
+            await self._no_room(recipient, writer, mail.entry.sender)
+            return
         subject = decode_header(field_value(mail.head, b"subject") or b"")[:200]
         values = office.values(
             recipient, email=writer.address, name=writer.name, command=f"post the message \u201c{subject}\u201d from",
@@ -128,6 +131,16 @@ class Desk:
             f"Subject: {subject}\n\nMove it in the list's mailbox from PendingRequests to ConfirmedRequests to let it through,\n"
             "or delete it there.\n",
         )
+
+    async def _no_room(self, recipient: Recipient, writer: Writer, sender: str) -> None:
+        """A posting that should wait does not fit into the list's mailbox: both sides hear of it."""
+        office = self._office
+        reason = "it would have to wait for the moderator, and the mailbox of the list is full"
+        values = office.values(recipient, email=writer.address, name=writer.name, reason=reason)
+        if not writer.automatic:
+            await office.send(recipient, sender, office.template(recipient, "autoRejectResponse", values))
+        words = f"A message from {writer.address} to {recipient.address} was refused: {reason}.\n"
+        await office.tell_owner(recipient, f"{recipient.name}: the list's mailbox is full", words)
 
     # -- requests -----------------------------------------------------------------------------------------------
 
