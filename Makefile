@@ -38,6 +38,7 @@ soak: set-up test-programs
 	MAILSTEAD_CRASHES=30 MAILSTEAD_SESSION_ROUNDS=20 MAILSTEAD_HOSTILE_ROUNDS=20 \
 	  $(BIN)/python -m pytest tests/process/test_qresync_crash.py tests/imap/test_multi_session.py \
 	  tests/imap/test_multi_session_shared.py tests/imap/test_hostile.py
+	MAILSTEAD_CRASHES=30 $(BIN)/python -m pytest --timeout 1200 tests/migration/test_crash.py
 	$(BIN)/python -m pytest -m soak -s --timeout 14400 tests
 
 # A linked or borrowed environment is used as it is; one of our own is made and follows the lock file.

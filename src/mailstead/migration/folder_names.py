@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from mailstead.mailbox.base import OTHER_USERS, PUBLIC_FOLDERS
 from mailstead.mailbox.model import Folder
 from mailstead.mailbox.names import MAX_LEVEL_OCTETS, MAX_LEVELS, canonical
+from mailstead.mailbox.special_names import TRANSLATIONS
 
 SLASH = "\u2215"
 _USES = ("\\drafts", "\\sent", "\\trash", "\\junk", "\\archive")
@@ -28,8 +29,15 @@ _USUAL = {
     "drafts": "\\drafts", "draft": "\\drafts", "sent": "\\sent", "sent items": "\\sent", "sent messages": "\\sent",
     "sent mail": "\\sent", "sent-mail": "\\sent", "trash": "\\trash", "deleted items": "\\trash", "deleted messages": "\\trash",
     "bin": "\\trash", "junk": "\\junk", "junk e-mail": "\\junk", "junk email": "\\junk", "junk mail": "\\junk", "spam": "\\junk",
-    "bulk mail": "\\junk", "archive": "\\archive", "archives": "\\archive",
+    "bulk mail": "\\junk", "archive": "\\archive", "archives": "\\archive", "gesendete elemente": "\\sent",
+    "gesendete objekte": "\\sent", "gelöschte elemente": "\\trash", "gelöschte objekte": "\\trash", "junk-e-mail": "\\junk",
+    "éléments envoyés": "\\sent", "éléments supprimés": "\\trash", "courrier indésirable": "\\junk",
+    "elementos enviados": "\\sent", "elementos eliminados": "\\trash", "correo no deseado": "\\junk",
+    "posta inviata": "\\sent", "posta eliminata": "\\trash", "posta indesiderata": "\\junk",
 }  # fmt: skip
+for _words in TRANSLATIONS.values():
+    for _use, _word in zip(("\\drafts", "\\sent", "\\trash", "\\junk", "\\archive"), _words, strict=True):
+        _USUAL.setdefault(_word.lower(), _use)
 _forbidden = re.compile(r"[\x00-\x1f\x7f*%\ud800-\udfff]").sub
 
 
