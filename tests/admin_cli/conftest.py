@@ -18,6 +18,7 @@ from mailstead.identity.authenticator import Authenticator
 from mailstead.identity.guard import LocalGuard
 from mailstead.mailbox.service import Mailbox
 from mailstead.process.background import BackgroundMissingError, BackgroundRefusedError, BackgroundVerbs
+from mailstead.process.maintenance import Maintenance
 from mailstead.process.outbound import Outbound
 from mailstead.store.service import Store
 from mailstead.transport.endpoint import Endpoint
@@ -138,6 +139,8 @@ async def face(tmp_path: Path) -> AsyncIterator[Face]:
     background = BackgroundVerbs()
     outbound = Outbound(store, directory.settings, Delivery(store, directory, mailbox))
     outbound.offer(background)
+    maintenance = Maintenance(tmp_path, store, mailbox)
+    maintenance.offer(background)
     running = asyncio.create_task(outbound.run())
     services = AdminServices(
         directory, directory.settings, AdministratorLogin(authenticator), mailbox, store, tmp_path, background,
@@ -155,5 +158,6 @@ async def face(tmp_path: Path) -> AsyncIterator[Face]:
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     await outbound.close()
+    await maintenance.close()
     await store.close()
     directory.close()

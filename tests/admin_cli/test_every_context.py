@@ -23,7 +23,11 @@ PATHS: list[tuple[str, ...]] = [
     ("ENTER AACL",),
     ("ENTER AACL", "UPDATE admin-user admin"),
     ("ENTER AACL", "ADD admin-group g"),
+    ("ENTER TRACER",),
+    ("ENTER JSONQUERY",),
+    ("ENTER DEBUG",),
     ("CONFIG SERVER",),
+    ("CONFIG SERVER", "CONFIG CERTS"),
     *(("CONFIG SERVER", f"CONFIG {word}") for word in SERVICES),
     *(("CONFIG SERVER", f"CONFIG {word}", "CONFIG AccessControl") for word in CONTROLLED),
     *(("CONFIG SERVER", f"CONFIG {word}-Proxy", f"CONFIG {part}") for word in ("POP3", "IMAP", "WEBMAIL")

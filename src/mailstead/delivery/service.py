@@ -29,6 +29,7 @@ from mailstead.delivery.notices import failures, report, successes, wants_succes
 from mailstead.delivery.receipts import receipt_of
 from mailstead.delivery.stored import StoredMail
 from mailstead.delivery.targets import Plan, Planner
+from mailstead.directory.accounting import RECEIVED, SENT
 from mailstead.directory.address import domain_key
 from mailstead.directory.model import Account, RecipientKind, Resolution
 from mailstead.directory.service import Directory
@@ -191,6 +192,7 @@ class Delivery:
     def deliver(self, message: AcceptedMessage, done: Done) -> None:
         """Deliver a message and call ``done`` once, in a later turn of the event loop. The spool is this method's from
         here on, whatever happens."""
+        done = partial(self._counted, message, done)
         if message.spool is not None or not self.planner.is_simple(message) or wants_success(message):
             self._spawn(self._deliver_slowly(message, done))
             return
@@ -202,6 +204,24 @@ class Delivery:
             return
         future = self._submit(message, plan, message.body, None)
         future.add_done_callback(partial(self._stored, message, plan, done))
+
+    def _counted(self, message: AcceptedMessage, done: Done, outcome: Outcome) -> None:
+        """Count it for the domains of sender and recipients (SHOW AccountingStatistics), and answer."""
+        if outcome.result is Result.STORED:
+            count = self.directory.accounting.count
+            for number, recipient in enumerate(message.recipients):
+                found = recipient.resolution
+                if found.kind is RecipientKind.REMOTE or (outcome.results and outcome.results[number] is not Result.STORED):
+                    continue
+                if found.account is not None:
+                    count(found.account.domain_id, RECEIVED, octets=message.size)
+                elif (domain := self.directory.domain_by_name(found.address.rpartition("@")[2])) is not None:
+                    count(domain.id, RECEIVED, octets=message.size)
+            if message.auth is not None:
+                sender = self.directory.account_by_address(message.auth.account)
+                if sender is not None:
+                    count(sender.domain_id, SENT, octets=message.size)
+        done(outcome)
 
     def _submit(
         self, message: AcceptedMessage, plan: Plan, body: bytes, index: MessageIndex | None, folder_gone: bool = False

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from mailstead.directory.accounting import Accounting
 from mailstead.directory.accounts import AccountVerbs
 from mailstead.directory.address import address_key
 from mailstead.directory.admins import AdminVerbs
@@ -40,6 +41,7 @@ class Directory(
 
     def __init__(self, database: SystemDatabase, settings: Settings, ids: IdSource) -> None:
         super().__init__(database, settings, ids)
+        self.accounting = Accounting(database)
         self._logins_written: BoundedCache[tuple[int, str], float] = BoundedCache(100_000)
 
     @classmethod

@@ -24,6 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from mailstead.directory.accounting import LOGINS
 from mailstead.directory.cache import BoundedCache
 from mailstead.directory.model import Account, Credentials, DirectoryError
 from mailstead.directory.service import Directory
@@ -152,6 +153,7 @@ class Authenticator:
             return AuthResult(False, account, AuthReason.DISABLED)
         if service not in account.services:
             return AuthResult(False, account, AuthReason.SERVICE_OFF)
+        self.directory.accounting.count(account.domain_id, LOGINS)
         if self.directory.login_due(account.id, service):
             self._spawn(self._record(account.id, service, peer))
             if self.unknown is not None:

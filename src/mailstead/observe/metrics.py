@@ -216,6 +216,14 @@ class _Sum(Collector):
             yield metric
 
 
+def totals(directory: Path) -> list[tuple[str, dict[str, str], float]]:
+    """Name, labels and value of every sample, summed over all processes. Blocking."""
+    total: dict[str, _Family] = {}
+    for path in sorted(directory.glob("*.mp")):
+        _add(total, _read(path))
+    return [sample for family in total.values() for sample in family.samples]
+
+
 def exposition(directory: Path) -> bytes:
     """The sum over all processes in the Prometheus text format."""
     registry = CollectorRegistry(auto_describe=False)

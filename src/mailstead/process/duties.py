@@ -24,19 +24,17 @@ from mailstead.settings.history import purge_history
 from mailstead.store.checkpoint import Checkpointer
 from mailstead.store.expiry import Expiry
 from mailstead.store.service import Store
-from mailstead.store.submission import Unavailable
-from mailstead.store.upkeep import Upkeep
 
 log = get_logger("SERVER")
 
 #: How often what was deleted long enough ago is forgotten.
 EXPIRY_SECONDS = 3600.0
-#: How often the log is looked at for segments that can go.
-SPACE_SECONDS = 240.0
 #: How often deleted accounts and domains are looked through.
 REMOVAL_SECONDS = 600.0
 #: How often the history of changes is looked at.
 HISTORY_SECONDS = 3600.0
+#: How often figures of domains are written.
+ACCOUNTING_SECONDS = 60.0
 DAY = 86_400
 
 
@@ -79,21 +77,6 @@ async def history(settings: Settings) -> None:
         await asyncio.sleep(HISTORY_SECONDS)
 
 
-async def space(data_dir: Path, store: Store) -> None:
-    """Snapshots of the indexes, and giving back the space of what nobody wants any more, until cancelled."""
-    upkeep = Upkeep(data_dir, store)
-    try:
-        while True:
-            try:
-                for line in await upkeep.run_once():
-                    log.info(line)
-            except (OSError, apsw.Error, Unavailable) as exc:  # the next round goes on where this one ended
-                log.error("compaction or snapshot put off", reason=str(exc))
-            await asyncio.sleep(SPACE_SECONDS)
-    finally:
-        await _close(upkeep.close)
-
-
 async def _close(close: Callable[[], None]) -> None:
     """Close connections that a thread may still be using: a cancelled duty does not stop its thread's last step."""
     for _attempt in range(200):
@@ -103,6 +86,20 @@ async def _close(close: Callable[[], None]) -> None:
         except apsw.ThreadingViolationError:
             await asyncio.sleep(0.05)
     log.warning("a connection to the index stays open at the end of its duty")
+
+
+async def accounting(directory: Directory) -> None:
+    """Make figures of domains durable every minute, until cancelled, and once more then."""
+    try:
+        while True:
+            await asyncio.sleep(ACCOUNTING_SECONDS)
+            try:
+                await directory.accounting.flush()
+            except SystemDatabaseError as exc:  # the next round has them, too
+                log.error("figures of domains not written", reason=str(exc))
+    finally:
+        with contextlib.suppress(SystemDatabaseError):
+            await directory.accounting.flush()
 
 
 async def removal(directory: Directory, store: Store, mailbox: Mailbox) -> None:

@@ -47,6 +47,7 @@ from mailstead.process.background import (
 )
 from mailstead.process.endpoints import Endpoints
 from mailstead.process.indexing import Indexing
+from mailstead.process.maintenance import Maintenance
 from mailstead.process.outbound import Outbound
 from mailstead.process.own_listeners import OwnListeners
 from mailstead.process.shared_guard import SharedGuard, SharedLocks
@@ -119,6 +120,7 @@ class Node:
             self._make_faces()
         self._watch(self._poll(), "poll")
         self._watch(self._guard_store(), "store watch")
+        self._watch(duties.accounting(self.directory), "figures of domains")
         if self.in_background:
             await self._start_background()
 
@@ -292,7 +294,9 @@ class Node:
         self._watch(self.lists.run(), "mailing lists")
         self._watch(duties.checkpoints(data_dir), "checkpoints")
         self._watch(duties.expiry(data_dir, self.store, settings), "expiry")
-        self._watch(duties.space(data_dir, self.store), "snapshots and compaction")
+        maintenance = Maintenance(data_dir, self.store, self.mailbox)
+        maintenance.offer(self.background)
+        self._watch(maintenance.run(), "snapshots and compaction")
         self._watch(duties.history(settings), "history of changes")
         self._watch(Indexing(data_dir, self.store, settings).run(), "search index")
         runner = Runner(self.directory, self.mailbox, data_dir, is_own=partial(OwnListeners(settings).has, "imap"))

@@ -282,7 +282,7 @@ class SystemDatabase:
 
     def _migrate(self, migrations: Sequence[Migration]) -> None:
         writer = self._writer
-        if self._schema_number() == migrations[-1].number:
+        if self._schema_number() == migrations[-1].number and not self._missing(migrations):
             return
         writer.execute("BEGIN IMMEDIATE")
         try:
@@ -295,9 +295,8 @@ class SystemDatabase:
             if present == 0:
                 writer.execute(f"PRAGMA application_id={APPLICATION_ID}")
                 writer.execute("CREATE TABLE migration (number INTEGER PRIMARY KEY, name TEXT NOT NULL, time INTEGER)")
-            for migration in migrations:
-                if migration.number <= present:
-                    continue
+            # Numbers are given when work begins, so a lower one may come to a file later than a higher one.
+            for migration in self._missing(migrations):
                 for statement in migration.statements:
                     writer.execute(statement)
                 writer.execute(
@@ -309,6 +308,12 @@ class SystemDatabase:
             if writer.in_transaction:
                 writer.execute("ROLLBACK")
             raise
+
+    def _missing(self, migrations: Sequence[Migration]) -> list[Migration]:
+        """Migrations that the file has not had yet."""
+        rows = self._writer.execute("SELECT number FROM migration").fetchall()
+        had = {int(row[0]) for row in rows}  # type: ignore[arg-type]
+        return [migration for migration in migrations if migration.number not in had]
 
     def _schema_number(self) -> int:
         if not self._writer.execute("SELECT 1 FROM sqlite_master WHERE name = 'migration'").fetchall():

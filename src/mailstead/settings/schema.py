@@ -163,6 +163,13 @@ _MAIL_MIGRATION = (
         PRIMARY KEY (job_id, number))""",
 )
 
+# Figures of each domain and day (UTC, days since 1970): what is received, sent or logins.
+_ACCOUNTING = (
+    """CREATE TABLE accounting (
+        domain_id INTEGER NOT NULL, day INTEGER NOT NULL, what TEXT NOT NULL, number INTEGER NOT NULL, octets INTEGER NOT NULL,
+        PRIMARY KEY (domain_id, day, what))""",
+)
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(1, "settings and directory", _BASE),
     # Public folders lie in a shard as accounts do.
@@ -171,4 +178,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration(4, "mailing lists", _LISTS),
     Migration(5, "deleted accounts and domains", _DELETED),
     Migration(6, "migrations of mailboxes", _MAIL_MIGRATION),
+    Migration(8, "figures of domains by day", _ACCOUNTING),
 )

@@ -12,7 +12,9 @@ A crash in between leaves a copy that nothing names, to be found dead by a later
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from mailstead.store.service import Store
 
 FILL = 0.5
+THOROUGH_FILL = 0.9
 DEAD_SECONDS = 30 * 86_400
 GRACE_SECONDS = 600.0
 ROWS_AT_ONCE = 64
@@ -85,6 +88,21 @@ class Compactor:
         self._emptied: dict[int, _Emptied] = {}
         self.relocated = 0
         self.removed = 0
+
+    @contextlib.contextmanager
+    def thorough(self) -> Iterator[None]:
+        """While this lasts, segments are rewritten of which a tenth is dead, and those looked at already are looked at again."""
+        usual, self._fill = self._fill, max(self._fill, THOROUGH_FILL)
+        self._examined.clear()
+        try:
+            yield
+        finally:
+            self._fill = usual
+
+    @property
+    def emptied(self) -> int:
+        """Segments that nothing names any more and that readers may still have open."""
+        return len(self._emptied)
 
     async def run_once(self) -> int:
         """One round; returns how many segments went. Raises OSError, apsw errors, Unavailable: the next round goes on."""

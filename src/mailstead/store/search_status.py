@@ -55,6 +55,35 @@ def progress(data_dir: Path, number: int, accounts: Iterable[int]) -> Iterator[P
         shard.close()
 
 
+@dataclass(frozen=True, slots=True)
+class FolderProgress:
+    """Of a folder: its messages, and how many of them are indexed."""
+
+    name: str
+    messages: int
+    indexed: int
+
+
+def folder_progress(data_dir: Path, number: int, account: int) -> list[FolderProgress]:
+    """The state of an account's folders, by name. Blocking. Raises apsw.Error."""
+    shard = Shard(data_dir / "index", number, Files())
+    try:
+        try:
+            file: apsw.Connection | None = open_for_reading(search_path(data_dir / "index", number))
+        except NoIndex:
+            file = None
+        held = _held(file, account)
+        if file is not None:
+            file.close()
+        found: list[FolderProgress] = []
+        for folder, name in shard.execute("SELECT id, name FROM folder WHERE account = ? ORDER BY name", (account,)).fetchall():
+            mids = [int(row[0]) for row in shard.execute("SELECT mid FROM message WHERE folder = ?", (folder,))]
+            found.append(FolderProgress(str(name), len(mids), sum(mid in held for mid in mids)))
+        return found
+    finally:
+        shard.close()
+
+
 def _held(file: apsw.Connection | None, account: int) -> set[int]:
     held: set[int] = set()
     if file is not None:

@@ -7,7 +7,9 @@ Invariants: a snapshot follows soon on a start after an unclean end (the log doe
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from mailstead.store.compaction import Compactor
@@ -49,6 +51,17 @@ class Upkeep:
             if count:
                 said.append(f"{count} bodies that nothing names removed")
         return said
+
+    @contextlib.contextmanager
+    def thorough(self) -> Iterator[None]:
+        """While this lasts, segments are rewritten of which a tenth is dead."""
+        with self._compactor.thorough():
+            yield
+
+    @property
+    def emptied(self) -> int:
+        """Segments that wait for the last reader to forget them."""
+        return self._compactor.emptied
 
     def _due(self, commits: dict[int, int]) -> list[int]:
         """Indexes that need a snapshot now; ``commits``: where each stands."""

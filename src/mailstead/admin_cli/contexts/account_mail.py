@@ -8,9 +8,10 @@ the constraint that the domain allows its administrators (ADM-02).
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
-from mailstead.admin_cli.context import Command, Result, make, needs
+from mailstead.admin_cli.context import Command, Condition, Result, make, needs
 from mailstead.admin_cli.grammar import CommandError, Word
 from mailstead.admin_cli.responses import Reply, table
 from mailstead.admin_cli.syntax import Arguments
@@ -29,7 +30,7 @@ def account_mail_commands() -> list[Command]:
         make("LIST Folders", "lists the folders with their messages and sizes", _list_folders),
         make("PURGE account folders <folders...>", "removes messages of folders, a condition behind them", _purge, allowed=manage),
         make("ARCHIVE folder <folderName> older than <days>", "moves old messages to the archive", _archive, allowed=manage),
-        make("RESET folder <folders...>", "makes clients read these folders anew", _reset_folder, allowed=manage),
+        reset_folder_command(lambda context: int(context.need_stored().id), manage),
     ]
 
 
@@ -147,19 +148,27 @@ def _archive_name(folder: str, date: int, policy: Any) -> str:
     return "/".join([*parts, folder])
 
 
-async def _reset_folder(context: Any, arguments: Arguments) -> Result:
-    """Clients read a folder anew when its UIDVALIDITY changes: it is renamed away and back under a new identity."""
-    account = context.need_stored()
+def reset_folder_command(owner_of: Callable[[Any], int], allowed: Condition) -> Command:
+    """RESET folder, of an account or a list."""
+
+    async def handler(context: Any, arguments: Arguments) -> Result:
+        return await _reset_folder(context, owner_of(context), arguments)
+
+    return make("RESET folder <folders...>", "makes clients read these folders anew", handler, allowed=allowed)
+
+
+async def _reset_folder(context: Any, owner: int, arguments: Arguments) -> Result:
+    """Clients read a folder anew when its messages have new UIDs: they are moved away and back."""
     mailbox = context.session.services.mailbox
     names, _ = names_and_condition(arguments.rest) if "," in "".join(w.text for w in arguments.rest) else (
         [word.text for word in arguments.rest], None,
     )  # fmt: skip
     for name in names:
-        folder = await mailbox.folder(account.id, name)
+        folder = await mailbox.folder(owner, name)
         if folder is None:
             raise CommandError(f"the folder {name[:80]} does not exist")
         try:
-            await _move_anew(mailbox, account.id, folder)
+            await _move_anew(mailbox, owner, folder)
         except MailboxError as error:
             raise CommandError(f"{name[:80]}: {error}") from error
     return None

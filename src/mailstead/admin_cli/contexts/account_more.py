@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from mailstead.admin_cli.context import Command
+from mailstead.admin_cli.context import Command, needs
 from mailstead.admin_cli.contexts.account_mail import account_mail_commands
 from mailstead.admin_cli.contexts.account_objects import account_method_commands, delegate_commands
+from mailstead.admin_cli.contexts.domain_maintenance import account_commands
 from mailstead.admin_cli.contexts.filters import AccountFiltersContext, filters_command
+from mailstead.admin_cli.contexts.index_information import account_metadata_commands, owner_commands
 
 
 def commands() -> list[Command]:
@@ -15,4 +17,7 @@ def commands() -> list[Command]:
         *account_mail_commands(),
         *delegate_commands(),
         *account_method_commands(),
+        *owner_commands(lambda context: int(context.need_stored().id), conversations=True),
+        *account_metadata_commands(needs("manageAccounts")),
+        *account_commands(),
     ]

@@ -6,11 +6,16 @@ from mailstead.admin_cli.context import CliContext, Command, make, needs
 from mailstead.admin_cli.contexts import recipient_commands
 from mailstead.admin_cli.contexts.branding import branding_commands
 from mailstead.admin_cli.contexts.discovery import DomainAutodiscoveryContext
+from mailstead.admin_cli.contexts.domain_maintenance import maintenance_commands
+from mailstead.admin_cli.contexts.domain_purge import purge_commands
 from mailstead.admin_cli.contexts.filters import DefaultFiltersContext, DomainFiltersContext
+from mailstead.admin_cli.contexts.index_information import domain_commands as domain_index_commands
+from mailstead.admin_cli.contexts.migrate import migrate_commands
 from mailstead.admin_cli.contexts.permissions import DomainPermissionsContext
 from mailstead.admin_cli.contexts.public_folder import PublicFolderContext
 from mailstead.admin_cli.contexts.recipients import FolderRcptDefaultLimitsContext
 from mailstead.admin_cli.contexts.services import enter
+from mailstead.admin_cli.contexts.statistics import accounting_commands
 from mailstead.admin_cli.visibility import PUBLIC_FOLDERS, sees
 
 _CONFIG, _FILTERS = needs("manageDomainConfig"), needs("manageDomainFilters")
@@ -31,4 +36,9 @@ def commands() -> list[Command]:
         make("CONFIG autodiscovery", "enters what clients are told", enter(DomainAutodiscoveryContext), allowed=_CONFIG),
         make("CONFIG folderRcptDefaultLimits", "enters them", enter(FolderRcptDefaultLimitsContext), allowed=_CONFIG),
         make("CONFIG PERMISSIONS", "enters permissions", enter(DomainPermissionsContext), allowed=_acl),
+        *maintenance_commands(),
+        *domain_index_commands(needs("manageDomainStorage")),
+        *accounting_commands("manageDomainConfig"),
+        *migrate_commands(),
+        *purge_commands(),
     ]  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 from mailstead.admin_cli.attributes import AttributeContext
 from mailstead.admin_cli.context import Command, CommitContext, DoneContext, Result, command, make, needs
 from mailstead.admin_cli.contexts.domain_parts import DomainPartContext
+from mailstead.admin_cli.contexts.index_information import owner_commands, public_metadata_commands
 from mailstead.admin_cli.contexts.mbox_quotas import mbox_quota_commands
 from mailstead.admin_cli.grammar import CommandError
 from mailstead.admin_cli.responses import table
@@ -59,6 +60,8 @@ class PublicFolderContext(DomainPartContext, CommitContext):
         """CONFIG QUOTAS."""
         return [
             *super().extra_commands(),
+            *owner_commands(lambda context: int(context.domain_id), conversations=False),
+            *public_metadata_commands(needs("managePublicFolder")),
             make("CONFIG QUOTAS", "enters their quotas", _quotas, allowed=needs("managePublicFoldersQuotas")),
         ]
 

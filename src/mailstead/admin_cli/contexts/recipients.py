@@ -11,9 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mailstead.admin_cli.attributes import AttributeContext, Special
-from mailstead.admin_cli.context import CliContext, Command, CommitContext, DoneContext, Result, command, make
+from mailstead.admin_cli.context import CliContext, Command, CommitContext, DoneContext, Result, command, make, needs
+from mailstead.admin_cli.contexts.account_mail import reset_folder_command
 from mailstead.admin_cli.contexts.account_objects import signature_commands, ui_settings_commands
 from mailstead.admin_cli.contexts.filters import filters_command, recipient_filters
+from mailstead.admin_cli.contexts.index_information import ldap_association_command
 from mailstead.admin_cli.contexts.mbox_quotas import mbox_quota_commands
 from mailstead.admin_cli.grammar import CommandError, Word
 from mailstead.admin_cli.lists import value_list_commands
@@ -250,7 +252,11 @@ class GroupContext(RecipientContext):
     @classmethod
     def extra_commands(cls) -> list[Command]:
         """CONFIG FILTERS."""
-        return [*super().extra_commands(), filters_command(recipient_filters("domain-group-filters"))]
+        return [
+            *super().extra_commands(),
+            filters_command(recipient_filters("domain-group-filters")),
+            ldap_association_command(needs("manageGroups")),
+        ]
 
 
 class FolderRcptContext(RecipientContext):
@@ -345,6 +351,7 @@ class ListContext(RecipientContext):
             make("CONFIG LIMITS", "enters its limits", _enter(ListLimitsContext)),
             make("CONFIG WEBMAILDATA", "enters its WebMail data", _enter(ListWebmailDataContext)),
             filters_command(recipient_filters("domain-list-filters")),
+            reset_folder_command(lambda context: int(context.object_id), needs("manageMaillists")),
         ]
         return [*super().extra_commands(), *headers, *parts]
 

@@ -22,6 +22,11 @@ from mailstead.admin_cli.context import (
 from mailstead.admin_cli.contexts.branding import branding_commands
 from mailstead.admin_cli.contexts.permissions import ServerPermissionsContext
 from mailstead.admin_cli.contexts.save import save_commands, show_config
+from mailstead.admin_cli.contexts.server_maintenance import (
+    backup_tree_commands,
+    cluster_commands,
+    connector_default_commands,
+)
 from mailstead.admin_cli.contexts.server_objects import (
     ldap_commands,
     log_rule_commands,
@@ -42,6 +47,7 @@ from mailstead.admin_cli.contexts.services import (
     service,
     service_owner,
 )
+from mailstead.admin_cli.contexts.statistics import processing_commands
 from mailstead.admin_cli.objects import object_commands
 from mailstead.admin_cli.syntax import Arguments
 from mailstead.settings.declarations import OBJECT_KINDS, SERVICE_CONTEXTS
@@ -82,6 +88,9 @@ def _done(word: str, declared: str, name: str, more: list[Command] | None = None
     return made
 
 
+_PROCESSING = processing_commands()
+_BACKUPS = backup_tree_commands()
+_CONNECTORS = [*ldap_commands(), *oauth_commands(), *connector_default_commands()]
 _URLS = _done("defaultUrls", "autodiscoveryUrls", "server-autodiscovery-defaultUrls")
 
 #: Word of CONFIG, the class, and the permission it needs.
@@ -97,7 +106,7 @@ PARTS: tuple[tuple[str, type[CliContext], str], ...] = (
         "manageSMTPIn",
     ),
     ("SMTP-OUTGOING", service("SMTP-OUTGOING", "smtpOutgoing", "smtpOutgoing", ServiceContext), "manageSMTPOut"),
-    ("PROCESSING", service("PROCESSING", "processing", "processing", ServiceContext), "manageProcessing"),
+    ("PROCESSING", service("PROCESSING", "processing", "processing", ServiceContext, more=_PROCESSING), "manageProcessing"),
     ("POP3", service("POP3", "pop3", "pop3", ControlledContext), "managePOP3"),
     ("IMAP", service("IMAP", "imap", "imap", ControlledContext), "manageIMAP"),
     ("MANAGESIEVE", service("MANAGESIEVE", "managesieve", "managesieve", ControlledContext), "manageIMAP"),
@@ -114,7 +123,7 @@ PARTS: tuple[tuple[str, type[CliContext], str], ...] = (
         service("WEBADMIN", "webadmin", "webadmin", ControlledContext, more=redirect_commands("webadmin", "manageWebAdmin")),
         "manageWebAdmin",
     ),
-    ("FTP-BACKUP", service("FTP-BACKUP", "ftpBackup", "ftpBackup", ControlledContext), "manageFTPBackup"),
+    ("FTP-BACKUP", service("FTP-BACKUP", "ftpBackup", "ftpBackup", ControlledContext, more=_BACKUPS), "manageFTPBackup"),
     ("DNR", service("DNR", "dnr", "dnr", ServiceContext, more=nameserver_commands(), startable=False), "manageDNR"),
     ("REPORT", service("REPORT", "report", "reporting", ListeningContext, more=_TRAPS), "manageReporting"),
     (
@@ -148,12 +157,12 @@ PARTS: tuple[tuple[str, type[CliContext], str], ...] = (
     (
         "USERDB",
         service(
-            "USERDB", "userdb", "", ServiceContext, more=[*ldap_commands(), *oauth_commands()], startable=False, declared="userDb"
+            "USERDB", "userdb", "", ServiceContext, more=_CONNECTORS, startable=False, declared="userDb"
         ),
         "manageAuthentication",
     ),
     ("MOBILITY", service("MOBILITY", "mobility", "", ServiceContext, startable=False, declared="mobility"), "manageServerConfig"),
-    ("CLUSTER", _done("CLUSTER", "cluster", "server-cluster", _NODES), "manageCluster"),
+    ("CLUSTER", _done("CLUSTER", "cluster", "server-cluster", [*_NODES, *cluster_commands()]), "manageCluster"),
     (
         "InitialAccountSettings",
         _done("InitialAccountSettings", "initialAccountSettings", "server-initialAccountSettings"),

@@ -1,0 +1,320 @@
+"""Maintenance that an administrator asks for: compaction now, looking through mail, holding the store still for a backup of files.
+
+Invariants: one task of a kind and domain at a time; what a task says is kept, bounded, until the next of its kind begins;
+compaction has one user at a time, the clock or an administrator; a read lock outlives a restart of the background process and
+ends by itself after a day; what reads the whole log does so in a process of its own.
+
+A task is known by its kind (compact, scan, repair, findinvalid) and domain (0 for the server's).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from mailstead.mailbox.errors import MailboxError
+from mailstead.mailbox.service import Mailbox
+from mailstead.observe.log import get_logger
+from mailstead.process.background import BackgroundRefusedError, BackgroundVerbs
+from mailstead.store.backup.hold import hold
+from mailstead.store.service import Store
+from mailstead.store.submission import Unavailable
+from mailstead.store.upkeep import Upkeep
+
+log = get_logger("JOBLOG")
+
+SPACE_SECONDS = 240.0
+MAX_LINES = 2000
+LOCK_SECONDS = 86_400.0
+LOCK_FILE = "readlock.json"
+MAX_ROUNDS = 1000
+OUTPUT_LIMIT = 1 << 20
+Say = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Task:
+    """One task; ``first`` is the number of the first line that is still kept."""
+
+    kind: str
+    domain: int
+    began: float
+    state: str = "running"
+    lines: list[str] = field(default_factory=list)
+    first: int = 0
+    work: asyncio.Task[None] | None = None
+    stopping: bool = False
+    """Asked to end at the next good moment."""
+
+    def say(self, text: str) -> None:
+        """Add a line; the oldest go."""
+        self.lines.append(text[:1000])
+        if len(self.lines) > MAX_LINES:
+            gone = len(self.lines) - MAX_LINES
+            del self.lines[:gone]
+            self.first += gone
+
+
+class Maintenance:
+    """One per background process; ``run`` does the regular part until cancelled."""
+
+    def __init__(self, data_dir: Path, store: Store, mailbox: Mailbox) -> None:
+        self._data_dir = data_dir
+        self._store = store
+        self._mailbox = mailbox
+        self._upkeep = Upkeep(data_dir, store)
+        self._compacting = asyncio.Lock()
+        self._tasks: dict[tuple[str, int], Task] = {}
+        self._locked: dict[int, float] = {}
+        self._lock: contextlib.ExitStack | None = None
+
+    # -- compaction ------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Snapshots of the indexes, and giving back the space of what nobody wants any more, until cancelled."""
+        await self._take_lock_again()
+        try:
+            while True:
+                try:
+                    async with self._compacting:
+                        for line in await self._upkeep.run_once():
+                            log.info(line)
+                except (OSError, apsw.Error, Unavailable) as exc:  # the next round goes on where this one ended
+                    log.error("compaction or snapshot put off", reason=str(exc))
+                await self._end_old_lock()
+                await asyncio.sleep(SPACE_SECONDS)
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """End tasks and connections; the read lock is taken again at the next start."""
+        running = [task.work for task in self._tasks.values() if task.work is not None and not task.work.done()]
+        for work in running:
+            work.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+        for _attempt in range(200):  # a thread may still be using a connection
+            try:
+                self._upkeep.close()
+                return
+            except apsw.ThreadingViolationError:
+                await asyncio.sleep(0.05)
+        log.warning("a connection to the index stays open at the end of its duty")
+
+    async def _compact(self, task: Task, forced: bool) -> None:
+        if self._locked:
+            raise BackgroundRefusedError("the storages are locked for reading; READUNLOCK them first")
+        if self._compacting.locked():
+            task.say("the regular round is under way; waiting for its end")
+        async with self._compacting:
+            with self._upkeep.thorough() if forced else contextlib.nullcontext():
+                for _round in range(MAX_ROUNDS):
+                    lines = await self._upkeep.run_once()
+                    for line in lines:
+                        task.say(line)
+                    if not lines or task.stopping:
+                        break
+        waiting = self._upkeep.emptied
+        if waiting:
+            task.say(f"{waiting} segments are empty and go when no reader can know them any more, within a quarter of an hour")
+        task.say("stopped between two rounds" if task.stopping else "compaction is done")
+
+    # -- looking through mail ----------------------------------------------------------------------------------------
+
+    async def _scan(self, say: Say, arguments: Mapping[str, Any]) -> None:
+        """Look through owners; with `purge` what cannot be read goes, and can be looked for in a backup."""
+        owners = arguments["owners"]
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "mailstead.process.scan_helper", str(self._data_dir),
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=OUTPUT_LIMIT,
+        )  # fmt: skip
+        assert process.stdin is not None and process.stdout is not None
+        bad: list[tuple[int, int, int]] = []
+        ended = False
+        try:
+            request = {"owners": owners, "verbose": bool(arguments.get("verbose"))}
+            process.stdin.write(json.dumps(request).encode() + b"\n")
+            await process.stdin.drain()
+            while line := await process.stdout.readline():
+                told = json.loads(line)
+                if "say" in told:
+                    say(str(told["say"]))
+                elif "invalid" in told:
+                    owner, folder, uid, text = told["invalid"]
+                    bad.append((owner, folder, uid))
+                    say(f"invalid: {text}")
+                elif "failed" in told:
+                    raise BackgroundRefusedError(f"the store cannot be read: {told['failed']}")
+                else:
+                    ended = True
+                    count, messages, invalid, counters = told["end"]
+                    say(f"{count} mailboxes, {messages} messages, {invalid} invalid messages, {counters} wrong counters")
+                    if invalid or counters:
+                        say("`mailstead fsck --repair`, with the server stopped, puts right what can be")
+        finally:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+        if not ended:
+            raise BackgroundRefusedError("the process that looked through the mail was ended")
+        if arguments.get("purge"):
+            say(f"{await self._purge(bad, say)} messages removed")
+
+    async def _purge(self, bad: list[tuple[int, int, int]], say: Say) -> int:
+        by_folder: dict[tuple[int, int], list[int]] = {}
+        for owner, folder, uid in bad:
+            by_folder.setdefault((owner, folder), []).append(uid)
+        removed = 0
+        for (owner, number), uids in by_folder.items():
+            place = next((one for one in await self._mailbox.folders(owner) if one.id == number), None)
+            if place is None:
+                continue
+            try:
+                view = await self._mailbox.open(place)
+                try:
+                    removed += len(await self._mailbox.remove(view, uids))
+                finally:
+                    view.release()
+            except MailboxError as error:
+                say(f"{place.name}: not removed: {error}")
+        return removed
+
+    # -- holding the store still -------------------------------------------------------------------------------------
+
+    def _lock_path(self) -> Path:
+        return self._data_dir / "run" / LOCK_FILE
+
+    async def _take_lock_again(self) -> None:
+        try:
+            kept = json.loads(await asyncio.to_thread(self._lock_path().read_text))
+            self._locked = {int(domain): float(since) for domain, since in kept.items()}
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, AttributeError, TypeError) as error:
+            log.error("a read lock of the storages cannot be read and is forgotten", reason=str(error))
+            return
+        await self._end_old_lock()
+        if self._locked:
+            log.warning("the storages are still locked for reading; READUNLOCK Storages ends that")
+            await self._hold()
+
+    async def _end_old_lock(self) -> None:
+        late = [domain for domain, since in self._locked.items() if time.time() - since > LOCK_SECONDS]
+        for domain in late:
+            log.warning("a read lock of the storages ended after a day", domain=domain)
+            await self._unlock(domain)
+
+    async def _hold(self) -> None:
+        if self._lock is None:
+            stack = contextlib.ExitStack()
+            # Waits for a removal of files that is under way.
+            await asyncio.to_thread(stack.enter_context, hold(self._data_dir / "index"))
+            self._lock = stack
+
+    async def _lock_storages(self, domain: int) -> list[str]:
+        if domain in self._locked:
+            raise BackgroundRefusedError("the storages are locked for reading already")
+        self._locked[domain] = time.time()
+        await self._note_lock()
+        await self._hold()
+        return [
+            "no file of the log is removed or rewritten until READUNLOCK, a day at most; mail goes on being taken",
+            "copy index/ first and log/ last; at the start of the copy the log is replayed into the index",
+        ]
+
+    async def _unlock(self, domain: int) -> None:
+        if self._locked.pop(domain, None) is None:
+            raise BackgroundRefusedError("the storages are not locked for reading")
+        await self._note_lock()
+        if not self._locked and self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    async def _note_lock(self) -> None:
+        path = self._lock_path()
+        if self._locked:
+            await asyncio.to_thread(path.write_text, json.dumps(self._locked))
+        else:
+            await asyncio.to_thread(path.unlink, missing_ok=True)
+
+    # -- tasks -------------------------------------------------------------------------------------------------------
+
+    def _start(self, kind: str, domain: int, work: Callable[[Task], Awaitable[None]]) -> None:
+        known = self._tasks.get((kind, domain))
+        if known is not None and known.state == "running":
+            raise BackgroundRefusedError(f"{kind} is under way already; ATTACH shows it, ABORT ends it")
+        task = self._tasks[kind, domain] = Task(kind, domain, time.time())
+
+        async def run() -> None:
+            try:
+                await work(task)
+                task.state = "aborted" if task.stopping else "done"
+            except asyncio.CancelledError:
+                task.state = "aborted"
+                task.say("aborted")
+                raise
+            except (BackgroundRefusedError, OSError, apsw.Error, Unavailable, MailboxError) as error:
+                task.state = "failed"
+                task.say(f"failed: {error}")
+            log.info("maintenance ended", task=kind, domain=domain, outcome=task.state)
+
+        log.info("maintenance began", task=kind, domain=domain)
+        task.work = asyncio.create_task(run(), name=f"maintenance {kind}")
+
+    def offer(self, verbs: BackgroundVerbs) -> None:
+        """The administrator's verbs."""
+
+        async def start(arguments: Mapping[str, Any]) -> None:
+            kind, domain = str(arguments["kind"]), int(arguments["domain"])
+            if kind == "compact":
+                if self._locked:
+                    raise BackgroundRefusedError("the storages are locked for reading; READUNLOCK them first")
+                self._start(kind, domain, lambda task: self._compact(task, bool(arguments.get("forced"))))
+            elif kind in ("scan", "repair", "findinvalid"):
+                self._start(kind, domain, lambda task: self._scan(task.say, arguments))
+            else:
+                raise BackgroundRefusedError(f"there is no task {kind[:40]}")
+
+        async def lines(arguments: Mapping[str, Any]) -> dict[str, Any]:
+            task = self._tasks.get((str(arguments["kind"]), int(arguments["domain"])))
+            if task is None:
+                raise BackgroundRefusedError("there is nothing to show: none was begun since the background process started")
+            after = max(int(arguments["after"]), task.first)
+            return {"state": task.state, "lines": task.lines[after - task.first :], "next": task.first + len(task.lines)}
+
+        async def abort(arguments: Mapping[str, Any]) -> None:
+            task = self._tasks.get((str(arguments["kind"]), int(arguments["domain"])))
+            if task is None or task.state != "running" or task.work is None:
+                raise BackgroundRefusedError("none is under way")
+            task.stopping = True
+            if task.kind != "compact":  # a round of that is ended whole, for its threads cannot be stopped
+                task.work.cancel()
+                await asyncio.gather(task.work, return_exceptions=True)
+
+        async def listing(arguments: Mapping[str, Any]) -> list[list[Any]]:
+            tasks = [[task.kind, task.domain, task.began, task.state] for task in self._tasks.values() if task.state == "running"]
+            return [*tasks, *(["readlock", domain, since, "held"] for domain, since in self._locked.items())]
+
+        async def lock(arguments: Mapping[str, Any]) -> list[str]:
+            return await self._lock_storages(int(arguments["domain"]))
+
+        async def unlock(arguments: Mapping[str, Any]) -> None:
+            await self._unlock(int(arguments["domain"]))
+
+        for name, verb in (
+            ("maintenance.start", start), ("maintenance.lines", lines), ("maintenance.abort", abort),
+            ("maintenance.list", listing), ("maintenance.lock", lock), ("maintenance.unlock", unlock),
+        ):  # fmt: skip
+            verbs.add(name, verb)
