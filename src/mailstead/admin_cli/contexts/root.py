@@ -138,14 +138,6 @@ class RootContext(CliContext):
         await self.session.services.directory.disable_domain(domain.name, actor=self.session.actor)
         return None
 
-    @command("DELETE Domain [name] <name> [dontKeepCopy]", "deletes a domain; it can be brought back for a time")
-    async def delete_domain(self, arguments: Arguments) -> Result:
-        """DELETE Domain (DOM-03)."""
-        domain = self.need(arguments["name"])
-        keep = "dontkeepcopy" not in {flag.lower() for flag in arguments.flags}
-        await self.session.services.directory.delete_domain(domain.name, actor=self.session.actor, keep_copy=keep)
-        return None
-
     @command("LIST domainActivationRequests", "lists subdomains that wait to be enabled", allowed=needs("activateAnyDomain"))
     def list_requests(self, arguments: Arguments) -> Result:
         """Subdomains made by administrators who may not enable them."""

@@ -36,7 +36,7 @@ def commands() -> list[Command]:
     return [
         make("EDIT Domain name <name>", "enters the locations of a disabled domain", _edit),
         make("EDIT Domain domainLocation <path>", "enters those of the domain at a location", _edit),
-        make("DELETE Domain name <name> [dontKeepCopy]", "deletes a disabled domain", _delete),
+        make("DELETE Domain [name] <name> [dontKeepCopy]", "deletes a disabled domain", _delete),
         make("DELETE Domain domainLocation <path> [dontKeepCopy]", "deletes the disabled domain at a location", _delete),
         make("LIST DeletedDomains", "lists domains that can be brought back", _list_deleted, allowed=needs("restoreAnyDomain")),
         make("RESTORE Domain name <domainName>", "brings a deleted domain back, and enters it", _restore,
