@@ -115,7 +115,7 @@ class RootContext(CliContext):
     async def enable_domain(self, arguments: Arguments) -> Result:
         """ENABLE Domain; a deleted one of which a copy was kept comes back."""
         directory = self.session.services.directory
-        name = arguments.get("name") or domain_at(self, arguments["domainlocation"])
+        name = arguments["name"] if "name" in arguments else domain_at(self, arguments["domainlocation"])
         if directory.domain_by_name(name) is None:
             await self._restore(name)
         else:

@@ -66,7 +66,7 @@ def _domain(context: Any, name: str) -> Domain:
 
 
 def _named(context: Any, arguments: Arguments) -> Domain:
-    return _domain(context, arguments.get("name") or domain_at(context, arguments["domainlocation"]))
+    return _domain(context, arguments["name"] if "name" in arguments else domain_at(context, arguments["domainlocation"]))
 
 
 def _edit(context: Any, arguments: Arguments) -> Result:
@@ -181,7 +181,10 @@ def _lookup_object(context: Any, arguments: Arguments) -> Result:
 
 def _lookup_file(context: Any, arguments: Arguments) -> Result:
     data_dir = context.session.services.data_dir
-    path = (data_dir / arguments["path"]).resolve()
+    try:
+        path = (data_dir / arguments["path"]).resolve()
+    except (OSError, ValueError) as error:
+        raise CommandError(f"the store has no file {arguments['path'][:80]}") from error
     if data_dir.resolve() not in path.parents or not path.is_file():
         raise CommandError(f"the store has no file {arguments['path'][:80]}")
     parts = path.relative_to(data_dir.resolve()).parts

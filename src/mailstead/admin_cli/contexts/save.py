@@ -45,8 +45,8 @@ async def save(context: CliContext, arguments: Arguments) -> Result:
         target = target.with_name(f"{target.name}.{time.strftime('%Y%m%d%H%M%S')}")
     try:
         await asyncio.to_thread(_save, services.directory, target, bool(given))
-    except OSError as error:
-        raise CommandError(f"the configuration cannot be written: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        raise CommandError(f"the configuration cannot be written: {getattr(error, 'strerror', None) or error}") from error
     return None
 
 

@@ -57,7 +57,7 @@ async def _update_filters(context: Any, arguments: Arguments) -> Result:
         try:
             octets = await asyncio.to_thread(_read, path)
             text = octets.decode("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise CommandError(f"the file cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8'}") from error
         context.begin()
         context.keep_content(SMTP_FILTERS, text)
@@ -92,8 +92,8 @@ async def _show_filters(context: Any, arguments: Arguments) -> Result:
 
         try:
             await asyncio.to_thread(write)
-        except OSError as error:
-            raise CommandError(f"the file cannot be written: {error.strerror}") from error
+        except (OSError, ValueError) as error:
+            raise CommandError(f"the file cannot be written: {getattr(error, 'strerror', None) or error}") from error
         return Reply(notes=(f"written to {path}",))
     return Reply(lines_of(text))
 
