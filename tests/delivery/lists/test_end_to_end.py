@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import imaplib
 import smtplib
+import socket
 import time
+import urllib.error
+import urllib.request
 from email.message import EmailMessage
 
 import pytest
@@ -96,3 +99,38 @@ def test_subscribe_post_moderate_and_leave(demo: StartDemo, workers: int) -> Non
     send(server, BOB, asked["Reply-To"], "Re: please confirm")
     wait_for(server, BOB, "Goodbye from news")
     assert server.stop() == 0
+
+
+def test_one_click_of_a_running_server(demo: StartDemo) -> None:  # noqa: F811
+    server = demo(1)
+    list_id = make(server)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    directory = Directory.open(server.data)
+
+    async def serve() -> None:
+        settings = directory.settings
+        words = " ".join([*sorted(settings.service("server").services), "listUnsubscribe"])
+        await settings.set("server", "services", f"({words})", ADMIN)
+        await settings.set("server", "listUnsubscribeUrl", f"http://127.0.0.1:{port}/leave", ADMIN)
+        await settings.add_listener("listUnsubscribe", f"127.0.0.1:{port}", {"certFile": "none"}, ADMIN)
+
+    try:
+        asyncio.run(serve())
+        send(server, BOB, LIST, "with a link", "Hello\n")
+        link = str(wait_for(server, ALICE, "with a link")["List-Unsubscribe"]).partition(">")[0].lstrip("<")
+        assert link.startswith(f"http://127.0.0.1:{port}/leave/")
+        body, status = b"List-Unsubscribe=One-Click", 0
+        for _ in range(100):
+            try:
+                with urllib.request.urlopen(urllib.request.Request(link, body), timeout=10) as answer:
+                    status = answer.status
+                break
+            except urllib.error.URLError:
+                time.sleep(0.1)
+        assert status == 200
+        assert directory.member_count(list_id) == 0
+        wait_for(server, ALICE, "Goodbye from news")
+    finally:
+        directory.close()
