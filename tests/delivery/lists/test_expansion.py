@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from mailstead.delivery.expansion import CHUNK
+from mailstead.delivery.lists.service import Lists
 from mailstead.directory import NewAccount
 from mailstead.queue.queue_index import START
 from mailstead.store.service import QUEUE
@@ -81,6 +82,26 @@ async def test_killed_in_the_middle_each_member_gets_one_copy(tmp_path: Path, ki
         assert set(found.values()) == {1}
         assert len(found) == LOCAL + REMOTE
         assert not list(face.store.reader(QUEUE).execute("SELECT 1 FROM entry WHERE mid NOT IN (SELECT mid FROM recipient)"))
+
+
+async def test_a_lost_index_of_the_queue_knows_how_far_it_was(tmp_path: Path) -> None:
+    async with running(tmp_path) as face:
+        await furnish(face, "list")
+        client = await face.ready()
+        assert (await client.send(MESSAGE, LIST)).startswith("250")
+        expander = Lists(face.delivery).expander()
+        task = asyncio.create_task(expander.run())
+        await until(lambda: expander.counts.given > 3 * CHUNK)
+        await expander.stop()
+        await task
+        assert face.store.queue_index.expansions(START, 1)
+    for path in (tmp_path / "index").glob("queue-0.db*"):
+        path.unlink()
+    async with world_at(tmp_path) as world:
+        await world.idle()
+        found = copies(world.face)
+        assert set(found.values()) == {1}
+        assert len(found) == LOCAL + REMOTE
 
 
 async def test_a_small_list_does_not_wait_for_a_large_one(world: World) -> None:
