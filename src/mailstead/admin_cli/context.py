@@ -188,9 +188,6 @@ class CliContext:
     async def collect(self) -> None:
         """Before DONE or COMMIT: put what waits elsewhere into `pending`. Raises CommandError for what is not whole."""
 
-    async def committed(self) -> None:
-        """After a COMMIT."""
-
 
 class SubContext(CliContext):
     """A context that has a parent, and so BACK."""
@@ -225,10 +222,14 @@ class CommitContext(SubContext):
 
     @command("COMMIT", "writes the changes and goes to the previous context")
     async def commit_command(self, arguments: Arguments) -> Result:
-        """COMMIT."""
-        await self.collect()
-        await write(self)
-        await self.committed()
+        """COMMIT. One that fails leaves everything as it waited before, so that it can be repeated."""
+        waiting = list(self.pending.steps)
+        try:
+            await self.collect()
+            await write(self)
+        except BaseException:
+            self.pending.steps[:] = waiting
+            raise
         self.session.leave(self)
         return Reply(notes=(COMMITTING,))
 

@@ -57,6 +57,8 @@ LOGIN_HELP = (
     "",
 )
 MAX_KEPT_RANGES = 1000
+LARGE_REPLY = 2000
+"""Lines of a reply that is put together in a thread."""
 _IDENTIFYING = ("name", "address", "email", "ipset", "priority", "aliasname", "pattern", "mailid")
 """Parameters whose value the audit log names; none of them is ever a secret."""
 TextTaker = Callable[[str], Awaitable["Reply | None"]]
@@ -278,7 +280,11 @@ class Session:
             self._wrong(str(error))
             return
         reply = await self._run_command(entry, arguments)
-        if not self.quitting and reply is not None:
+        if self.quitting or reply is None:
+            return
+        if len(reply.body) > LARGE_REPLY:
+            self.link.send(await asyncio.to_thread(reply.render, self.context.prompt, self.quiet))
+        else:
             self._send(reply, self.context.prompt)
 
     async def _run_command(self, entry: Command, arguments: Arguments) -> Reply | None:

@@ -392,6 +392,11 @@ class Lookup:
         sql = "SELECT count(*) FROM account" + (" WHERE domain_id = ?" if domain_id else "")
         return int(self.database.query(sql, (domain_id,) if domain_id else ())[0][0])
 
+    def account_counts(self) -> dict[int, int]:
+        """Number of accounts of every domain that has any, by its id."""
+        rows = self.database.query("SELECT domain_id, count(*) FROM account GROUP BY domain_id")
+        return {int(row[0]): int(row[1]) for row in rows}
+
     def account_aliases(self, account_id: int) -> list[str]:
         """Alias names (local parts) of an account, temporary ones included while they live."""
         rows = self.database.query(

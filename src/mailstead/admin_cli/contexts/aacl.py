@@ -169,6 +169,7 @@ class _HolderContext(AttributeContext, DoneContext):
     async def collect(self) -> None:
         """Creation in front, then everything else, and write it."""
         directory, actor = self.session.services.directory, self.session.actor
+        waiting = list(self.pending.steps)
         steps = []
         if self.new:
             steps.append(self.creation())
@@ -180,7 +181,11 @@ class _HolderContext(AttributeContext, DoneContext):
         if self.renamed_to and self.renamed_to != self.holder:
             self.pending.add(directory.admin_renaming(self.holder, self.renamed_to, actor=actor))
         changes_itself = self.holder == actor.name and self.new_password is not None
-        await write(self)
+        try:
+            await write(self)
+        except BaseException:
+            self.pending.steps[:] = waiting
+            raise
         if changes_itself:
             self.session.password_changed()
 

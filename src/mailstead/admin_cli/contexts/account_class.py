@@ -46,10 +46,6 @@ class AccountClassContext(AttributeContext, CommitContext):
         elif self.renamed_to and self.renamed_to != self.class_name:
             self.pending.steps[:0] = [directory.class_renaming(self.object_id, self.domain_id, wanted, actor=actor)]
 
-    async def committed(self) -> None:
-        """It is stored now."""
-        self.new = False
-
     @classmethod
     def extra_commands(cls) -> list[Command]:
         """CONFIG of the parts."""

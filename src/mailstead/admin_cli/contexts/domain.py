@@ -6,6 +6,7 @@ protocol expect; an object that is added exists after the COMMIT of its own cont
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -70,7 +71,6 @@ class DomainContext(AttributeContext, CommitContext):
             self.pending.add(directory.domain_alias_removal(self.domain.id, alias, actor=actor))
         for alias in self.aliases_added:
             self.pending.add(directory.domain_alias_addition(self.domain.id, alias, actor=actor))
-        self.aliases_added, self.aliases_removed = [], []
 
     # -- aliases ------------------------------------------------------------------------------------------------
 
@@ -134,10 +134,14 @@ class DomainContext(AttributeContext, CommitContext):
         return found
 
     @command("LIST Accounts [<wildcard>]", "lists the accounts", allowed=sees(ACCOUNTS))
-    def list_accounts(self, arguments: Arguments) -> Result:
+    async def list_accounts(self, arguments: Arguments) -> Result:
         """LIST Accounts: one column, the names."""
-        found = self.names("account", arguments.get("wildcard", ""))
-        return table("The list of accounts for this domain:", ("name",), ((name,) for name in found))
+
+        def build() -> Reply:
+            found = self.names("account", arguments.get("wildcard", ""))
+            return table("The list of accounts for this domain:", ("name",), ((name,) for name in found))
+
+        return await asyncio.to_thread(build)
 
     @command(
         "ADD Account [name] <name> [password <password>] [passwordHash <hash>]",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from mailstead.admin_cli.context import CliContext, Command, Result, command, needs
 from mailstead.admin_cli.contexts.domain import DomainContext
 from mailstead.admin_cli.contexts.domain_create import DomainCreateContext, SubdomainCreateContext, domain_at
@@ -46,25 +48,33 @@ class RootContext(CliContext):
         return domain
 
     @command("LIST Domains [<wildcard>]", "lists the enabled domains")
-    def list_domains(self, arguments: Arguments) -> Result:
+    async def list_domains(self, arguments: Arguments) -> Result:
         """LIST Domains: name, status, number of accounts."""
-        directory = self.session.services.directory
-        rows = [
-            (domain.name, "enabled", str(directory.account_count(domain.id)))
-            for domain in self.visible(arguments.get("wildcard", ""))
-            if domain.enabled
-        ]
-        return table("The list of domains:", ("name", "status", "accounts"), rows)
+
+        def build() -> Reply:
+            counts = self.session.services.directory.account_counts()
+            rows = [
+                (domain.name, "enabled", str(counts.get(domain.id, 0)))
+                for domain in self.visible(arguments.get("wildcard", ""))
+                if domain.enabled
+            ]
+            return table("The list of domains:", ("name", "status", "accounts"), rows)
+
+        return await asyncio.to_thread(build)
 
     @command("LIST AllDomains [<wildcard>]", "lists all domains with their status")
-    def list_all_domains(self, arguments: Arguments) -> Result:
+    async def list_all_domains(self, arguments: Arguments) -> Result:
         """LIST AllDomains: name first, status last."""
-        directory = self.session.services.directory
-        rows = [
-            (domain.name, str(directory.account_count(domain.id)), "enabled" if domain.enabled else "disabled")
-            for domain in self.visible(arguments.get("wildcard", ""))
-        ]
-        return table("The list of all domains:", ("name", "accounts", "Status"), rows)
+
+        def build() -> Reply:
+            counts = self.session.services.directory.account_counts()
+            rows = [
+                (domain.name, str(counts.get(domain.id, 0)), "enabled" if domain.enabled else "disabled")
+                for domain in self.visible(arguments.get("wildcard", ""))
+            ]
+            return table("The list of all domains:", ("name", "accounts", "Status"), rows)
+
+        return await asyncio.to_thread(build)
 
     @command(
         "CREATE Domain name <name> [domainLocation <path>] [wmFilterTemplatePath <path>] [postmasterPassword <password>] "

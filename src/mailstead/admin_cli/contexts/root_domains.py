@@ -192,7 +192,11 @@ def _lookup_file(context: Any, arguments: Arguments) -> Result:
     return show([("file", str(path)), ("holds", kinds.get(parts[0], parts[0])), ("size", str(path.stat().st_size))])
 
 
-def _list_premium(context: Any, arguments: Arguments) -> Result:
+async def _list_premium(context: Any, arguments: Arguments) -> Result:
+    return await asyncio.to_thread(_premium_table, context, arguments)
+
+
+def _premium_table(context: Any, arguments: Arguments) -> Reply:
     directory = context.session.services.directory
     wanted = _domain(context, arguments["domain"]).id if "domain" in arguments else 0
     basic = {
@@ -251,7 +255,11 @@ def _license(context: CliContext, arguments: Arguments) -> Result:
     )  # fmt: skip
 
 
-def _addon_statistics(context: Any, arguments: Arguments) -> Result:
+async def _addon_statistics(context: Any, arguments: Arguments) -> Result:
+    return await asyncio.to_thread(_count_addons, context)
+
+
+def _count_addons(context: Any) -> Reply:
     directory = context.session.services.directory
     counts = dict.fromkeys(_ADDON_SETTINGS.values(), 0)
     total = 0

@@ -64,7 +64,6 @@ class ServiceContext(AttributeContext, CommitContext):
         if self.running is not None:
             steps.append(running_step(self.service, self.running, actor.name))
         self.pending.add(*steps)
-        self.removed_listeners, self.rules, self.running = [], {}, None
 
     @command("RESET", "drops what waits: the running configuration again")
     def reset(self, arguments: Arguments) -> Result:
