@@ -205,10 +205,10 @@ async def test_bad_numbers_are_refused(face: Face, command: bytes) -> None:
     assert (await client.command(command)).startswith(b"-ERR")
 
 
-async def test_the_greeting_names_the_server(face: Face) -> None:
-    await face.directory.settings.set("server", "serverName", "mail.example.test", "test")
+async def test_the_greeting_names_the_listener(face: Face) -> None:
+    await face.directory.settings.set("pop3", "greetingsText", "ready on %D", "test")
     reader, writer = await asyncio.open_connection("127.0.0.1", face.port)
-    assert b"mail.example.test" in await reader.readline()
+    assert await reader.readline() == b"+OK ready on 127.0.0.1\r\n"
     writer.close()
 
 

@@ -23,6 +23,8 @@ class Verdict(enum.Enum):
     UNKNOWN = "unknown user"
     DISABLED = "account disabled"
     NOT_PERMITTED = "sender not permitted"
+    MAY_NOT_SEND = "the account may not send there"
+    MAY_NOT_RECEIVE = "the account takes no mail from there"
     NO_RELAY = "relaying denied"
     NO_LOCAL = "local delivery denied"
     OVER_QUOTA = "over quota"
@@ -39,6 +41,7 @@ class Result(enum.Enum):
     NO_MEMBERS = "no members"
     TOO_MANY = "too many members"
     REJECTED = "rejected by the recipient"
+    RESTRICTED = "the recipient takes no mail from there"
     FULL = "disk full"
     TEMPORARY = "try again later"
 
@@ -60,7 +63,8 @@ class AcceptedMessage:
 
     ``trace`` is this server's Received field (and what else goes in front of the octets as received, with a blank
     line where they have no header); ``body`` the octets, or ``spool`` holds them. ``id`` is the transaction's name in
-    logs, Received and receipt. ``envid``, ``ret``, ``body_type``, ``utf8``: envelope parameters.
+    logs, Received and receipt. ``envid``, ``ret``, ``body_type``, ``utf8``: envelope parameters. ``system``: this server
+    wrote it.
     """
 
     id: str
@@ -78,6 +82,7 @@ class AcceptedMessage:
     connection: Connected | None = None
     tls: Encrypted | None = None
     auth: Authenticated | None = None
+    system: bool = False
 
 
 @dataclass(slots=True)

@@ -20,6 +20,7 @@ _WORDS: dict[Result, tuple[str, str]] = {
     Result.NO_MEMBERS: ("5.2.4", "550 5.2.4 the group has no members"),
     Result.TOO_MANY: ("5.3.4", "550 5.3.4 the group has too many members"),
     Result.REJECTED: ("5.7.1", "550 5.7.1 the recipient's rules reject the message"),
+    Result.RESTRICTED: ("5.7.1", "550 5.7.1 the recipient takes no mail from this sender"),
     Result.TEMPORARY: ("5.3.0", "550 5.3.0 the message could not be stored"),
     Result.FULL: ("5.3.1", "552 5.3.1 no space left"),
 }

@@ -23,10 +23,14 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
+from mailstead.delivery.account_mail import AccountMail
 from mailstead.delivery.host import host_name
 from mailstead.delivery.model import AcceptedMessage, EnvelopeRecipient, Outcome, Result, Verdict
 from mailstead.delivery.notices import failures, report, successes, wants_success
+from mailstead.delivery.quota_alert import QuotaAlerts
 from mailstead.delivery.receipts import receipt_of
+from mailstead.delivery.restrictions import permits
+from mailstead.delivery.sending_quota import Refusal, SendingQuota
 from mailstead.delivery.stored import StoredMail
 from mailstead.delivery.targets import Plan, Planner
 from mailstead.directory.accounting import RECEIVED, SENT
@@ -91,6 +95,9 @@ class Delivery:
         self.planner = Planner(store, directory, mailbox, elsewhere)
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
+        self.account_mail = AccountMail(directory, mailbox, store.data_dir)
+        self.alerts = QuotaAlerts(directory, mailbox, self.account_mail, self._spawn)
+        self.sending = SendingQuota(directory, mailbox, self.account_mail, self.send_system_mail)
 
     async def close(self) -> None:
         """Wait for the messages in hand."""
@@ -122,6 +129,8 @@ class Delivery:
         ``relay`` and ``local``: the client may send to other servers, to local recipients.
         """
         try:
+            if login is not None and login.rules is not None and not self._may_send(login, address):
+                return Verdict.MAY_NOT_SEND, None
             found = self.directory.resolve(address, sender=sender, login=login)
             kind = found.kind
             if kind is RecipientKind.LOCAL:
@@ -129,7 +138,9 @@ class Delivery:
                 assert account is not None
                 if not local and not _is_postmaster(address):
                     return Verdict.NO_LOCAL, found
-                if account.quota_bytes or account.quota_messages or account.rules is not None:
+                if account.rules is not None and not permits(self.directory, account, account.rules.receive, sender):
+                    return Verdict.MAY_NOT_RECEIVE, found
+                if account.quota_bytes or account.quota_messages:
                     return self._check_quota(account, size), found
                 return Verdict.ACCEPTED, found
             if kind is RecipientKind.FOLDER:
@@ -157,11 +168,14 @@ class Delivery:
             return Verdict.ACCEPTED, Resolution(RecipientKind.REMOTE, f"{local}@{domain_key(domain) or domain}", found.original)
         return (Verdict.UNKNOWN if answer is Answer.UNKNOWN else Verdict.TEMPORARY), found
 
+    def _may_send(self, login: Account, address: str) -> bool:
+        """RST-01; the postmaster of this server may always be written to."""
+        assert login.rules is not None
+        return "@" not in address or permits(self.directory, login, login.rules.send, address)
+
     def _check_quota(self, account: Account, size: int) -> Verdict:
         if account.quota_bytes and size > account.quota_bytes:
             return Verdict.TOO_LARGE
-        if not account.quota_bytes and not account.quota_messages:
-            return Verdict.ACCEPTED
         have, messages = self.mailbox.usage(account.id)
         if account.quota_bytes and have + max(size, 1) > account.quota_bytes:
             return Verdict.OVER_QUOTA
@@ -180,6 +194,10 @@ class Delivery:
         have, messages = self.mailbox.usage(folder.account)
         over = (limit and have + max(size, 1) > limit) or (most and messages + 1 > most)
         return Verdict.OVER_QUOTA if over else Verdict.ACCEPTED
+
+    def overstepped(self, account: Account, refusal: Refusal) -> None:
+        """An account was refused for its sending limits before there was a message: tell whoever is to hear of it."""
+        self._spawn(self.sending.overstepped(account, refusal))
 
     # ---- messages ----------------------------------------------------------------------------------------------
 
@@ -262,6 +280,8 @@ class Delivery:
         _DELIVERED.inc(plan.folders)
         if plan.queued:
             _QUEUED.inc(plan.queued)
+        for account in plan.watched:
+            self.alerts.look(account)
         done(Outcome(Result.STORED, (), plan.folders, plan.queued))
 
     def _unavailable(self, message: AcceptedMessage, error: BaseException) -> Outcome:
@@ -340,6 +360,8 @@ class Delivery:
             # A recipient without a target of its own (its mailbox was another's, too) is as refused as that one.
             worst = next((result for result in results if result is not Result.STORED), Result.TEMPORARY)
             return Outcome(Result.TEMPORARY if Result.TEMPORARY in results else worst, tuple(results))
+        for account in plan.watched:
+            self.alerts.look(account)
         folders = plan.folders - len(refused)
         _DELIVERED.inc(folders)
         _QUEUED.inc(plan.queued)
@@ -436,7 +458,7 @@ class Delivery:
         now = int(time.time())
         message = AcceptedMessage(
             f"system-{self.store.new_id():x}", sender, [EnvelopeRecipient(to, found, "NEVER")], blank, octets, len(octets), now,
-            body_type="7BIT" if octets.isascii() else "8BITMIME", utf8=not to.isascii(),
+            body_type="7BIT" if octets.isascii() else "8BITMIME", utf8=not to.isascii(), system=True,
         )  # fmt: skip
         return await self.accept(message)
 

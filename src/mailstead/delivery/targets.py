@@ -19,6 +19,7 @@ from itertools import islice
 
 from mailstead.delivery.jobs import ExpansionJob, JobKind
 from mailstead.delivery.model import AcceptedMessage, EnvelopeRecipient, Result
+from mailstead.delivery.restrictions import permits
 from mailstead.delivery.scripts import Scripts
 from mailstead.directory.model import Account, RecipientKind, Resolution
 from mailstead.directory.resolve import Expanded
@@ -49,6 +50,7 @@ MAX_CHAIN = 20
 
 _NO_FOLDER = "550 5.3.3 there is no such folder"
 _LOST = "550 5.1.1 no such user"
+_RESTRICTED = "550 5.7.1 the recipient takes no mail from this sender"
 
 
 @dataclass(slots=True)
@@ -64,7 +66,8 @@ class Lost:
 @dataclass(slots=True)
 class Plan:
     """Targets, whom each stands for, the account whose INBOX takes it where its folder is gone (0: none), and what could not
-    become one. ``rehoused``: some went to an INBOX after all; ``discarded``: recipients whose rules throw the message away."""
+    become one. ``rehoused``: some went to an INBOX after all; ``discarded``: recipients whose rules throw the message away;
+    ``watched``: accounts that want to know when their mailbox is nearly full."""
 
     targets: list[Target] = field(default_factory=list)
     origins: list[int] = field(default_factory=list)
@@ -79,6 +82,7 @@ class Plan:
     rehoused: bool = False
     discarded: set[int] = field(default_factory=set)
     scripted: set[int] = field(default_factory=set)
+    watched: list[Account] = field(default_factory=list)
 
 
 def is_literal(domain: str) -> bool:
@@ -181,6 +185,9 @@ class Planner:
     ) -> None:  # fmt: skip
         """`_add`, by way of the account's script where it has one; ``depth`` counts redirections so far."""
         account = found.account
+        if account is not None and account.rules is not None and not self._takes(account, message):
+            self._add(plan, message, number, found, recipient)
+            return
         script = await self._scripts.of(account) if account is not None and found.kind is RecipientKind.LOCAL else None
         if account is None or script is None:
             self._add(plan, message, number, found, recipient)
@@ -218,6 +225,8 @@ class Planner:
                     return f"there is no folder {action.folder[:100]!r} to put mail in"
                 self._into(plan, account, number, folder, recipient, action.flags)
             case Redirect():
+                if account.rules is not None and not permits(self._directory, account, account.rules.send, action.address):
+                    return "the account may not send there"
                 target = self._directory.resolve(action.address, sender=message.sender)
                 if target.kind is RecipientKind.GROUP:
                     found_there = await self._members(target.object_id)
@@ -240,6 +249,11 @@ class Planner:
                 reason = f"550 5.7.1 {words.strip() or 'rejected'}"
                 plan.lost.append(Lost(number, account.address, reason, Result.REJECTED))
         return ""
+
+    def _takes(self, account: Account, message: AcceptedMessage) -> bool:
+        """Whether the account may have mail of the sender (RST-01)."""
+        assert account.rules is not None
+        return message.system or permits(self._directory, account, account.rules.receive, message.sender)
 
     def _leads_on(self, target: Resolution) -> bool:
         """Whether a redirection can go there."""
@@ -297,6 +311,9 @@ class Planner:
             account = found.account
             assert account is not None
             home = account.id
+            if account.rules is not None and not self._takes(account, message):
+                plan.lost.append(Lost(number, found.address, _RESTRICTED, Result.RESTRICTED))
+                return
             folder = self.detail_folder(account.shard, account.id, found.detail) if found.detail else 0
             key: object = (account.id, folder)
             if key in plan.seen:
@@ -315,8 +332,11 @@ class Planner:
                 quota_size=account.quota_bytes,
                 quota_messages=account.quota_messages,
             )
-            if account.rules is not None and account.rules.folders is not None:
-                target.folder_size, target.folder_messages = self._mailbox.limits_of(account.id, folder)
+            if account.rules is not None:
+                if account.rules.folders is not None:
+                    target.folder_size, target.folder_messages = self._mailbox.limits_of(account.id, folder)
+                if account.rules.alert is not None:
+                    plan.watched.append(account)
         elif kind is RecipientKind.FOLDER:
             public = self.public_folder(found)
             if public is None:

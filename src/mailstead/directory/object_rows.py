@@ -28,6 +28,8 @@ ACCOUNT_TABLES: tuple[tuple[str, str], ...] = (
     *((table, "scope_id = ?1") for table in _SCOPED),
     ("login", "account_id = ?1"),
     ("password_history", "account_id = ?1"),
+    ("sent_quota", "account_id = ?1"),
+    ("notice", "account_id = ?1"),
 )
 """Table, and which of its rows are of the account with that id."""
 
@@ -49,6 +51,8 @@ DOMAIN_TABLES: tuple[tuple[str, str], ...] = (
     *((table, f"scope_id IN {_OWNED}") for table in _SCOPED),
     ("login", f"account_id IN {_OWNED}"),
     ("password_history", f"account_id IN {_ACCOUNTS}"),
+    ("sent_quota", f"account_id IN {_OWNED}"),
+    ("notice", f"account_id IN {_OWNED}"),
 )
 """The same for a domain with everything in it."""
 
@@ -58,6 +62,8 @@ RECIPIENT_TABLES: tuple[tuple[str, str], ...] = (
     ("member", "recipient_id = ?1"),
     *((table, "scope_id = ?1") for table in _SCOPED),
     ("login", "account_id = ?1"),
+    ("sent_quota", "account_id = ?1"),
+    ("notice", "account_id = ?1"),
 )
 """The same for a group, list or folder recipient."""
 

@@ -19,7 +19,7 @@ import hmac
 import os
 import secrets
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -41,6 +41,21 @@ WAITING_PER_THREAD = 256
 """Hashes that may wait for one thread; beyond that a login is refused for now (about 8 s of waiting)."""
 
 
+CHANGES_PASSWORDS = frozenset({"webmail", "mailboxapi"})
+"""Services in which a password that has expired can be changed, so that a login with it must be possible (PWD-01)."""
+
+
+def password_expired(account: Account) -> bool:
+    """Whether the account has to change its password: it was told to (ACC-01), or the password is too old (PWD-01)."""
+    if account.must_change:
+        return True
+    expiry = account.rules.expiry if account.rules is not None else None
+    if expiry is None:
+        return False
+    expires = expiry.expires(account.password_changed // 1_000_000)
+    return bool(expires) and time.time() >= expires
+
+
 class AuthReason(enum.Enum):
     """Outcome of a login."""
 
@@ -48,6 +63,7 @@ class AuthReason(enum.Enum):
     BAD_CREDENTIALS = "wrong name or password"
     DISABLED = "the account is disabled"
     SERVICE_OFF = "the account may not use this service"
+    EXPIRED = "the password must be changed first"
     TEMPORARY = "try again later"
     LOCKED = "too many failed logins"
     MALFORMED = "malformed authentication exchange"
@@ -55,7 +71,7 @@ class AuthReason(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class AuthResult:
-    """`account` is set when `ok`, and for DISABLED and SERVICE_OFF (for logs)."""
+    """`account` is set when `ok`, and for DISABLED, SERVICE_OFF and EXPIRED (for logs)."""
 
     ok: bool
     account: Account | None
@@ -88,6 +104,8 @@ class Authenticator:
         self.settings = settings
         self.guard = guard
         self.unknown: UnknownLogin | None = None
+        self.on_login: Callable[[Account], None] | None = None
+        """Called with accounts that have rules when they log in; returns at once."""
         self._threads = threads or os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="hash")
         self._waiting = 0
@@ -153,6 +171,10 @@ class Authenticator:
             return AuthResult(False, account, AuthReason.DISABLED)
         if service not in account.services:
             return AuthResult(False, account, AuthReason.SERVICE_OFF)
+        if service not in CHANGES_PASSWORDS and password_expired(account):
+            return AuthResult(False, account, AuthReason.EXPIRED)
+        if account.rules is not None and self.on_login is not None:
+            self.on_login(account)
         self.directory.accounting.count(account.domain_id, LOGINS)
         if self.directory.login_due(account.id, service):
             self._spawn(self._record(account.id, service, peer))

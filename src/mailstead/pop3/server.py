@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-
 from mailstead.identity.account_sessions import AccountSessions
 from mailstead.pop3.commands import table
 from mailstead.pop3.services import Pop3Services
@@ -29,10 +27,8 @@ class Pop3Connection(Connection):
         if self.idle_timeout > limit > 0:
             self.idle_timeout = limit
             self.touch()
-        domain = (
-            self.endpoint.listener_domain or self._server.services.settings.service("server").serverName or socket.gethostname()
-        )
-        text = str(session.options.greetingsText).replace("%D", domain)
+        # As in IMAP: the listener's domain, else the address it was reached at (LIS-16).
+        text = str(session.options.greetingsText).replace("%D", self.endpoint.listener_domain or self.local[0])
         text = text.replace("%U", "").rstrip()  # the id of APOP, which is not offered
         self.send(b"+OK " + text.replace("\r", " ").replace("\n", " ").encode() + b"\r\n")
 

@@ -146,6 +146,7 @@ class Node:
         self.delivery = Delivery(self.store, self.directory, self.mailbox, elsewhere=elsewhere)
         self._closers.append(self.delivery.close)
         self.lists = Lists(self.delivery)
+        self.authenticator.on_login = self.delivery.alerts.look
         self._endpoints = Endpoints(data_dir, settings, self.table, SERVICES)
         settings.subscribe(self._settings_changed)
 

@@ -170,6 +170,17 @@ _ACCOUNTING = (
         PRIMARY KEY (domain_id, day, what))""",
 )
 
+# What accounts have sent in the present interval (QTA-04), when they were last told of something, and up to which history row
+# new accounts were welcomed (ACC-05): accounts that are older than this are not. Times are unix seconds.
+_SENDING = (
+    """CREATE TABLE sent_quota (
+        account_id INTEGER PRIMARY KEY, started INTEGER NOT NULL, messages INTEGER NOT NULL, recipients INTEGER NOT NULL,
+        size INTEGER NOT NULL, told INTEGER NOT NULL)""",
+    """CREATE TABLE notice (
+        account_id INTEGER NOT NULL, kind TEXT NOT NULL, time INTEGER NOT NULL, PRIMARY KEY (account_id, kind))""",
+    "INSERT INTO meta (key, value) SELECT 'welcomed', coalesce(max(seq), 0) FROM history",
+)
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(1, "settings and directory", _BASE),
     # Public folders lie in a shard as accounts do.
@@ -179,4 +190,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration(5, "deleted accounts and domains", _DELETED),
     Migration(6, "migrations of mailboxes", _MAIL_MIGRATION),
     Migration(8, "figures of domains by day", _ACCOUNTING),
+    Migration(9, "sending limits and notices", _SENDING),
 )

@@ -10,6 +10,8 @@ import time
 from functools import partial
 
 from mailstead.delivery.model import AcceptedMessage, Outcome, Result
+from mailstead.delivery.sending_quota import Refusal
+from mailstead.directory.model import Account
 from mailstead.message.headers import count_received, header_end
 from mailstead.observe.metrics import smtp_accept_seconds, smtp_message_bytes, smtp_messages
 from mailstead.observe.receipt import Authenticated, Connected, Encrypted
@@ -26,6 +28,7 @@ _REPLIES: dict[Result, bytes] = {
     Result.NO_MEMBERS: b"550 5.2.4 The group has no members\r\n",
     Result.TOO_MANY: b"550 5.3.4 The group has too many members\r\n",
     Result.REJECTED: b"550 5.7.1 The recipient's rules reject the message\r\n",
+    Result.RESTRICTED: b"550 5.7.1 The recipient takes no mail from this sender\r\n",
     Result.FULL: b"452 4.3.1 Insufficient system storage\r\n",
     Result.TEMPORARY: b"451 4.3.0 Local error, try again later\r\n",
 }
@@ -48,8 +51,38 @@ def finish(session: Session, transaction: Transaction, incoming: Incoming) -> No
     if session.link.endpoint.submission or session.login is not None:
         added = trace.missing_fields(octets[:header], session.options.host, message.arrival)
         message.trace = message.trace[:-2] + added + b"\r\n" if bare else message.trace + added
+    begun = time.perf_counter()
+    delivery = session.server.services.delivery
+    if session.login is not None and delivery.sending.limits(session.login):
+        session.run(_send(session, session.login, transaction, message, begun))
+        return
     session.wait()
-    session.server.services.delivery.deliver(message, partial(_delivered, session, transaction, message, time.perf_counter()))
+    delivery.deliver(message, partial(_delivered, session, transaction, message, begun))
+
+
+async def _send(session: Session, login: Account, transaction: Transaction, message: AcceptedMessage, begun: float) -> None:
+    """A message of an account whose sending is limited (QTA-04): counted before it is taken."""
+    delivery, recipients = session.server.services.delivery, [one.address for one in message.recipients]
+    refusal = await delivery.sending.check_and_count(login, recipients, message.size)
+    if refusal is None:
+        outcome = await delivery.accept(message)
+        if outcome.result is not Result.STORED:
+            await delivery.sending.give_back(login, recipients, message.size)
+        _answer(session, transaction, message, begun, outcome)
+        return
+    if message.spool is not None:
+        session.server.abandon(message.spool)
+    reply = refused(refusal)
+    _log(session, transaction, message.size, reply)
+    if session.transaction is transaction:
+        session.transaction = None
+    session.reply(reply)
+
+
+def refused(refusal: Refusal) -> bytes:
+    """The reply to an account that may not send now, or not this."""
+    code = "552 5.2.2" if refusal.full else "450 4.7.1" if refusal.temporary else "550 5.7.1"
+    return f"{code} {refusal.text}\r\n".encode("ascii", "replace")
 
 
 def _refusal(session: Session, incoming: Incoming, header: bytes) -> bytes | None:
@@ -99,6 +132,11 @@ def _message(session: Session, transaction: Transaction, incoming: Incoming, bar
 
 
 def _delivered(session: Session, transaction: Transaction, message: AcceptedMessage, begun: float, outcome: Outcome) -> None:
+    _answer(session, transaction, message, begun, outcome)
+    session.proceed()
+
+
+def _answer(session: Session, transaction: Transaction, message: AcceptedMessage, begun: float, outcome: Outcome) -> None:
     result = outcome.result
     seconds = time.perf_counter() - begun
     if result is Result.STORED:
@@ -123,7 +161,6 @@ def _delivered(session: Session, transaction: Transaction, message: AcceptedMess
     )
     if session.transaction is transaction:
         session.transaction = None
-    session.proceed()
 
 
 def _log(session: Session, transaction: Transaction, size: int, refusal: bytes) -> None:

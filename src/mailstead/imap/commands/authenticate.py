@@ -14,7 +14,12 @@ from mailstead.imap.session import Session
 from mailstead.observe.metrics import logins
 
 MAX_STEPS = 20
-_REASONS = {AuthReason.TEMPORARY: "UNAVAILABLE", AuthReason.DISABLED: "CONTACTADMIN", AuthReason.SERVICE_OFF: "CONTACTADMIN"}
+_REASONS = {
+    AuthReason.TEMPORARY: "UNAVAILABLE",
+    AuthReason.DISABLED: "CONTACTADMIN",
+    AuthReason.SERVICE_OFF: "CONTACTADMIN",
+    AuthReason.EXPIRED: "EXPIRED",
+}
 
 
 def login_allowed(session: Session) -> bool:
@@ -56,7 +61,8 @@ def login_failed(session: Session, reason: AuthReason, login: str = "") -> None:
     session.link.log.warning("login failed", login=login[:256], reason=reason.value, peer=session.link.peer[0])
     session.auth_errors += 1
     limit = session.link.endpoint.max_auth_errors
-    refusal = Refusal("Authentication failed", _REASONS.get(reason, "AUTHENTICATIONFAILED"))
+    text = "The password must be changed first" if reason is AuthReason.EXPIRED else "Authentication failed"
+    refusal = Refusal(text, _REASONS.get(reason, "AUTHENTICATIONFAILED"))
     if limit and session.auth_errors >= limit:
         session.emit(b"%b %b\r\n" % (session.tag, refusal.reply()))
         session.bye("Too many failed logins")

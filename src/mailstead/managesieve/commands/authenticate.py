@@ -54,6 +54,8 @@ def _failed(session: Session, reason: AuthReason, login: str) -> bytes:
         return b""
     if reason is AuthReason.TEMPORARY:
         raise Refusal("Try again later", "TRYLATER")
+    if reason is AuthReason.EXPIRED:
+        raise Refusal("The password must be changed first")
     raise Refusal("Authentication failed")
 
 

@@ -64,6 +64,8 @@ def refused(session: Session, reason: AuthReason, login: str = "") -> bytes:
         return b""
     if reason is AuthReason.TEMPORARY:
         return b"-ERR [SYS/TEMP] try again later\r\n"
+    if reason is AuthReason.EXPIRED:
+        return b"-ERR [AUTH] the password must be changed first\r\n"
     return b"-ERR [AUTH] login failed\r\n"
 
 

@@ -17,6 +17,7 @@ _REPLIES: dict[AuthReason, bytes] = {
     AuthReason.BAD_CREDENTIALS: b"535 5.7.8 Wrong name or password\r\n",
     AuthReason.DISABLED: b"535 5.7.13 The account is disabled\r\n",
     AuthReason.SERVICE_OFF: b"535 5.7.1 The account may not send mail here\r\n",
+    AuthReason.EXPIRED: b"535 5.7.13 The password must be changed first\r\n",
     AuthReason.TEMPORARY: b"454 4.7.0 Try again later\r\n",
     AuthReason.LOCKED: b"454 4.7.0 Too many failed logins, try again later\r\n",
     AuthReason.MALFORMED: b"501 5.5.2 Malformed authentication\r\n",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mailstead.directory.model import RecipientKind
 from mailstead.settings.database import SystemDatabaseError
+from mailstead.smtp.acceptance import refused
 from mailstead.smtp.grammar import NO_PARAMETERS, BadCommand, parse_mail, parse_path
 from mailstead.smtp.session import Session
 
@@ -34,6 +35,12 @@ def mail(session: Session, arguments: bytes, more: bool) -> None:
             return
     if sender:
         _check_sender(session, sender, parameters.utf8)
+    if session.login is not None and session.login.rules is not None:
+        refusal = session.server.services.delivery.sending.blocked(session.login)
+        if refusal is not None:
+            session.reply(refused(refusal))
+            session.server.services.delivery.overstepped(session.login, refusal)
+            return
     if not session.server.services.delivery.has_room(parameters.size):
         session.reply(b"452 4.3.1 Insufficient system storage\r\n")
         return
@@ -58,7 +65,10 @@ def _still_valid(session: Session) -> bool:
         account = session.server.services.directory.account(login.id)
     except SystemDatabaseError:
         return False
-    return account is not None and account.enabled and account.auth_version == login.auth_version
+    if account is None or not account.enabled or account.auth_version != login.auth_version:
+        return False
+    session.login = account  # its limits as they are now
+    return True
 
 
 def _owns(session: Session, sender: str) -> bool:

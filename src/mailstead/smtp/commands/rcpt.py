@@ -16,6 +16,8 @@ _REPLIES: dict[Verdict, bytes] = {
     Verdict.UNKNOWN: b"550 5.1.1 No such user here\r\n",
     Verdict.DISABLED: b"550 5.2.1 The mailbox is disabled\r\n",
     Verdict.NOT_PERMITTED: b"550 5.7.2 You may not send to this address\r\n",
+    Verdict.MAY_NOT_SEND: b"550 5.7.1 Your account may not send to this address\r\n",
+    Verdict.MAY_NOT_RECEIVE: b"550 5.7.1 The recipient takes no mail from this sender\r\n",
     Verdict.NO_RELAY: b"550 5.7.1 Relaying denied\r\n",
     Verdict.NO_LOCAL: b"550 5.7.1 Delivery to local recipients denied\r\n",
     Verdict.OVER_QUOTA: b"452 4.2.2 The mailbox is full\r\n",
