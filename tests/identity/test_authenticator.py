@@ -13,6 +13,7 @@ from mailstead.directory import Account, Actor, Directory
 from mailstead.identity import authenticator as module
 from mailstead.identity.authenticator import Authenticator, AuthReason
 from mailstead.identity.guard import LocalGuard, peer_key
+from mailstead.settings.database import Transaction
 
 WORD = "wonder-land-1"
 NAME = "alice@example.test"
@@ -172,3 +173,32 @@ def test_guard_memory_is_bounded() -> None:
     for number in range(80_000):
         guard.failed(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", f"user{number}")
     assert len(guard._failures) <= 65_536
+
+
+async def test_passwords_expire_after_a_time_or_at_a_date(
+    directory: Directory, alice: Account, authenticator: Authenticator, admin: Actor
+) -> None:
+    async def age(days: int) -> None:
+        def operation(transaction: Transaction) -> None:
+            transaction.execute("UPDATE account SET password_changed = ?", ((int(time.time()) - days * 86_400) * 1_000_000,))
+            transaction.record("test", "account", alice.id, "age")
+
+        await directory.database.write(operation)
+
+    async def set_all(**values: str) -> None:
+        for name, value in values.items():
+            await directory.set_account_setting(alice.id, name, value, actor=admin)
+
+    await age(100)
+    assert await reason(authenticator) is AuthReason.OK
+    await set_all(passExpirationEnabled="yes", passExpirationInterval="90")
+    assert await reason(authenticator) is AuthReason.EXPIRED
+    assert await reason(authenticator, service="webmail") is AuthReason.OK  # where it can be changed
+    await age(89)
+    assert await reason(authenticator) is AuthReason.OK
+    await set_all(passExpirationType="date", passExpirationDate="2019-06-20")
+    assert await reason(authenticator) is AuthReason.OK  # it was set after that day
+    await age(4000)
+    assert await reason(authenticator) is AuthReason.EXPIRED
+    await set_all(passExpirationDate="Wed, 20 Jun 2063 02:15:34 +0300")
+    assert await reason(authenticator) is AuthReason.OK

@@ -149,3 +149,27 @@ async def test_a_disabled_service_is_said_so_but_not_to_strangers(node: Node) ->
 async def test_a_name_without_domain_is_of_the_listeners(node: Node) -> None:
     client = await node.client(tls=True)
     await client.ok(f"LOGIN alice {PASSWORD}")
+
+
+async def test_a_password_that_must_be_changed(node: Node) -> None:
+    account = node.directory.account_by_address(USER)
+    assert account is not None
+    await node.directory.set_password(account.id, PASSWORD, actor=ADMIN, must_change=True)
+    client = await node.client(tls=True)
+    assert (await client.command(f"LOGIN {USER} wrong"))[1] == b"NO [AUTHENTICATIONFAILED] Authentication failed"
+    assert (await client.command(f"LOGIN {USER} {PASSWORD}"))[1] == b"NO [EXPIRED] The password must be changed first"
+
+
+async def test_services_of_account_and_domain_end_sessions_and_logins(node: Node) -> None:
+    client = await node.client(tls=True)
+    await client.ok(f"LOGIN {USER} {PASSWORD}")
+    account = node.directory.account_by_address(USER)
+    assert account is not None
+    await node.directory.set_domain_setting("example.test", "services", "pop3 webmail", actor=ADMIN)
+    assert (await client.line()).startswith(b"* BYE")
+    again = await node.client(tls=True)
+    assert (await again.command(f"LOGIN {USER} {PASSWORD}"))[1].startswith(b"NO [CONTACTADMIN]")
+    await node.directory.set_domain_setting("example.test", "services", None, actor=ADMIN)
+    await again.ok(f"LOGIN {USER} {PASSWORD}")
+    await node.directory.set_account_setting(account.id, "services", "smtpIncoming", actor=ADMIN)
+    assert (await again.line()).startswith(b"* BYE")

@@ -205,3 +205,13 @@ async def test_a_login_while_the_password_changes_does_not_stay(face: Face, monk
     monkeypatch.setattr(ManageSieveConnection, "logged_in", stale)
     client = await face.client()
     assert (await client.reply())[1].startswith(b"BYE")
+
+
+async def test_a_password_that_must_be_changed(face: Face) -> None:
+    account = face.directory.account_by_address(USER)
+    assert account is not None
+    await face.directory.set_password(account.id, PASSWORD, actor=ADMIN, must_change=True)
+    client = await face.client(login=False)
+    for password, reply in (("wrong", b'NO "Authentication failed"'), (PASSWORD, b'NO "The password must be changed first"')):
+        word = base64.b64encode(f"\0{USER}\0{password}".encode()).decode()
+        assert (await client.command(f'AUTHENTICATE "PLAIN" "{word}"'))[1] == reply

@@ -297,3 +297,13 @@ async def test_an_account_disabled_while_it_logs_in_does_not_get_in(face: Face, 
     assert await client.line() == b""
     assert not face.server.sessions.by_account
     assert not any(face.locks.held.values())
+
+
+async def test_a_password_that_must_be_changed(face: Face) -> None:
+    account = face.directory.account_by_address("alice@example.test")
+    assert account is not None
+    await face.directory.set_password(account.id, hash="{PLAIN}" + PASSWORD, actor=ADMIN, must_change=True)
+    client = await face.client()
+    for password, reply in ((b"wrong", b"login failed"), (PASSWORD.encode(), b"the password must be changed first")):
+        await client.command(b"USER alice@example.test")
+        assert await client.command(b"PASS " + password) == b"-ERR [AUTH] " + reply + b"\r\n"

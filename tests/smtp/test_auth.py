@@ -249,3 +249,13 @@ async def test_the_address_of_a_group_or_folder_may_be_lent(face: Face) -> None:
         await client.ok("RSET")
     await face.directory.remove_members(inner.id, ["alice@example.test"], actor=ADMIN)
     assert (await client.command("MAIL FROM:<staff@example.test>")).startswith("553 5.7.1")
+
+
+async def test_a_password_that_must_be_changed(face: Face) -> None:
+    alice = face.account("alice@example.test").id
+    await face.directory.set_password(alice, hash="{PLAIN}" + PASSWORD, actor=ADMIN, must_change=True)
+    client = await secure(face)
+    assert (await client.command(f"AUTH PLAIN {WRONG}")).startswith("535 5.7.8")  # who does not know it learns nothing
+    assert (await client.command(f"AUTH PLAIN {PLAIN}")) == "535 5.7.13 The password must be changed first"
+    await face.directory.set_password(alice, hash="{PLAIN}" + PASSWORD, actor=ADMIN)
+    assert (await client.command(f"AUTH PLAIN {PLAIN}")).startswith("235")

@@ -10,6 +10,7 @@ from mailstead.admin_cli.context import Command, DoneContext
 from mailstead.admin_cli.contexts.account_objects import signature_commands, ui_settings_commands
 from mailstead.admin_cli.contexts.inherited import contexts
 from mailstead.admin_cli.contexts.mbox_quotas import mbox_quota_commands
+from mailstead.admin_cli.contexts.send_quota import send_quota_commands
 from mailstead.settings.declarations import CONTACT_INFO, WEBMAIL_DATA
 from mailstead.settings.edits import Place, place_of
 
@@ -46,7 +47,9 @@ class WebmailDataContext(AccountDataContext):
 
 
 ACCOUNT_PARTS: dict[str, type[AttributeContext]] = {
-    **contexts("account", "domain-account", "account", {"quotas": mbox_quota_commands("account")}),
+    **contexts(
+        "account", "domain-account", "account", {"quotas": mbox_quota_commands("account"), "limits": send_quota_commands()}
+    ),
     "ContactInfo": ContactInfoContext,
     "WebmailData": WebmailDataContext,
 }
