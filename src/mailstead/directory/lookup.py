@@ -20,15 +20,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from mailstead.directory.account_rules import NAMES, AccountRules, make_rules
-from mailstead.directory.address import address_key, domain_key, join_address, local_key, split_address
+from mailstead.directory.address import domain_key, join_address, local_key, split_address
 from mailstead.directory.cache import BoundedCache
+from mailstead.directory.list_account import ACCOUNT_SETTINGS, list_account
 from mailstead.directory.model import (
     Account,
     AccountClass,
     Credentials,
     Domain,
     Login,
-    Member,
     NotFoundError,
     Recipient,
     RecipientKind,
@@ -54,20 +54,6 @@ MBOX_QUOTA_SQL = "SELECT key, attributes FROM object WHERE scope = ? AND scope_i
 _RECIPIENT_SQL = (
     "SELECT r.id, r.kind, r.domain_id, r.name, d.name, r.enabled AND d.enabled, r.attributes, r.shard "
     "FROM recipient r JOIN domain d ON d.id = r.domain_id"
-)
-_LIST_SQL = """
-SELECT r.id, r.domain_id, r.shard, r.name, d.name, r.enabled, d.enabled, 0, '', r.auth_version + d.version, r.attributes
-FROM recipient r JOIN domain d ON d.id = r.domain_id WHERE r.id = ? AND r.kind = 'list'
-"""
-MEMBER_SQL = "SELECT id, address, name, digest, nomail, score, bounced, state FROM member"
-_ACCOUNT_SETTINGS = (
-    "services",
-    "totalMessageSize",
-    "totalMessageCount",
-    "mboxCount",
-    "imapConnectionCount",
-    "pop3ConnectionCount",
-    "localizedImapFolderNames",
 )
 
 
@@ -198,54 +184,21 @@ class Lookup:
         with self.database.lock:
             row = self.database.query_row(f"{_ACCOUNT_SQL} WHERE a.id = ?", (account_id,))
             if row is None:
-                row = self.database.query_row(_LIST_SQL, (account_id,))
-                if row is None:
+                listed = list_account(self.database, account_id, lambda domain_id: self._domain_config(domain_id).services)
+                if listed is None:
                     return None
-                found = self._as_list_account(row)
+                found = listed
             else:
                 found = self._as_account(row)
             self._accounts.put(account_id, found)
             return found
-
-    def _as_list_account(self, row: Sequence[Any]) -> Account:
-        """The mailbox and login of a mailing list (LST-01): an account in all but its mail address."""
-        list_id, domain_id, shard, name, domain, enabled, domain_enabled, class_id, full_name, version, attributes = row
-        rows = self.database.query("SELECT name, value FROM setting WHERE scope = 'recipient' AND scope_id = ?", (list_id,))
-        # Quotas and limits lie apart: "listQuotas.mboxCount", "listLimits.imapConnectionCount".
-        explicit: dict[str, str] = {name.rpartition(".")[2]: value for name, value in rows}
-        values: dict[str, Any] = {
-            setting: ACCOUNT.setting(setting).parse(explicit[setting]) if setting in explicit else ACCOUNT.setting(setting).default
-            for setting in _ACCOUNT_SETTINGS
-        }
-        stored = json.loads(attributes).get("services")
-        services = frozenset(("pop3", "imap", "webmail") if stored is None else stored.strip("()").split())
-        return Account(
-            list_id,
-            domain_id,
-            shard,
-            name,
-            domain,
-            join_address(name, domain),
-            bool(enabled and domain_enabled),
-            services & self._domain_config(domain_id).services,
-            class_id,
-            values["totalMessageSize"] * 1024,
-            values["totalMessageCount"],
-            values["mboxCount"],
-            values["imapConnectionCount"],
-            values["pop3ConnectionCount"],
-            full_name,
-            version,
-            bool(values["localizedImapFolderNames"]),
-            rules=self._rules("recipient", list_id, (explicit,), lambda name: _parsed(name, explicit)),
-        )
 
     def _as_account(self, row: Sequence[Any]) -> Account:
         account_id, domain_id, shard, name, domain, enabled, domain_enabled, class_id, full_name, version, *password = row
         explicit: dict[str, dict[str, str]] = {"account": {}, "class": {}, "domain": {}}
         for scope, setting, text in self.database.query(_SETTING_SQL, (account_id, class_id, domain_id)):
             explicit[scope][setting] = text
-        effective = {setting: self._effective(setting, explicit) for setting in _ACCOUNT_SETTINGS}
+        effective = {setting: self._effective(setting, explicit) for setting in ACCOUNT_SETTINGS}
         services: Any = effective["services"]
         quota: Any = effective["totalMessageSize"]
         return Account(
@@ -474,19 +427,6 @@ class Lookup:
         )
         return [_as_recipient(row) for row in rows]
 
-    def members(self, object_id: int, after: str = "") -> Iterator[Member]:
-        """Direct members of a group or list, in the order of their compared form, behind it where one is given; read in
-        pages."""
-        while True:
-            rows = self.database.query(
-                f"{MEMBER_SQL} WHERE recipient_id = ? AND key > ? ORDER BY key LIMIT ?", (object_id, after, PAGE)
-            )
-            for row in rows:
-                yield as_member(row)
-            if len(rows) < PAGE:
-                return
-            after = address_key(rows[-1][1]) or rows[-1][1]
-
     # -- invalidation ---------------------------------------------------------------------------------------
 
     def _changed(self, changes: Sequence[Change] | None) -> None:
@@ -549,9 +489,3 @@ def _as_recipient(row: Sequence[Any]) -> Recipient:
     object_id, kind, domain_id, name, domain, enabled, attributes, shard = row
     address = join_address(name, domain)
     return Recipient(object_id, _KINDS[kind], domain_id, name, address, bool(enabled), json.loads(attributes), shard)
-
-
-def as_member(row: Sequence[Any]) -> Member:
-    """A row of MEMBER_SQL as a value."""
-    member_id, address, name, digest, nomail, score, bounced, state = row
-    return Member(member_id, address, name, bool(digest), bool(nomail), score, bounced, state)

@@ -11,7 +11,8 @@ from typing import Any
 
 from mailstead.directory.address import address_key, domain_key, split_address
 from mailstead.directory.base import DirectoryBase
-from mailstead.directory.lookup import MEMBER_SQL, PAGE, as_member
+from mailstead.directory.lookup import PAGE
+from mailstead.directory.memberships import MEMBER_SQL, as_member
 from mailstead.directory.model import AlreadyExistsError, InvalidNameError, Member, NotFoundError, Recipient
 from mailstead.directory.recipient_kinds import FAMILIES
 from mailstead.settings.actor import Actor

@@ -6,15 +6,17 @@ groups are followed so far as `MAX_NESTING`; disabled groups lead nowhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from mailstead.directory.address import address_key, local_key, split_address
-from mailstead.directory.lookup import Lookup
-from mailstead.directory.model import Account, Recipient, RecipientKind
+from mailstead.directory.lookup import PAGE, Lookup
+from mailstead.directory.model import Account, Member, Recipient, RecipientKind
 
 MAX_NESTING = 10
 """Groups within groups are followed so far."""
 _AT_ONCE = 500
+MEMBER_SQL = "SELECT id, address, name, digest, nomail, score, bounced, state FROM member"
 _WIDE = ("domain", "server", "cluster")
 
 
@@ -89,6 +91,19 @@ class Memberships(Lookup):
     def _listed(self, recipient: Recipient, account: Account) -> bool:
         """A member named in a group whose mail goes elsewhere (distributeEmailTo) is a member all the same."""
         return recipient.id in self._containing(self._account_keys(account), direct=False, lists=False)
+
+    def members(self, object_id: int, after: str = "") -> Iterator[Member]:
+        """Direct members of a group or list, in the order of their compared form, behind it where one is given; read in
+        pages."""
+        while True:
+            rows = self.database.query(
+                f"{MEMBER_SQL} WHERE recipient_id = ? AND key > ? ORDER BY key LIMIT ?", (object_id, after, PAGE)
+            )
+            for row in rows:
+                yield as_member(row)
+            if len(rows) < PAGE:
+                return
+            after = address_key(rows[-1][1]) or rows[-1][1]
 
     # -- keys ---------------------------------------------------------------------------------------------------
 
@@ -194,3 +209,9 @@ class Memberships(Lookup):
             if recipient is not None and (scope in _WIDE[1:] or (scope == "domain" and recipient.domain_id == account.domain_id)):
                 found.add(recipient.id)
         return found
+
+
+def as_member(row: Sequence[Any]) -> Member:
+    """A row of MEMBER_SQL as a value."""
+    member_id, address, name, digest, nomail, score, bounced, state = row
+    return Member(member_id, address, name, bool(digest), bool(nomail), score, bounced, state)
