@@ -15,6 +15,7 @@ import apsw
 
 from mailstead.admin_cli.server import AdminServer
 from mailstead.admin_cli.services import AdminServices
+from mailstead.delivery import welcome
 from mailstead.delivery.host import host_name
 from mailstead.delivery.lists.service import Lists
 from mailstead.delivery.service import Delivery
@@ -37,7 +38,7 @@ from mailstead.migration.runner import Runner
 from mailstead.observe.log import fault, get_logger
 from mailstead.pop3.server import Pop3Server
 from mailstead.pop3.services import Pop3Services
-from mailstead.process import duties, metrics_server
+from mailstead.process import account_duties, duties, metrics_server
 from mailstead.process.application import ListenerSpec, ProcessContext, StartError
 from mailstead.process.background import (
     BackgroundClient,
@@ -303,6 +304,9 @@ class Node:
         runner = Runner(self.directory, self.mailbox, data_dir, is_own=partial(OwnListeners(settings).has, "imap"))
         self._watch(runner.run(), "migrations")
         self._watch(duties.removal(self.directory, self.store, self.mailbox), "removal of deleted accounts")
+        mail = self.delivery.account_mail
+        self._watch(account_duties.rounds(self.directory, self.store, self.mailbox, mail), "rounds over accounts")
+        self._watch(welcome.run(welcome.Welcome(self.directory, self.store, mail), self.directory), "welcomes")
 
 
 def _closer(server: asyncio.Server) -> Callable[[], Awaitable[None]]:

@@ -81,3 +81,18 @@ def deleted_messages(data_dir: Path, shard: int, account: int, since: int = 0) -
         return [DeletedMessage(*row) for row in rows]
     finally:
         handle.close()
+
+
+def holds_message(data_dir: Path, shard: int, account: int, message_id: str) -> bool:
+    """Whether an account has a message of that Message-ID (without its brackets) in any folder, or among what was deleted."""
+    handle = Shard(data_dir / "index", shard, Files())
+    try:
+        return handle.row(_HOLDS, (account, message_id)) is not None
+    finally:
+        handle.close()
+
+
+_HOLDS = (
+    "SELECT 1 FROM (SELECT m.mid AS mid FROM message m JOIN folder f ON f.id = m.folder WHERE f.account = ?1 "
+    "UNION ALL SELECT mid FROM expunged WHERE account = ?1) h JOIN wide w ON w.mid = h.mid WHERE w.message_id = ?2 LIMIT 1"
+)
