@@ -25,3 +25,44 @@ async def test_what_was_sent_is_shown_and_reset(face: Face) -> None:
     await client.ok("RESET sentMessagesCount", "DONE", "COMMIT")
     account = face.directory.account(account.id)
     assert account is not None and account.rules is None
+
+
+async def test_quotas_of_lists_public_folders_and_single_folders_are_bounded(face: Face) -> None:
+    client = await face.client()
+    await client.ok(
+        "UPDATE Domain example.test", "CONFIG adminLimits", "SET maxMaillistMessageCountQuota 10",
+        "SET maxMaillistFolderCountQuota 7", "SET maxPublicFolderMessageSizeQuota 100", "SET maxPublicFolderFolderMessageCountQuota 5",
+        "SET maxAccountFolderMessageSizeQuota 50", "COMMIT",
+    )  # fmt: skip
+    await client.ok('ADD List name "news" password "list-secret-1" adminEmail "alice@example.test"', "COMMIT", "UPDATE List news")
+    await client.ok("CONFIG QUOTAS", "SET totalMessageCount 11", "DONE")
+    assert "the domain allows 1 to 10" in await client.err("COMMIT")
+    await client.ok("CONFIG QUOTAS", "SET totalMessageCount 10", "SET mboxCount 7", "DONE", "COMMIT")
+    await client.ok("CONFIG PUBLIC-FOLDER", "ADD Mbox Board", "CONFIG QUOTAS", "SET totalMessageSize 101", "DONE")
+    assert "the domain allows 1 to 100" in await client.err("COMMIT")
+    await client.ok("CONFIG QUOTAS", "SET totalMessageSize 100", "SET MboxQuota mboxName Board messageCount 6", "DONE")
+    assert "the domain allows 1 to 5" in await client.err("COMMIT")
+    await client.ok("CONFIG QUOTAS", "SET MboxQuota mboxName Board messageCount 5", "DONE", "COMMIT")
+    owner = face.directory.owner(face.domain_id)
+    assert owner is not None and owner.quota_bytes == 102_400 and owner.folders is not None
+    assert owner.folders.of("Board") == (0, 5)
+
+
+async def test_how_many_accounts_may_share(face: Face) -> None:
+    client = await face.client()
+    await client.ok(
+        "UPDATE Domain example.test", "ADD Account name bob password wonder-land-2", "COMMIT", "CONFIG adminLimits",
+        "SET maxSharingMailboxCount 1", "SET maxPremiumMailboxCount 3", "COMMIT",
+    )  # fmt: skip
+    # Two are beyond the limit already: nothing is taken away, and nothing more is given.
+    await client.ok("ADD Account name carol password wonder-land-3")
+    assert "maxSharingMailboxCount: the domain may have at most 1" in await client.err("COMMIT")
+    await client.ok("CONFIG Limits", "SET enableSharing no", "DONE", "COMMIT")
+    await client.ok("UPDATE Account bob", "CONFIG Limits", "SET enableSharing no", "DONE", "COMMIT")
+    await client.ok("UPDATE Account carol", "CONFIG Limits", "SET enableSharing yes", "DONE")
+    assert "maxSharingMailboxCount" in await client.err("COMMIT")
+    await client.ok("BACK", "UPDATE Account alice", "CONFIG Limits", "SET enableSharing no", "DONE", "COMMIT")
+    await client.ok("UPDATE Account carol", "CONFIG Limits", "SET enableSharing yes", "DONE", "COMMIT")
+    await client.ok("ADD Account name dora password wonder-land-4", "CONFIG Limits", "SET enableSharing no", "DONE")
+    assert "maxPremiumMailboxCount" in await client.err("COMMIT")
+    await client.ok("SET accountType basic", "COMMIT")

@@ -19,6 +19,8 @@ from mailstead.directory.patterns import AddressPatterns
 from mailstead.settings.written_forms import MONTHS
 
 DAY = 86_400
+MBOX_QUOTA_SQL = "SELECT key, attributes FROM object WHERE scope = ? AND scope_id = ? AND kind = 'mboxQuota'"
+"""Quotas of an owner's folders, for `folder_quotas`."""
 NAMES = frozenset({
     "messageCount", "messageSize", "quotaLimitThreshold", "quotaLimitNotificationEnabled", "quotaSendMessageThreshold",
     "sentMessagesCount", "sentRecipientsCount", "sentMessagesSize", "enableSendRestrictions", "enableRecvRestrictions",

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from mailstead.directory.address import domain_key, local_key
 from mailstead.directory.ids import IdSource
+from mailstead.directory.mailbox_counts import within_counts
 from mailstead.directory.model import AlreadyExistsError, Domain, LimitReachedError, NotFoundError
 from mailstead.directory.resolve import Resolver
 from mailstead.settings.actor import Actor
@@ -33,7 +34,7 @@ class DirectoryBase(Resolver):
         self.ids = ids
 
     async def _change(self, operation: Callable[[Transaction], T]) -> T:
-        result = await self.database.write(operation)
+        result = await self.database.write(within_counts(operation))
         self.database.poll()
         return result
 

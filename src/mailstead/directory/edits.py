@@ -17,14 +17,23 @@ from mailstead.settings.database import Transaction
 from mailstead.settings.declaration import Setting
 from mailstead.settings.edits import Check, Pending, Place, ValueChange, commit_operation
 
-#: Settings of an account with the domain's upper bound for them (ADM-02).
+#: Quotas with the domain's upper bound for them (ADM-02); %s is whose they are.
 _BOUNDS: Mapping[str, str] = {
-    "totalMessageSize": "maxAccountMessageSizeQuota",
-    "totalMessageCount": "maxAccountMessageCountQuota",
-    "mboxCount": "maxAccountFolderCountQuota",
-    "messageSize": "maxAccountFolderMessageSizeQuota",
-    "messageCount": "maxAccountFolderMessageCountQuota",
+    "totalMessageSize": "max%sMessageSizeQuota",
+    "totalMessageCount": "max%sMessageCountQuota",
+    "mboxCount": "max%sFolderCountQuota",
+    "messageSize": "max%sFolderMessageSizeQuota",
+    "messageCount": "max%sFolderMessageCountQuota",
 }
+#: Whose quotas lie in a scope, under a prefix.
+_OWNERS: Mapping[tuple[str, str], str] = {
+    ("account", ""): "Account",
+    ("class", ""): "Account",
+    ("domain", ""): "Account",
+    ("recipient", "listQuotas."): "Maillist",
+    ("domainConfig", "publicFolderQuotas."): "PublicFolder",
+}
+_FOLDER_OWNERS = {"account": "Account", "recipient": "Maillist", "domainConfig": "PublicFolder"}
 #: Inherited settings need another permission above the account than on it.
 _SCOPE_PERMISSION = {"defaults": "manageServerConfig", "domain": "manageDomainConfig", "class": "manageAccountClasses"}
 
@@ -37,6 +46,7 @@ class EditVerbs(DirectoryBase):
 
         Raises PermissionDeniedError, InvalidValueError, DirectoryError, ChangedMeanwhileError, SystemDatabaseError.
         """
+        self._check_folder_quotas(pending)
         operation = commit_operation(pending, actor, self.checker(actor), own, self.settings.objects)
         named = {
             place.scope_id
@@ -63,7 +73,8 @@ class EditVerbs(DirectoryBase):
         return check
 
     def _check_bounds(self, place: Place, setting: Setting, text: str | None) -> None:
-        if place.scope not in ("account", "class", "domain") or text is None or place.prefix:
+        owner = _OWNERS.get((place.scope, place.prefix))
+        if owner is None or text is None:
             return
         limits: Any = self.domain_settings(place.domain_id)
         value: Any = setting.parse(text)
@@ -72,9 +83,25 @@ class EditVerbs(DirectoryBase):
             if beyond:
                 raise LimitReachedError(f"services: {' '.join(sorted(beyond))} may not be given in this domain")
             return
-        bound = getattr(limits, _BOUNDS.get(setting.name, ""), 0)
-        if bound and (value == 0 or value > bound):
-            raise LimitReachedError(f"{setting.name}: the domain allows 1 to {bound}")
+        _within(limits, owner, setting.name, value)
+
+    def _check_folder_quotas(self, pending: Pending) -> None:
+        """Quotas of single folders are bounded as those of all folders are."""
+        for staged in pending.objects.values():
+            owner = _FOLDER_OWNERS.get(staged.place.scope)
+            if staged.kind.name != "mboxQuota" or staged.attributes is None or owner is None or not staged.place.domain_id:
+                continue
+            limits = self.domain_settings(staged.place.domain_id)
+            for name in ("messageSize", "messageCount"):
+                if name in staged.attributes:
+                    _within(limits, owner, name, int(staged.attributes[name]))
+
+
+def _within(limits: Any, owner: str, name: str, value: int) -> None:
+    pattern = _BOUNDS.get(name)
+    bound = getattr(limits, pattern % owner, 0) if pattern is not None else 0
+    if bound and (value == 0 or value > bound):
+        raise LimitReachedError(f"{name}: the domain allows 1 to {bound}")
 
 
 def _compose_full_name(transaction: Transaction, account_id: int) -> None:

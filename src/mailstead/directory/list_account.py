@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from mailstead.directory.account_rules import MBOX_QUOTA_SQL, NAMES, make_rules
 from mailstead.directory.address import join_address
 from mailstead.directory.model import Account
 from mailstead.directory.recipient_kinds import LIST_SERVICES
@@ -37,10 +38,13 @@ def list_account(database: SystemDatabase, list_id: int, domain_services: Callab
     rows = database.query("SELECT name, value FROM setting WHERE scope = 'recipient' AND scope_id = ?", (list_id,))
     # Quotas and limits lie apart: "listQuotas.mboxCount", "listLimits.imapConnectionCount".
     explicit: dict[str, str] = {name.rpartition(".")[2]: value for name, value in rows}
-    values: dict[str, Any] = {}
-    for word in ACCOUNT_SETTINGS:
+
+    def value(word: str) -> Any:
         setting = ACCOUNT.setting(word)
-        values[word] = setting.parse(explicit[word]) if word in explicit else setting.default
+        return setting.parse(explicit[word]) if word in explicit else setting.default
+
+    values = {word: value(word) for word in ACCOUNT_SETTINGS}
+    quotas = database.query(MBOX_QUOTA_SQL, ("recipient", list_id))
     stored = json.loads(attributes).get("services")
     services = frozenset(LIST_SERVICES if stored is None else stored.strip("()").split())
     return Account(
@@ -61,4 +65,5 @@ def list_account(database: SystemDatabase, list_id: int, domain_services: Callab
         "",
         version,
         bool(values["localizedImapFolderNames"]),
+        rules=make_rules(value, quotas) if quotas or NAMES & explicit.keys() else None,
     )

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mailstead.directory.account_rules import NAMES, AccountRules, make_rules
+from mailstead.directory.account_rules import MBOX_QUOTA_SQL, NAMES, AccountRules, make_rules
 from mailstead.directory.address import domain_key, join_address, local_key, split_address
 from mailstead.directory.cache import BoundedCache
 from mailstead.directory.list_account import ACCOUNT_SETTINGS, list_account
@@ -50,7 +50,6 @@ _SETTING_SQL = """
 SELECT scope, name, value FROM setting WHERE (scope = 'account' AND scope_id = ?)
 OR (scope = 'class' AND scope_id = ?) OR (scope = 'domain' AND scope_id = ?)
 """
-MBOX_QUOTA_SQL = "SELECT key, attributes FROM object WHERE scope = ? AND scope_id = ? AND kind = 'mboxQuota'"
 _RECIPIENT_SQL = (
     "SELECT r.id, r.kind, r.domain_id, r.name, d.name, r.enabled AND d.enabled, r.attributes, r.shard "
     "FROM recipient r JOIN domain d ON d.id = r.domain_id"
@@ -474,11 +473,6 @@ _NAME_VERBS = frozenset({"create", "import", "delete", "rename", "restore", "add
 
 def _expired(name: Name) -> bool:
     return bool(name.expires) and name.expires <= time.time()
-
-
-def _parsed(name: str, explicit: Mapping[str, str]) -> Any:
-    setting = ACCOUNT.setting(name)
-    return setting.parse(explicit[name]) if name in explicit else setting.default
 
 
 def _as_domain(row: Sequence[Any]) -> Domain:

@@ -13,12 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mailstead.directory.account_rules import FolderQuotas, folder_quotas
+from mailstead.directory.account_rules import MBOX_QUOTA_SQL, FolderQuotas, folder_quotas
 from mailstead.directory.address import local_key
 from mailstead.directory.base import DirectoryBase
 from mailstead.directory.cache import BoundedCache
 from mailstead.directory.ids import IdSource
-from mailstead.directory.lookup import MBOX_QUOTA_SQL
 from mailstead.directory.model import RecipientKind
 from mailstead.settings.database import Change, SystemDatabase
 from mailstead.settings.declarations import DOMAIN_CONTEXTS
