@@ -31,7 +31,8 @@ async def test_quotas_of_lists_public_folders_and_single_folders_are_bounded(fac
     client = await face.client()
     await client.ok(
         "UPDATE Domain example.test", "CONFIG adminLimits", "SET maxMaillistMessageCountQuota 10",
-        "SET maxMaillistFolderCountQuota 7", "SET maxPublicFolderMessageSizeQuota 100", "SET maxPublicFolderFolderMessageCountQuota 5",
+        "SET maxMaillistFolderCountQuota 7", "SET maxPublicFolderMessageSizeQuota 100",
+        "SET maxPublicFolderFolderMessageCountQuota 5",
         "SET maxAccountFolderMessageSizeQuota 50", "COMMIT",
     )  # fmt: skip
     await client.ok('ADD List name "news" password "list-secret-1" adminEmail "alice@example.test"', "COMMIT", "UPDATE List news")
