@@ -133,6 +133,68 @@ async def test_rights_cannot_be_raised_by_who_lacks_them(directory: Directory, a
         await directory.delete_admin("root", actor=admin)
 
 
+async def test_a_password_is_not_set_of_who_may_more(directory: Directory, admin: Actor) -> None:
+    """Setting another administrator's password is logging in as it: no way to rights that one does not hold."""
+    for name in ("keeper", "operator", "reader"):
+        await directory.create_admin(name, "secret-1-x", actor=admin)
+    await directory.create_admin_group("operators", actor=admin)
+    await directory.grant("operators", "manageIMAP", actor=admin)
+    await directory.add_admin_member("operators", "operator", actor=admin)
+    await directory.grant("keeper", "manageAdminACL", actor=admin)
+    keeper = directory.admin_actor("keeper")
+    with pytest.raises(PermissionDeniedError):
+        await directory.set_admin_password("operator", "secret-2-x", actor=keeper)
+    await directory.set_admin_password("reader", "secret-2-x", actor=keeper)
+    await directory.grant("keeper", "manageIMAP", actor=admin)
+    await directory.set_admin_password("operator", "secret-2-x", actor=directory.admin_actor("keeper"))
+
+
+async def test_a_refusal_is_not_lifted_by_leaving_a_group(directory: Directory, admin: Actor) -> None:
+    for group in ("giving", "refusing"):
+        await directory.create_admin_group(group, actor=admin)
+    await directory.create_admin("keeper", "secret-1-x", actor=admin)
+    await directory.grant("keeper", "manageAdminACL", actor=admin)
+    await directory.grant("giving", "manageIMAP", actor=admin)
+    await directory.deny("refusing", "manageIMAP", actor=admin)
+    for group in ("giving", "refusing"):
+        await directory.add_admin_member(group, "keeper", actor=admin)
+    keeper = directory.admin_actor("keeper")
+    assert not keeper.may("manageIMAP")
+    with pytest.raises(PermissionDeniedError):
+        await directory.remove_admin_member("refusing", "keeper", actor=keeper)
+    with pytest.raises(PermissionDeniedError):
+        await directory.delete_admin("refusing", actor=keeper)
+    assert not directory.admin_actor("keeper").may("manageIMAP")
+    await directory.remove_admin_member("giving", "keeper", actor=keeper)
+
+
+async def test_a_right_on_any_domain_is_not_given_by_who_is_refused_on_one(directory: Directory, admin: Actor) -> None:
+    domain = directory.domain_by_name("example.test")
+    assert domain is not None
+    for name in ("keeper", "friend"):
+        await directory.create_admin(name, "secret-1-x", actor=admin)
+    await directory.create_admin_group("wide", actor=admin)
+    await directory.grant("wide", "manageAccountsOnAnyDomain", actor=admin)
+    for permission in ("manageAdminACL", "manageAccountsOnAnyDomain"):
+        await directory.grant("keeper", permission, actor=admin)
+    await directory.deny("keeper", "manageAccounts", "example.test", actor=admin)
+    keeper = directory.admin_actor("keeper")
+    with pytest.raises(PermissionDeniedError):
+        await directory.grant("friend", "manageAccountsOnAnyDomain", actor=keeper)
+    with pytest.raises(PermissionDeniedError):
+        await directory.add_admin_member("wide", "friend", actor=keeper)
+    assert not directory.admin_actor("friend").may("manageAccounts", domain.id)
+
+
+async def test_who_comes_back_under_a_name_is_not_who_it_was(directory: Directory, admin: Actor) -> None:
+    """A session of a removed administrator must not go on as one of the new one of its name."""
+    before = await directory.create_admin("anna", "secret-1-x", actor=admin)
+    await directory.create_admin("boss", "secret-1-x", actor=admin, everything=True)
+    await directory.delete_admin("anna", actor=admin)
+    after = await directory.create_admin("anna", "secret-2-x", actor=admin, everything=True)
+    assert after.auth_version != before.auth_version
+
+
 @given(
     st.frozensets(st.sampled_from(sorted(SERVER_PERMISSIONS))),
     st.dictionaries(st.integers(1, 3), st.frozensets(st.sampled_from(sorted(DOMAIN_PERMISSIONS))), max_size=3),

@@ -3,8 +3,8 @@
 Order of evaluation: explicit DENY of the user, explicit GRANT of the user, DENY in any group, GRANT in any group,
 nothing. A domain permission is asked on the domain first, then as its server form. Groups nest, loops are harmless.
 
-Invariants: only who holds `manageAdminACL` changes rights; nobody grants what it does not hold itself; the last
-administrator with every right cannot be removed or disabled.
+Invariants: only who holds `manageAdminACL` changes rights; nobody grants what it does not hold itself, lifts a refusal of it,
+or sets the password of who holds it; the last administrator with every right cannot be removed or disabled.
 """
 
 from __future__ import annotations
@@ -60,8 +60,9 @@ class AdminVerbs(AdminLookups):
             _refuse_name(transaction, name)
             transaction.execute(
                 "INSERT INTO admin (id, name, description, enabled, password, scram, super, auth_version) "
-                "VALUES (?, ?, ?, 1, ?, ?, ?, 1)",
-                (admin_id, name, description, stored.password, stored.scram, int(everything)),
+                "VALUES (?, ?, ?, 1, ?, ?, ?, ?)",
+                # A session goes by name and version: one who comes back under a name must not have a version that was.
+                (admin_id, name, description, stored.password, stored.scram, int(everything), transaction.now),
             )
             transaction.record(actor.name, "admin", admin_id, "create", None, {"name": name, "everything": everything})
 
@@ -123,6 +124,8 @@ class AdminVerbs(AdminLookups):
         def operation(transaction: Transaction) -> None:
             holder = _holder(transaction, name)
             _keep_last(transaction, holder, actor)
+            if transaction.row("SELECT 1 FROM admin_group WHERE id = ?", (holder,)):
+                _require_entries(transaction, holder, "deny", actor)
             _bump_all(transaction)
             for table, column in (
                 ("admin_permission", "holder_id"),
@@ -158,7 +161,7 @@ class AdminVerbs(AdminLookups):
         await self._change(self.admin_password_change(name, stored, actor=actor).operation)
 
     def admin_password_change(self, name: str, stored: StoredPassword, *, actor: Actor) -> Step:
-        """Set an administrator's password; its own without any permission."""
+        """Set an administrator's password: its own without any permission, another's only by who holds all of its rights."""
         if actor.name != name or actor.account_id:
             actor.require("manageAdminACL")
 
@@ -166,6 +169,7 @@ class AdminVerbs(AdminLookups):
             holder = _holder(transaction, name)
             if actor.name != name:
                 _refuse_above(transaction, holder, actor)
+                _require_entries(transaction, holder, "grant", actor)
             transaction.execute(
                 "UPDATE admin SET password = ?, scram = ?, auth_version = auth_version + 1 WHERE id = ?",
                 (stored.password, stored.scram, holder),
@@ -195,10 +199,8 @@ class AdminVerbs(AdminLookups):
             group_id, member_id = _holder(transaction, group), _holder(transaction, member)
             if transaction.row("SELECT 1 FROM admin_group WHERE id = ?", (group_id,)) is None:
                 raise NotFoundError(f"the administrator group {group} does not exist")
+            _require_entries(transaction, group_id, "grant" if add else "deny", actor)
             if add:
-                for holder in _ancestors(transaction, group_id):
-                    for domain_id, permission in _granted(transaction, holder):
-                        actor.require(permission, domain_id)
                 transaction.execute(
                     "INSERT INTO admin_member (group_id, member_id) VALUES (?, ?) ON CONFLICT (group_id, member_id) DO NOTHING",
                     (group_id, member_id),
@@ -251,7 +253,7 @@ class AdminVerbs(AdminLookups):
             raise NotFoundError(str(error)) from error
         # Giving a right, or lifting a refusal, must not reach beyond the giver's own rights.
         if effect != "deny":
-            actor.require(name, domain_id)
+            actor.require_giving(name, domain_id)
 
         def operation(transaction: Transaction) -> None:
             holder_id = _holder(transaction, holder)
@@ -297,17 +299,20 @@ def _keep_last(transaction: Transaction, holder: int, actor: Actor) -> None:
             raise DirectoryError("the last administrator with every right must stay")
 
 
-def _granted(transaction: Transaction, holder: int) -> list[tuple[int, str]]:
-    rows = transaction.execute(
-        "SELECT domain_id, permission FROM admin_permission WHERE holder_id = ? AND effect = 'grant'", (holder,)
-    )
-    return [(row[0], row[1]) for row in rows]
+def _require_entries(transaction: Transaction, holder: int, effect: str, actor: Actor) -> None:
+    """Raise PermissionDeniedError unless the actor holds every right that a holder has an entry of, itself or by a group."""
+    for one in _ancestors(transaction, holder):
+        entries = transaction.execute(
+            "SELECT domain_id, permission FROM admin_permission WHERE holder_id = ? AND effect = ?", (one, effect)
+        )
+        for domain_id, permission in entries:
+            actor.require_giving(permission, domain_id)
 
 
-def _ancestors(transaction: Transaction, group_id: int) -> set[int]:
-    """The group and every group it is in."""
+def _ancestors(transaction: Transaction, holder: int) -> set[int]:
+    """The administrator or group, and every group it is in."""
     found: set[int] = set()
-    level = [group_id]
+    level = [holder]
     while level:
         current = level.pop()
         if current in found:

@@ -75,3 +75,12 @@ class Actor:
         if not self.may(permission, domain_id):
             where = " on this domain" if domain_id else ""
             raise PermissionDeniedError(f"{self.name} lacks the permission {permission}{where}")
+
+    def require_giving(self, permission: str, domain_id: int = 0) -> None:
+        """Raise PermissionDeniedError unless the actor may let others have a permission: it holds all of it. One on any domain
+        is not held whole by who is refused it on a single domain."""
+        self.require(permission, domain_id)
+        if domain_id or self.everything:
+            return
+        if any(SERVER_FORM.get(name) == permission for refused in self.denied.values() for name in refused):
+            raise PermissionDeniedError(f"{self.name} is refused the permission {permission} on a domain, and may not give it")
