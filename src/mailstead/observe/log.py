@@ -4,8 +4,11 @@ Invariants: one event is one line and one write; a field whose name promises a s
 of a level that is switched off costs one attribute load and one bit test.
 
 How: `get_logger(module)` gives a structlog bound logger whose methods first test the module's level mask. The mask
-has the bits of LOG-01: 1 critical, 2 error, 4 warning, 8 information, 16 protocol. `configure` may be called again
-at any time; loggers handed out before follow.
+has the bits of LOG-01: 1 critical, 2 error, 4 warning, 8 information, 16 protocol. `configure` and `follow` may be called
+again at any time; loggers handed out before follow.
+
+A line goes to the stream (standard error, or the file of the command line), and, in a process that has a `Writer` (see
+log_writer), to where its module's settings say. With a writer neither is written by the calling thread.
 """
 
 from __future__ import annotations
@@ -19,7 +22,8 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping, MutableMapping
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
 import msgspec
 import structlog
@@ -38,21 +42,62 @@ Style = Literal["json", "text"]
 Event = MutableMapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line on its way: `level` is one bit, `text` event and fields. `security`: for the security log as well."""
+
+    time: str
+    level: int
+    module: str
+    text: str
+    process: str = ""
+    security: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleLog:
+    """What settings say of a module: its level (None: the command line's), and where its lines go (internal, remote, system)."""
+
+    mask: int | None = None
+    kind: str = "internal"
+    host: str = ""
+
+
+class Writer(Protocol):
+    """Takes lines and writes them elsewhere than in the calling thread."""
+
+    def stream(self, octets: bytes) -> None:
+        """A line of the stream, ready to be written."""
+
+    def put(self, line: Line, where: ModuleLog) -> None:
+        """A line for where its module's settings say."""
+
+
 class Sink:
-    """What the loggers of one module share: its name and its level mask."""
+    """What the loggers of one module share: its name, its level mask, and where its lines go."""
 
-    __slots__ = ("mask", "module")
+    __slots__ = ("mask", "module", "where")
 
-    def __init__(self, module: str, mask: int) -> None:
+    def __init__(self, module: str, mask: int, where: ModuleLog) -> None:
         self.module = module
         self.mask = mask
+        self.where = where
 
     def emit(self, line: str) -> None:
-        """Write one line; a log that cannot be written must not stop the mail."""
-        try:
-            os.write(_fd, line.encode("utf-8", "backslashreplace"))
-        except OSError:
-            pass  # disk full or pipe closed: there is nowhere left to say so
+        """Write one line to the stream; a log that cannot be written must not stop the mail."""
+        octets = line.encode("utf-8", "backslashreplace")
+        if _writer is not None:
+            _writer.stream(octets)
+        else:
+            write_stream(octets)
+
+
+def write_stream(octets: bytes) -> None:
+    """Write to standard error or the file of the command line."""
+    try:
+        os.write(_fd, octets)
+    except OSError:
+        pass  # disk full or pipe closed: there is nowhere left to say so
 
 
 class Logger(structlog.BoundLoggerBase):
@@ -72,12 +117,12 @@ class Logger(structlog.BoundLoggerBase):
 
     def warning(self, event: str, **fields: object) -> None:
         """Something the operator should look at."""
-        if self._logger.mask & WARNING:
+        if self._logger.mask & WARNING or (_security and event in SECURITY_EVENTS):
             self._write("warning", event, fields)
 
     def info(self, event: str, **fields: object) -> None:
         """Normal operation."""
-        if self._logger.mask & INFORMATION:
+        if self._logger.mask & INFORMATION or (_security and event in SECURITY_EVENTS):
             self._write("information", event, fields)
 
     def protocol(self, event: str, **fields: object) -> None:
@@ -94,7 +139,8 @@ class Logger(structlog.BoundLoggerBase):
 
     def _write(self, level: str, event: str, fields: Mapping[str, object]) -> None:
         args, _kwargs = self._process_event(level, event, dict(fields))
-        self._logger.emit(args[0])
+        if args[0]:
+            self._logger.emit(args[0])
 
 
 _sinks: dict[str, Sink] = {}
@@ -103,6 +149,18 @@ _default_mask = DEFAULT_MASK
 _style: Style = "json"
 _fd = 2
 _process = ""
+_writer: Writer | None = None
+_modules: Mapping[str, ModuleLog] = {}
+_others = ModuleLog()
+_security = False
+
+#: Bits by the names of levels.
+BITS: Mapping[str, int] = {"critical": 1, "error": 2, "warning": 4, "information": 8, "protocol": 16}
+
+#: What the security log has: logins, refusals, what administrators did.
+SECURITY_EVENTS = frozenset(
+    {"login", "login failed", "administrator logged in", "administrator login failed", "command", "connection refused"}
+)
 
 
 def _stamp(sink: Sink, level: str, event: Event) -> Event:
@@ -134,7 +192,16 @@ def _redact(_sink: Sink, _level: str, event: Event) -> Event:
     return event
 
 
-def _render(_sink: Sink, _level: str, event: Event) -> Any:
+def _render(sink: Sink, level: str, event: Event) -> Any:
+    bit = BITS[level]
+    heard = bool(sink.mask & bit)
+    if _writer is not None:
+        secure = _security and event["event"] in SECURITY_EVENTS
+        if heard or secure:
+            where = sink.where if heard else _UNHEARD
+            _writer.put(Line(event["time"], bit, sink.module, _text(event), _process, secure), where)
+    if not heard:
+        return ""
     if _style == "json":
         return _json(event) + "\n"
     head = f"{event.pop('time')} {event.pop('level'):<11} {event.pop('module')}: {event.pop('event')}"
@@ -142,6 +209,19 @@ def _render(_sink: Sink, _level: str, event: Event) -> Any:
     tail = "".join(f" {key}={_quote(value)}" for key, value in event.items())
     line = head.replace("\n", "\\n").replace("\r", "\\r") + tail + "\n"
     return line + "".join(f"    {part}\n" for part in str(trace).splitlines()) if trace else line
+
+
+#: Of a line that only the security log has.
+_UNHEARD = ModuleLog(0, "none")
+
+
+def _text(event: Event) -> str:
+    """Event and fields in one line; a traceback is left to the stream."""
+    fields = (f" {key}={_quote(value)}" for key, value in event.items() if key not in _APART)
+    return str(event["event"]).replace("\n", "\\n").replace("\r", "\\r") + "".join(fields)
+
+
+_APART = frozenset({"time", "level", "module", "event", "process", "traceback"})
 
 
 def _json(value: object) -> str:
@@ -163,7 +243,8 @@ def get_logger(module: str, **fields: object) -> Logger:
     """The logger of `module` (names of LOG-02 where one fits: SMTP-IN, IMAP, SERVER...)."""
     sink = _sinks.get(module)
     if sink is None:
-        sink = _sinks[module] = Sink(module, _masks.get(module, _default_mask))
+        sink = _sinks[module] = Sink(module, 0, _others)
+        _settle(sink)
     return Logger(sink, _PROCESSORS, dict(fields))
 
 
@@ -188,8 +269,26 @@ def configure(
     if old > 2 and old != fd:
         os.close(old)
     _default_mask, _masks, _style, _process = mask, dict(modules or {}), style, process
-    for name, sink in _sinks.items():
-        sink.mask = _masks.get(name, mask)
+    for sink in _sinks.values():
+        _settle(sink)
+
+
+def _settle(sink: Sink) -> None:
+    """Give a sink its mask and its way: what settings say of its module, else the command line's."""
+    sink.where = _modules.get(sink.module, _others)
+    own = sink.where.mask
+    sink.mask = _masks.get(sink.module, _default_mask) if own is None else own
+
+
+def follow(modules: Mapping[str, ModuleLog], others: ModuleLog, *, security: bool = False, writer: Writer | None = None) -> None:
+    """Take what settings say: of modules by name, of all others, whether there is a security log; and who writes.
+
+    Without a writer lines go to the stream only, and are written by the calling thread.
+    """
+    global _modules, _others, _security, _writer
+    _modules, _others, _security, _writer = dict(modules), others, security, writer
+    for sink in _sinks.values():
+        _settle(sink)
 
 
 def configure_from_environment(process: str) -> None:

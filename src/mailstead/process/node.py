@@ -48,6 +48,8 @@ from mailstead.process.background import (
 )
 from mailstead.process.endpoints import Endpoints
 from mailstead.process.indexing import Indexing
+from mailstead.process.log_listener import LogListeners
+from mailstead.process.log_settings import LogSettings
 from mailstead.process.maintenance import Maintenance
 from mailstead.process.outbound import Outbound
 from mailstead.process.own_listeners import OwnListeners
@@ -65,7 +67,7 @@ from mailstead.transport.endpoint import Endpoint
 log = get_logger("SERVER")
 
 #: How soon a process notices changes that nothing it does would show it.
-POLL_SECONDS = 0.25
+POLL_SECONDS = 0.08
 #: How often certificate files are looked at.
 CERTIFICATE_SECONDS = 30.0
 
@@ -92,6 +94,7 @@ class Node:
         self.delivery: Delivery
         self.lists: Lists
         self.outbound: Outbound | None = None
+        self.logging: LogSettings
         self.background = BackgroundVerbs()
         self._endpoints: Endpoints
         self._faces: dict[str, Factory] = {}
@@ -130,6 +133,7 @@ class Node:
         self.directory = Directory.open(data_dir)
         self.table = SharedTable(data_dir / "run" / "shared.table", self.context.index)
         settings = self.directory.settings
+        self.logging = LogSettings(data_dir, settings)
         self.guard = SharedGuard(self.table)
         self._configure_guard()
         self.authenticator = Authenticator(self.directory, settings, self.guard)
@@ -165,9 +169,11 @@ class Node:
                 fault(log, "closing failed", exc)
         self.directory.close()
         self.table.close()
+        await asyncio.to_thread(self.logging.close)
 
     async def reload(self) -> None:
         """Settings are seen by themselves; certificates are looked at now."""
+        self.logging.reopen()
         self.directory.poll()
 
     # ---- faces -------------------------------------------------------------------------------------------------
@@ -296,6 +302,7 @@ class Node:
         self._watch(self.lists.run(), "mailing lists")
         self._watch(duties.checkpoints(data_dir), "checkpoints")
         self._watch(duties.expiry(data_dir, self.store, settings), "expiry")
+        self._watch(LogListeners(settings, self.logging.writer).run(), "log of other servers")
         maintenance = Maintenance(data_dir, self.store, self.mailbox)
         maintenance.offer(self.background)
         self._watch(maintenance.run(), "snapshots and compaction")
