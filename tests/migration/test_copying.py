@@ -97,6 +97,18 @@ async def test_originals_are_deleted_when_asked_for(here: Here, there: There) ->
     assert len(await here.messages()) == 5
 
 
+async def test_what_was_moved_here_stays_when_the_job_is_begun_again_without_deleting(here: Here, there: There) -> None:
+    for number in range(5):
+        there.append("INBOX", text(number))
+    here.start_runner()
+    await here.service.start(here.account.id, **there.source, actor=ADMIN, delete_original=True)
+    assert (await here.over()).state == "done"
+    there.append("INBOX", text(5))
+    await here.service.start(here.account.id, **there.source, actor=ADMIN)
+    assert (await here.over()).state == "done"
+    assert [octets for octets, _, _ in await here.messages()] == [text(number) for number in range(6)]
+
+
 async def test_a_continuous_job_follows_until_the_switch_over(here: Here, there: There) -> None:
     for number in range(1, 6):
         there.append("INBOX", text(number))

@@ -2,7 +2,7 @@
 
 Invariants: a round may break off anywhere, and the next goes on where it ended; what was changed here by its owner is not
 undone: of flags the difference that arose there is taken over, and a message removed here is not brought again; nothing
-is removed there before it is durable here, and only where that was asked for.
+is removed there before it is durable here, and only where that was asked for; what was removed there by us stays here.
 """
 
 from __future__ import annotations
@@ -404,6 +404,7 @@ class FolderCopy:
         await self._whole.say(text)
 
     async def _delete(self, uids: list[int]) -> None:
+        await self._ledger.let_go(uids)
         for start in range(0, len(uids), WINDOW):
             if not await self._client.delete(uids[start : start + WINDOW]):
                 name = self._state.plan.source.name

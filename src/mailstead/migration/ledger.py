@@ -42,7 +42,7 @@ _decode = msgspec.msgpack.Decoder(_Content).decode
 
 @dataclass(slots=True)
 class Entry:
-    """A message that was taken: its UID here (0: it went before that could be noted) and its flags there."""
+    """A message that was taken: its UID here (0: it went before that could be noted, or was let go) and its flags there."""
 
     uid: int
     flags: str
@@ -158,6 +158,17 @@ class Ledger:
         for key in gone:
             entry = self.entries.pop(key, None)
             if entry is not None:
+                touched.add(entry.batch)
+        await self._rewrite(touched)
+
+    async def let_go(self, keys: Iterable[Key]) -> None:
+        """Note durably that messages are about to be removed there by us: they stay known, and that they are gone there is no
+        reason to remove them here."""
+        touched = set()
+        for key in keys:
+            entry = self.entries[key]
+            if entry.uid:
+                entry.uid = 0
                 touched.add(entry.batch)
         await self._rewrite(touched)
 
