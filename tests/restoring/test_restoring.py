@@ -124,6 +124,21 @@ async def test_a_deleted_account_that_is_kept_comes_back_as_it_is_kept(place: Pl
     assert "brought back as it was kept" in place.said[0]
 
 
+async def test_the_mail_of_one_who_is_gone_does_not_go_to_who_has_the_name_as_an_alias(place: Place, tmp_path: Path) -> None:
+    alice = await furnish(place)
+    bob = await place.account("bob")
+    place.backup(tmp_path / "b")
+    await place.directory.delete_account(alice, actor=ADMIN, keep_copy=False)
+    await place.directory.add_alias(bob.id, "alice", actor=ADMIN)
+    source, restorer = place.restorer(tmp_path / "b")
+    with pytest.raises(AlreadyExistsError, match="belongs to another account now"):
+        await restorer.account(ALICE)
+    assert await place.contents(bob.id, "INBOX") == []
+    report = await restorer.account(ALICE, to=f"alicia@{DOMAIN}")
+    assert report.restored == 254
+    source.close()
+
+
 async def test_another_account_another_folder_one_message(place: Place, tmp_path: Path) -> None:
     alice = await furnish(place)
     place.backup(tmp_path / "b")

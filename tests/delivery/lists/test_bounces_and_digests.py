@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from mailstead.delivery.lists.bounces import HARD, PROBE_AFTER, PROBE_WAIT, SOFT, points_of
 from mailstead.delivery.lists.tokens import Signer
 from mailstead.directory.model import Member, Recipient
+from mailstead.mailbox.model import NewMessage
 from mailstead.message.bounce import read_report
 from mailstead.message.dsn import DsnRecipient, build_dsn
 from mailstead.process.outbound import Outbound
@@ -148,6 +149,24 @@ async def test_digests_of_so_many_or_of_a_day(world: World) -> None:
     await world.idle()
     assert len(await world.mail(f"carol@{DOMAIN}")) == 2
     assert len(await world.mail()) == 5
+
+
+async def test_each_posting_is_in_one_digest_where_they_do_not_all_fit(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    news = await world.make([f"carol@{DOMAIN}"], digestMessages="100", digestInterval="24")
+    await world.face.directory.update_member(news.id, f"carol@{DOMAIN}", digest=True, actor=ADMIN)
+    folder = await world.lists._office.folder(news, "Digest")
+    postings = [NewMessage(f"Subject: n{number:03}\r\n\r\n{'x' * 600}\r\n".encode()) for number in range(100)]
+    await world.face.mailbox.append(folder, [*postings, NewMessage(b"Subject: n100\r\n\r\nx\r\n")])
+    monkeypatch.setattr("mailstead.delivery.lists.digest.MAX_OCTETS", 60_500)
+    await world.lists.upkeep(time.time() + 25 * 3600)
+    await world.idle()
+    found = [
+        str(part.get_content()["Subject"])
+        for digest in await world.mail(f"carol@{DOMAIN}")
+        for part in digest.walk()
+        if part.get_content_type() == "message/rfc822"
+    ]
+    assert found == [f"n{number:03}" for number in range(101)]
 
 
 async def test_a_crash_after_a_digest_makes_no_second_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -239,6 +239,32 @@ async def test_what_cannot_wait_is_refused_with_words(world: World) -> None:
     assert "full" in (await last(world, f"bob@{DOMAIN}"))["Subject"]
 
 
+async def test_what_was_let_through_goes_out_once_though_the_mailbox_is_full(world: World) -> None:
+    news = await world.make([CAROL], moderate="everybody")
+    await world.face.directory.edit_recipient(news.id, RecipientEdit(contents={"bodyEnd": "y" * 2000}), actor=ADMIN)
+    await world.sent("words")
+
+    def limit(transaction: Transaction) -> None:
+        setting = LIST_QUOTAS.setting("totalMessageSize")
+        store_value(transaction, "test", "recipient", news.id, "listQuotas.totalMessageSize", setting, "1")
+
+    await world.face.directory.database.write(limit)
+    (waiting,) = await world.lists.pending_posts(news.id, actor=ADMIN)
+    await world.lists.approve(news.id, waiting.uid, actor=ADMIN)
+    await world.idle()
+    await world.lists.upkeep()
+    await world.idle()
+    assert len(await world.mail(CAROL)) == 1
+    assert await world.in_list(news, "ConfirmedRequests") == []
+
+
+async def test_the_owners_of_a_list_may_be_a_group(world: World) -> None:
+    await world.face.directory.create_group(DOMAIN, "owners", [f"bob@{DOMAIN}"], actor=ADMIN)
+    await world.make([CAROL], moderate="everybody", adminEmail=f"owners@{DOMAIN}")
+    await world.sent("from outside", subject="wait for me")
+    assert "wait for me" in text_of(await last(world, f"bob@{DOMAIN}"))
+
+
 async def test_own_words_of_the_list(world: World) -> None:
     news = await world.make([CAROL])
     contents = {"notAUser": "Subject: Nein, $EMAIL\n\n$EMAIL gehört nicht zu $LIST ($ADDRESS).\n"}

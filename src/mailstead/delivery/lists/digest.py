@@ -16,6 +16,7 @@ from mailstead.delivery.lists.publishing import Publishing
 from mailstead.delivery.lists.requests import Requests
 from mailstead.directory.model import Recipient
 from mailstead.mailbox.model import Folder
+from mailstead.mailbox.view import FolderView
 from mailstead.message.build import encode_header, encode_text, fold, format_address, make_message_id
 from mailstead.message.dates import rfc5322_date
 from mailstead.message.decode import decode_header
@@ -91,14 +92,7 @@ class Digests:
             full = len(uids) >= int(office.value(recipient, "digestMessages"))
             if not full and now - oldest < int(office.value(recipient, "digestInterval")) * 3600:
                 return False
-            postings: list[bytes] = []
-            size = 0
-            for start in range(0, len(uids), 100):
-                for _, location in office.mailbox.rows(view, uids[start : start + 100], ("location",)):
-                    if postings and size + location.size > MAX_OCTETS:
-                        break
-                    postings.append(await office.mailbox.read_large(location))
-                    size += location.size
+            postings = await self._fitting(view, uids)
         finally:
             view.release()
         taken = uids[: len(postings)]
@@ -115,6 +109,19 @@ class Digests:
         log.info("digest sent", list=recipient.address, messages=len(taken))
         await self._requests.remove(folder, taken)
         return True
+
+    async def _fitting(self, view: FolderView, uids: Sequence[int]) -> list[bytes]:
+        """The first postings, as many as one digest holds; at least one."""
+        mailbox = self._office.mailbox
+        postings: list[bytes] = []
+        size = 0
+        for start in range(0, len(uids), 100):
+            for _, location in mailbox.rows(view, uids[start : start + 100], ("location",)):
+                if postings and size + location.size > MAX_OCTETS:
+                    return postings
+                postings.append(await mailbox.read_large(location))
+                size += location.size
+        return postings
 
     async def _forget_sent(self, recipient: Recipient, folder: Folder) -> None:
         """What the last digest had and a crash left."""

@@ -21,7 +21,6 @@ from mailstead.delivery.lists.outgoing import ListFace
 from mailstead.delivery.lists.tokens import Signer
 from mailstead.delivery.model import AcceptedMessage, EnvelopeRecipient
 from mailstead.delivery.service import Delivery
-from mailstead.delivery.targets import Plan
 from mailstead.directory.address import address_key
 from mailstead.directory.list_templates import filled
 from mailstead.directory.model import Recipient, RecipientKind
@@ -235,12 +234,11 @@ class Office:
         found = self.directory.resolve(to)
         if found.kind in (RecipientKind.LIST, RecipientKind.UNKNOWN_USER, RecipientKind.DISABLED):
             return []  # a list does not write to lists
-        plan = Plan()
         message = AcceptedMessage(
             f"list-{self.store.new_id():x}", sender, [EnvelopeRecipient(to, found, "NEVER")], b"", octets, len(octets),
             int(time.time()), body_type="7BIT" if octets.isascii() else "8BITMIME", utf8=not to.isascii(),
         )  # fmt: skip
-        await self.delivery.planner.route(plan, message, 0, found, message.recipients[0])
+        plan = await self.delivery.planner.expand(message)
         front = b"Return-Path: <%b>\r\n" % sender.encode("utf-8", "replace")
         variant = self.store.new_id()
         for target in plan.targets:

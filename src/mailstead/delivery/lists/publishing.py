@@ -48,6 +48,8 @@ class Publishing:
         if office.value(recipient, "archive") or replaces:
             target = office.into(await office.folder(recipient, INBOX), front)
             if replaces:
+                # Whatever the quota: while it lay there, it would be sent again and again.
+                target.quota_size = target.quota_messages = 0
                 target.replaces_folder, target.replaces_uid = replaces
             targets.append(target)
         if office.directory.wants_digest(recipient.id):
