@@ -1,7 +1,8 @@
 """Restoring from a backup into a server that runs: a domain, an account, a folder, a message.
 
-Invariants: what is here is not removed or changed; an account that was deleted and is still kept comes back as it is kept
-before anything is taken from the backup; doing it twice brings nothing twice.
+Invariants: what is here is not removed or changed; nobody gets the mail of another whose name is his alias by now, unless that was
+asked for; an account that was deleted and is still kept comes back as it is kept before anything is taken from the backup; doing
+it twice brings nothing twice.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mailstead.directory.model import Account
+from mailstead.directory.address import local_key
+from mailstead.directory.model import Account, AlreadyExistsError
 from mailstead.directory.service import Directory
 from mailstead.mailbox.service import Mailbox
 from mailstead.restoring.mail import MailReport, MailRestorer, Wanted
@@ -49,11 +51,15 @@ class Restorer:
             raise BackupError(f"the backup has no account {address}")
         return found
 
-    async def _account_here(self, owner: SourceOwner, to: str, how: How) -> Account:
-        """The account that is to have the mail, made of the backup where it is missing."""
+    async def _account_here(self, owner: SourceOwner, to: str, how: How, *, by_alias: bool) -> Account:
+        """The account that is to have the mail, made of the backup where it is missing; ``by_alias``: also another's whose alias
+        the address is."""
         directory, actor = self._directory, self._actor
         target = to or owner.address
         here = directory.account_by_address(target)
+        if here is not None and not by_alias and here.id != owner.id:
+            if local_key(here.name) != local_key(target.rpartition("@")[0]):
+                here = None  # another's alias by now
         if here is None and not to:
             here = directory.account(owner.id)  # renamed since
         rows = self._source.directory.rows(owner)
@@ -104,7 +110,7 @@ class Restorer:
     async def account(self, address: str, *, to: str = "", wanted: Wanted = Wanted(), how: How = How()) -> MailReport:
         """An account's mail (or what is ``wanted`` of it) into the account of that address, or ``to``."""
         owner = self._need_account(address)
-        account = await self._account_here(owner, to, how)
+        account = await self._account_here(owner, to, how, by_alias=bool(to))
         return await self._mail(owner, account.id, account.shard, account.address, wanted, how)
 
     async def _mail(self, owner: SourceOwner, target: int, shard: int, name: str, wanted: Wanted, how: How) -> MailReport:
@@ -145,7 +151,12 @@ class Restorer:
         reports = []
         for owner in self._source.directory.accounts(source):
             target = f"{owner.address.rpartition('@')[0]}@{here.name}"
-            account = await self._account_here(owner, target if here.name != source.address else "", how)
+            try:
+                to_here = target if here.name != source.address else ""
+                account = await self._account_here(owner, to_here, how, by_alias=False)
+            except AlreadyExistsError as error:
+                self._told(f"{owner.address}: not restored: {error}")
+                continue
             reports.append(await self._mail(owner, account.id, account.shard, account.address, Wanted(), how))
         public = directory.owner(here.id)
         if public is not None and self._source.mailbox(source.shard).folders(source.id):
