@@ -57,9 +57,9 @@ class Restorer:
         directory, actor = self._directory, self._actor
         target = to or owner.address
         here = directory.account_by_address(target)
-        if here is not None and not by_alias and here.id != owner.id:
-            if local_key(here.name) != local_key(target.rpartition("@")[0]):
-                here = None  # another's alias by now
+        own_name = here is not None and local_key(here.name) == local_key(target.rpartition("@")[0])
+        if here is not None and not (by_alias or own_name or here.id == owner.id):
+            here = None  # another's alias by now
         if here is None and not to:
             here = directory.account(owner.id)  # renamed since
         rows = self._source.directory.rows(owner)
