@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from tests.admin_cli.conftest import PASSWORD, Client, Face
 
 
@@ -141,3 +143,16 @@ async def test_a_text_before_login_is_no_way_in(face: Face) -> None:
     client: Client = await face.raw()
     assert (await client.send("LIST Domains"))[-1].startswith("-ERR: ")
     assert client.prompt == "<login> "
+
+
+async def test_words_behind_a_password_are_not_logged(face: Face, capfd: pytest.CaptureFixture[str]) -> None:
+    """A password with blanks that was not quoted: its other words are refused as parameters, and stay out of the log."""
+    client = await face.client()
+    await client.ok("UPDATE Domain example.test", "UPDATE Account alice")
+    assert "'horse'" in await client.err("SET password correct horse")
+    assert "'horse'" in await client.err("SET password correct horse battery")
+    await client.ok("BACK", "BACK", "CONFIG SERVER", "CONFIG USERDB", "ADD ldapConnector l ldapUri ldap://127.0.0.1")
+    assert "staple" in await client.err("SET bindPass battery staple")
+    logged = capfd.readouterr().err
+    assert "UPDATE" in logged
+    assert not [word for word in ("horse", "battery", "staple") if word in logged]

@@ -7,7 +7,8 @@ States: login -> password -> command (a stack of contexts, or a multi-line text)
   a refusal by a service is not a wrong command.
 - When the administrator's password or state changes elsewhere the session ends; when its rights change they hold at once, and
   what waited is dropped.
-- No secret is logged: of a command the log has the words of its form and the key of the object.
+- No secret is logged: of a command the log has the words of its form and the key of the object, and no refusal that may quote
+  what stood among parameters: it can be part of a password.
 """
 
 from __future__ import annotations
@@ -289,11 +290,13 @@ class Session:
 
     async def _run_command(self, entry: Command, arguments: Arguments) -> Reply | None:
         context = self.context
+        quoted = False
         try:
             result = entry.handler(context, arguments)
             if isinstance(result, Awaitable):
                 result = await result
         except CommandError as error:
+            quoted = bool(arguments.rest)
             result = Reply(text=str(error), good=False)
         except self._refusals as error:
             result = Reply(text=str(error), good=False)
@@ -306,14 +309,14 @@ class Session:
             faults.labels("CLI").inc()
             reference = fault(self.link.log, "administration command failed", error, command=" ".join(entry.syntax.head))
             result = Reply(text=f"internal error, reference {reference}", good=False)
-        self._audit(entry, arguments, result)
+        self._audit(entry, arguments, result, quoted)
         if result is None:
             if self._taker is not None:
                 return None
             result = Reply()
         return result
 
-    def _audit(self, entry: Command, arguments: Arguments, reply: Reply | None) -> None:
+    def _audit(self, entry: Command, arguments: Arguments, reply: Reply | None, quoted: bool) -> None:
         verb = entry.syntax.head[0].split("|")[0].upper()
         if verb in ("SHOW", "LIST", "HELP", "BACK", "GET"):
             return
@@ -326,7 +329,7 @@ class Session:
             command=" ".join(entry.syntax.head),
             object=key[:128],
             outcome="ok" if good else "refused",
-            **({} if good or reply is None else {"reason": reply.text[:256]}),
+            **({} if good or reply is None or quoted else {"reason": reply.text[:256]}),
         )
 
     def _wrong(self, text: str) -> None:
@@ -368,6 +371,8 @@ class Session:
         text = "\r\n".join(self._text) + ("\r\n" if self._text else "")
         self._text = []
         assert taker is not None and self.context is not None
+        if not self._still_valid():
+            return
 
         async def handler(_context: CliContext, _arguments: Arguments) -> Reply | None:
             return await taker(text)
