@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mailstead.directory import Actor
+from mailstead.mailbox.model import NewMessage
+from mailstead.settings.database import Transaction
 from mailstead.settings.permissions import DOMAIN_PERMISSIONS, SERVER_FORM, SERVER_PERMISSIONS
 from tests.admin_cli.conftest import PASSWORD, Client, Face, Refused
 
@@ -128,3 +130,87 @@ async def test_denied_on_one_domain_beats_the_right_on_any(face: Face) -> None:
         await face.directory.deny("most", permission, "example.test", actor=SYSTEM)
     client = await _login(face, "most")
     assert "does not exist" in await client.err("UPDATE Domain example.test")
+
+
+async def _message(face: Face, owner: int, folder: str) -> None:
+    place = await face.mailbox.folder(owner, folder) or await face.mailbox.create_folder(owner, folder)
+    await face.mailbox.append(place, [NewMessage(b"Subject: x\r\n\r\nbody\r\n")])
+
+
+async def test_purging_all_domains_asks_for_the_right_on_each(face: Face) -> None:
+    account = face.directory.account_by_address("alice@example.test")
+    assert account is not None
+    await _message(face, account.id, "Trash")
+    await _message(face, face.domain_id, "News")
+    client = await _holder(face, "wide", set(), {"manageAccountsOnAnyDomain"})
+    assert (await client.send("PURGE public folders News"))[-1].startswith("-ERR")
+    await face.directory.deny("wide", "manageAccounts", "example.test", actor=SYSTEM)
+    await face.directory.grant("wide", "manageGroupsOnAnyDomain", actor=SYSTEM)
+    client = await _login(face, "wide")
+    assert (await client.send("PURGE account folders Trash"))[0] == "0 messages removed"
+
+
+async def test_purging_all_domains_is_held_to_what_each_allows(face: Face) -> None:
+    account = face.directory.account_by_address("alice@example.test")
+    assert account is not None
+    await _message(face, account.id, "Private")
+    client = await _holder(face, "wide", set(), {"manageAccountsOnAnyDomain"})
+    assert "may not be purged" in await client.err("PURGE account folders Private")
+
+
+async def test_kinds_of_objects_without_a_right_are_not_found_either(face: Face) -> None:
+    """Who manages groups alone does not learn of accounts by a search, a look-up, or figures."""
+    await face.directory.create_group("example.test", "team", actor=SYSTEM)
+    await face.directory.create_list("example.test", "talk", actor=SYSTEM)
+    client = await _holder(face, "groups", {"manageGroups"}, set())
+    found = await client.rows("SEARCH Object @example.test")
+    assert [row.split()[0] for row in found] == ["team@example.test"]
+    assert "does not exist" in await client.err("LOOKUP Index Object alice@example.test")
+    assert await client.rows("LIST premiumAccounts") == []
+    assert "does not exist" in await client.err("SET premiumAccountAddons name alice@example.test addons (outlook)")
+    figures = "\n".join(await client.ok("ENTER JSONQUERY", "QUERY /domains"))
+    assert "example.test" in figures and "alice" not in figures and "talk" not in figures
+
+
+async def test_a_search_finds_what_is_behind_a_thousand_names_of_others(face: Face) -> None:
+    def others(transaction: Transaction) -> None:
+        transaction.executemany(
+            "INSERT INTO address (domain_id, local, name, kind, object_id, main, expires) "
+            "VALUES (?, 'info', 'info', 'account', ?, 1, 0)",
+            [(-1 - number, -1 - number) for number in range(1200)],
+        )
+
+    face.directory.database.write_sync(others)
+    await face.directory.create_domain("zoo.test", actor=SYSTEM)
+    await face.directory.create_account("zoo.test", "info", actor=SYSTEM)
+    await face.directory.create_admin("keeper", PASSWORD, actor=SYSTEM)
+    await face.directory.grant("keeper", "manageAccounts", "zoo.test", actor=SYSTEM)
+    client = await _login(face, "keeper")
+    assert [row.split()[0] for row in await client.rows("SEARCH Object info")] == ["info@zoo.test"]
+
+
+async def test_what_needs_a_right_on_the_server_is_there_in_a_domain_too(face: Face) -> None:
+    client = await _holder(face, "keeper", set(), {"restoreAnyDomain", "manageAccountsOnAnyDomain"})
+    await client.ok(*DOMAIN)
+    assert "was deleted" in await client.err("RECOVER domain gone.test")
+
+
+async def test_the_configuration_shown_has_only_domains_that_are_seen(face: Face) -> None:
+    await face.directory.create_domain("other.test", actor=SYSTEM)
+    client = await _holder(face, "keeper", {"manageAccounts"}, {"manageServerConfig"})
+    text = "\n".join(await client.ok("CONFIG SERVER", "SHOW Config"))
+    assert "example.test" in text and "other.test" not in text
+    assert "manageServerConfig" not in text, "who has which right is shown to who manages rights"
+    root = await face.client()
+    text = "\n".join(await root.ok("CONFIG SERVER", "SHOW Config"))
+    assert "other.test" in text and "manageServerConfig" in text
+
+
+async def test_who_lost_its_rights_while_it_sent_a_text_has_lost_them(face: Face) -> None:
+    client = await _holder(face, "keeper", {"manageDomainConfig"}, set())
+    await client.ok(*DOMAIN)
+    client.writer.write(b"ESET appenderHtml\r\n")
+    assert (await client.reader.readline()).startswith(b"+OK: ")
+    await face.directory.delete_admin("keeper", actor=SYSTEM)
+    reply = await client.send("some text\r\n.")
+    assert reply[0].startswith("-ERR: ") and client.prompt == ""

@@ -20,6 +20,7 @@ from mailstead.admin_cli.grammar import CommandError, Word
 from mailstead.admin_cli.responses import Reply
 from mailstead.admin_cli.syntax import Arguments, Syntax, parse, unknown
 from mailstead.settings.edits import ChangedMeanwhileError, Pending
+from mailstead.settings.permissions import SERVER_PERMISSIONS
 
 if TYPE_CHECKING:
     from mailstead.admin_cli.session import Session
@@ -59,7 +60,9 @@ def make(form: str, help: str, handler: Handler, *, hidden: bool = False, allowe
 
 
 def needs(permission: str) -> Condition:
-    """The condition that the administrator holds a permission: on the context's domain, or the server."""
+    """The condition that the administrator holds a permission: on the context's domain, or the server's own anywhere."""
+    if permission in SERVER_PERMISSIONS:
+        return lambda context: context.session.actor.may(permission)
     return lambda context: context.session.actor.may(permission, context.domain_id)
 
 

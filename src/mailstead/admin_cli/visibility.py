@@ -28,6 +28,9 @@ PUBLIC_FOLDERS = (
     "managePublicFolder", "createPublicFolder", "removePublicFolder", "renamePublicFolder", "managePublicFoldersQuotas",
 )  # fmt: skip
 
+VISIBLE = {"account": ACCOUNTS, "group": GROUPS, "list": LISTS, "folder": FOLDER_RECIPIENTS}
+"""By the kind of an address; a list's own further names have a kind that begins with `list-`."""
+
 
 def sees(permissions: tuple[str, ...]) -> Condition:
     """The condition that the administrator holds one of these on the context's domain."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mailstead.admin_cli.context import Command, Condition, Result, make, needs
 from mailstead.admin_cli.grammar import CommandError, Word
@@ -18,6 +18,9 @@ from mailstead.admin_cli.syntax import Arguments
 from mailstead.mailbox.errors import MailboxError
 from mailstead.mailbox.model import Folder
 from mailstead.mailbox.purging import PurgeCondition, parse_condition, purge
+
+if TYPE_CHECKING:
+    from mailstead.admin_cli.session import Session
 
 DAY = 86_400
 SLICE = 500
@@ -73,12 +76,11 @@ def names_and_condition(words: list[Word]) -> tuple[list[str], PurgeCondition]:
         raise CommandError(str(error)) from error
 
 
-def check_allowed(context: Any, names: list[str], condition: PurgeCondition) -> PurgeCondition:
-    """What the domain lets its administrators purge (ADM-02). Raises CommandError."""
-    session = context.session
-    if session.actor.may("manageDomainAdminLimits", context.domain_id):
-        return condition
-    limits = session.services.directory.domain_settings(context.domain_id)
+def check_allowed(session: Session, domain_id: int, names: list[str], condition: PurgeCondition) -> None:
+    """What a domain lets its administrators purge (ADM-02). Raises CommandError."""
+    if session.actor.may("manageDomainAdminLimits", domain_id):
+        return
+    limits: Any = session.services.directory.domain_settings(domain_id)
     allowed = {name.lower() for name in limits.purgeFolders}
     for name in names:
         if name.lower() not in allowed:
@@ -86,7 +88,6 @@ def check_allowed(context: Any, names: list[str], condition: PurgeCondition) -> 
     bound = parse_condition(limits.purgeConstraint)
     if bound.min_age is not None and (condition.min_age is None or condition.min_age < bound.min_age):
         raise CommandError(f"only messages within this constraint may be purged: {limits.purgeConstraint}")
-    return condition
 
 
 async def purge_folders(context: Any, owner: int, names: list[str], condition: PurgeCondition, *, missing: bool) -> int:
@@ -105,7 +106,7 @@ async def purge_folders(context: Any, owner: int, names: list[str], condition: P
 
 async def _purge(context: Any, arguments: Arguments) -> Result:
     names, condition = names_and_condition(arguments.rest)
-    condition = check_allowed(context, names, condition)
+    check_allowed(context.session, context.domain_id, names, condition)
     removed = await purge_folders(context, context.need_stored().id, names, condition, missing=True)
     return Reply(notes=(f"{removed} messages removed",))
 

@@ -148,7 +148,7 @@ async def _shards(context: CliContext, usids: Sequence[str]) -> set[int]:
         if name is None:
             raise CommandError(f"there is no storage {usid[:80]}; LIST Storages shows them")
         if name.startswith("log-"):
-            return {shard for _id, shard, _name, _kind in owners_of(context, context.domain_id)}
+            return {shard for _id, shard, _name, _kind in await owners_of(context, context.domain_id)}
         if name.startswith("shard-"):
             shards.add(int(name.removeprefix("shard-")))
     return shards
@@ -167,18 +167,18 @@ async def _begin(context: CliContext, kind: str, owners: Sequence[tuple[int, int
 async def _scan_all(context: CliContext, arguments: Arguments) -> Result:
     if "recoverto" in arguments:
         raise CommandError("messages come back out of the retention time or a backup: UNDELETE Account, `mailstead restore`")
-    return await _begin(context, "scan", owners_of(context, context.domain_id), arguments.flags)
+    return await _begin(context, "scan", await owners_of(context, context.domain_id), arguments.flags)
 
 
 async def _scan_storages(context: CliContext, arguments: Arguments) -> Result:
     names, flags = _names(arguments.rest)
     shards = await _shards(context, [name for name in names if name.lower() != "usid"])
-    owners = [one for one in owners_of(context, context.domain_id) if one[1] in shards]
+    owners = [one for one in await owners_of(context, context.domain_id) if one[1] in shards]
     return await _begin(context, "scan", owners, flags)
 
 
 async def _scan_public(context: CliContext, arguments: Arguments) -> Result:
-    owners = [one for one in owners_of(context, context.domain_id) if one[3] == "publicFolder"]
+    owners = [one for one in await owners_of(context, context.domain_id) if one[3] == "publicFolder"]
     return await _begin(context, "scan", owners, set())
 
 

@@ -25,7 +25,7 @@ def _may(context: Any) -> bool:
 
 async def _purge(context: Any, arguments: Arguments) -> Result:
     names, condition = names_and_condition(arguments.rest)
-    condition = check_allowed(context, names, condition)
+    check_allowed(context.session, context.domain_id, names, condition)
     directory = context.session.services.directory
     if "public" in arguments.flags:
         context.session.actor.require("managePublicFolder", context.domain_id)

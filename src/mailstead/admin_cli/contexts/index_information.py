@@ -118,7 +118,7 @@ def _shown(kind: str, owner_of: OwnerOf) -> Any:
 
 def _of_domain(kind: str) -> Any:
     async def handler(context: Any, arguments: Arguments) -> Result:
-        owners = owners_of(context, context.domain_id)
+        owners = await owners_of(context, context.domain_id)
         title = f"{kind} index information:"
         if "allfolders" in arguments.flags:
             folders: list[FolderProgress] = []

@@ -8,10 +8,11 @@ dontKeepCopy was given.
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
-from mailstead.admin_cli.context import CliContext, Command, Result, make, needs
-from mailstead.admin_cli.contexts.account_mail import names_and_condition, purge_folders
+from mailstead.admin_cli.context import CliContext, Command, Result, make, needs, run_now
+from mailstead.admin_cli.contexts.account_mail import check_allowed, names_and_condition, purge_folders
 from mailstead.admin_cli.contexts.domain import DomainContext
 from mailstead.admin_cli.contexts.domain_create import DomainEditContext, domain_at
 from mailstead.admin_cli.contexts.save import write_domain
@@ -20,15 +21,24 @@ from mailstead.admin_cli.lists import matching
 from mailstead.admin_cli.registry import date_of
 from mailstead.admin_cli.responses import Reply, show, table
 from mailstead.admin_cli.syntax import Arguments
+from mailstead.admin_cli.visibility import ACCOUNTS, VISIBLE
 from mailstead.directory.model import Domain
 from mailstead.migration.service import MigrationService, progress
+from mailstead.settings.declarations import ACCOUNT
+from mailstead.settings.edits import Pending, place_of
+from mailstead.settings.permissions import SERVER_FORM
 
 MAX_FOUND = 1000
+FOLDERS_AT_ONCE = 20
+"""Mailboxes looked through for a folder between two turns of the event loop."""
 ADDONS = ("outlook", "activesync", "sharing", "personalorganizer", "ia")
 _ADDON_SETTINGS = {
     "outlook": "enableOutlookConnector", "activesync": "enableActiveSync", "sharing": "enableSharing",
     "personalorganizer": "enableWebPersonalOrganizer",
 }  # fmt: skip
+
+
+_PURGING = {name: SERVER_FORM[name] for name in ("manageAccounts", "managePublicFolder")}
 
 
 def commands() -> list[Command]:
@@ -42,7 +52,7 @@ def commands() -> list[Command]:
         make("RESTORE Domain name <domainName>", "brings a deleted domain back, and enters it", _restore,
              allowed=needs("restoreAnyDomain")),
         make("PURGE public|account folders <folders...>", "removes messages of folders of every domain", _purge,
-             allowed=needs("manageAccountsOnAnyDomain")),
+             allowed=_may_purge),
         make("SEARCH Object <object>", "finds objects by name or id: <object>[+<folder>][@<domain>]", _search),
         make("LOOKUP Index Object <object>", "tells where an account's or folder's data lies", _lookup_object),
         make("LOOKUP Index File <path>", "tells what a file of the store holds", _lookup_file,
@@ -107,11 +117,24 @@ async def _restore(context: Any, arguments: Arguments) -> Result:
     return None
 
 
+def _may_purge(context: CliContext) -> bool:
+    return context.session.actor.may_any(_PURGING.values())
+
+
 async def _purge(context: Any, arguments: Arguments) -> Result:
+    """In the domains on which the administrator may; in none when one of them does not allow it."""
     names, condition = names_and_condition(arguments.rest)
-    directory = context.session.services.directory
+    directory, actor = context.session.services.directory, context.session.actor
+    permission = "managePublicFolder" if "public" in arguments.flags else "manageAccounts"
+    actor.require(_PURGING[permission])
+    domains = [domain for domain in context.visible() if actor.may(permission, domain.id)]
+    for domain in domains:
+        try:
+            check_allowed(context.session, domain.id, names, condition)
+        except CommandError as error:
+            raise CommandError(f"{domain.name}: {error}") from error
     removed = 0
-    for domain in context.visible():
+    for domain in domains:
         if "public" in arguments.flags:
             removed += await purge_folders(context, domain.id, names, condition, missing=False)
             continue
@@ -121,11 +144,10 @@ async def _purge(context: Any, arguments: Arguments) -> Result:
     return Reply(notes=(f"{removed} messages removed",))
 
 
-def _search(context: Any, arguments: Arguments) -> Result:
+async def _search(context: Any, arguments: Arguments) -> Result:
     text = arguments["object"]
     name, _, domain = text.rpartition("@") if "@" in text else (text, "", "")
     name, _, folder = name.partition("+")
-    directory, actor = context.session.services.directory, context.session.actor
     where, values = ["1 = 1"], []
     if name:
         where.append("(a.local = ? OR a.object_id = ?)")
@@ -133,21 +155,39 @@ def _search(context: Any, arguments: Arguments) -> Result:
     if domain:
         where.append("a.domain_id = ?")
         values.append(_domain(context, domain).id)
+    found = []
+    rows = await asyncio.to_thread(_addresses, context, where, values)
+    for number, (kind, object_id, address, main) in enumerate(rows):
+        if folder and number % FOLDERS_AT_ONCE == 0:
+            await asyncio.sleep(0)
+        place = _folder_id(context, object_id, folder) if folder else ""
+        if folder and not place:
+            continue
+        found.append((address, kind if main else f"{kind} alias", str(object_id), place))
+    return table("The objects found:", ("name", "type", "id", "folder"), found)
+
+
+def _addresses(context: Any, where: list[str], values: list[Any]) -> list[tuple[str, int, str, bool]]:
+    """Kind, object, address, and whether it is the main one, of names of objects that the administrator may see."""
+    directory, actor = context.session.services.directory, context.session.actor
+    domains = {domain.id: domain.name for domain in directory.domains()}
+    if not actor.everything:
+        seen = []
+        for kind, permissions in VISIBLE.items():
+            seen.append("((a.kind = ? OR a.kind LIKE ?) AND a.domain_id IN (SELECT value FROM json_each(?)))")
+            ids = [number for number in domains if actor.may_any(permissions, number)]
+            values = [*values, kind, f"{kind}-%", json.dumps(ids)]
+        where = [*where, f"({' OR '.join(seen)})"]
     rows = directory.database.query(
         "SELECT a.kind, a.object_id, a.name, a.domain_id, a.main FROM address a "
         f"WHERE {' AND '.join(where)} ORDER BY a.local LIMIT {MAX_FOUND}",
         values,
     )
-    found = []
-    for kind, number, local, domain_id, main in rows:
-        owner = directory.domain(domain_id)
-        if owner is None or not actor.sees(domain_id):
-            continue
-        place = _folder_id(context, number, folder) if folder else ""
-        if folder and not place:
-            continue
-        found.append((f"{local}@{owner.name}", kind if main else f"{kind} alias", str(number), place))
-    return table("The objects found:", ("name", "type", "id", "folder"), found)
+    return [
+        (kind, number, f"{local}@{domains[domain_id]}", bool(main))
+        for kind, number, local, domain_id, main in rows
+        if domain_id in domains
+    ]
 
 
 def _folder_id(context: Any, owner: int, folder: str) -> str:
@@ -167,7 +207,8 @@ def _lookup_object(context: Any, arguments: Arguments) -> Result:
     name, _, folder = local.partition("+")
     directory = context.session.services.directory
     owner = _domain(context, domain) if at else None
-    account = directory.account_named(owner.id, name) if owner is not None else None
+    shown = owner is not None and context.session.actor.may_any(ACCOUNTS, owner.id)
+    account = directory.account_named(owner.id, name) if owner is not None and shown else None
     if account is None:
         raise CommandError(f"the object {text[:80]} does not exist")
     pairs = [("account id", str(account.id)), ("index", f"index/shard-{account.shard}.db")]
@@ -208,7 +249,7 @@ def _premium_table(context: Any, arguments: Arguments) -> Reply:
     rows = [
         account.address
         for domain in context.visible()
-        if not wanted or domain.id == wanted
+        if (not wanted or domain.id == wanted) and context.session.actor.may_any(ACCOUNTS, domain.id)
         for account in directory.accounts(domain.id)
         if account.id not in basic
     ]
@@ -227,12 +268,16 @@ def _addons(arguments: Arguments) -> list[str]:
 async def _set_addons(context: Any, arguments: Arguments) -> Result:
     directory = context.session.services.directory
     account = directory.account_by_address(arguments["name"])
-    if account is None or not context.session.actor.sees(account.domain_id):
+    if account is None or not context.session.actor.may_any(ACCOUNTS, account.domain_id):
         raise CommandError(f"the account {arguments['name'][:80]} does not exist")
     chosen = _addons(arguments)
-    for addon, setting in _ADDON_SETTINGS.items():
-        value = "yes" if addon in chosen else "no"
-        await directory.set_account_setting(account.id, setting, value, actor=context.session.actor)
+    place = place_of(ACCOUNT, account.id, account.domain_id, "account")
+
+    def change(pending: Pending) -> None:
+        for addon, name in _ADDON_SETTINGS.items():
+            pending.set_value(place, ACCOUNT, ACCOUNT.setting(name), "yes" if addon in chosen else "no")
+
+    await run_now(context, change)
     return None
 
 

@@ -20,13 +20,20 @@ from mailstead.admin_cli.services import AdminServices
 from mailstead.admin_cli.syntax import Arguments
 from mailstead.directory.configuration import as_toml, read_configuration
 from mailstead.directory.service import Directory
+from mailstead.settings.actor import Actor
 
 DEFAULT_NAME = "run/mailstead-config.toml"
 
 
-def configuration_text(directory: Directory) -> str:
-    """The running configuration without accounts and secrets."""
-    return as_toml(read_configuration(directory.database), ())
+def configuration_text(directory: Directory, actor: Actor) -> str:
+    """The running configuration without accounts and secrets, as far as an administrator may see it."""
+    root = read_configuration(directory.database)
+    domains = root.children.get("domains", {})
+    root.children["domains"] = {key: node for key, node in domains.items() if actor.sees(node.number)}
+    if not actor.may("manageAdminACL"):
+        for name in ("administrators", "administratorGroups"):
+            root.children.pop(name, None)
+    return as_toml(root, ())
 
 
 def save_commands() -> list[Command]:
@@ -52,12 +59,12 @@ async def save(context: CliContext, arguments: Arguments) -> Result:
 
 async def show_config(context: Any, arguments: Arguments) -> Result:
     """SHOW Config."""
-    text = await asyncio.to_thread(configuration_text, context.session.services.directory)
+    text = await asyncio.to_thread(configuration_text, context.session.services.directory, context.session.actor)
     return Reply(["", *lines_of(text), ""])
 
 
 def _save(directory: Directory, path: Path, new: bool) -> None:
-    _write(path, configuration_text(directory), new)
+    _write(path, configuration_text(directory, Actor.system()), new)
 
 
 def _write(path: Path, text: str, new: bool) -> None:

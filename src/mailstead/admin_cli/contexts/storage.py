@@ -18,6 +18,7 @@ from mailstead.admin_cli.lists import matching
 from mailstead.admin_cli.responses import Reply, items, quoted, show, table
 from mailstead.admin_cli.syntax import Arguments
 from mailstead.directory.model import RecipientKind
+from mailstead.directory.service import Directory
 from mailstead.settings.declarations import SERVICE_CONTEXTS
 from mailstead.settings.edits import place_of
 from mailstead.store.statistics import OwnerUse, StoreFile, storages, use_by_owner
@@ -37,9 +38,12 @@ class Box:
     use: OwnerUse
 
 
-def owners_of(context: CliContext, domain_id: int = 0) -> list[tuple[int, int, str, str]]:
+async def owners_of(context: CliContext, domain_id: int = 0) -> list[tuple[int, int, str, str]]:
     """(id, shard, name, kind) of all that has mail: accounts, lists, public folders; of a domain, or of the server."""
-    directory = context.session.services.directory
+    return await asyncio.to_thread(_owners, context.session.services.directory, domain_id)
+
+
+def _owners(directory: Directory, domain_id: int) -> list[tuple[int, int, str, str]]:
     found = [(one.id, one.shard, one.address, "account") for one in directory.accounts(domain_id)]
     for domain in directory.domains():
         if domain_id and domain.id != domain_id:
@@ -54,7 +58,7 @@ def owners_of(context: CliContext, domain_id: int = 0) -> list[tuple[int, int, s
 async def boxes(context: CliContext, domain_id: int = 0) -> list[Box]:
     """Mailboxes with their use."""
     services = context.session.services
-    owners = owners_of(context, domain_id)
+    owners = await owners_of(context, domain_id)
     use: dict[tuple[int, int], OwnerUse] = {}
     for number in sorted({shard for _id, shard, _name, _kind in owners}):
         found = await asyncio.to_thread(use_by_owner, services.data_dir, number)
@@ -101,7 +105,7 @@ async def _files(context: CliContext, arguments: Arguments) -> list[StoreFile]:
     """Storages of the context: for a domain those its owners lie in, and the log."""
     found = await asyncio.to_thread(storages, context.session.services.data_dir)
     if context.domain_id:
-        shards = {f"shard-{shard}" for _id, shard, _name, _kind in owners_of(context, context.domain_id)}
+        shards = {f"shard-{shard}" for _id, shard, _name, _kind in await owners_of(context, context.domain_id)}
         found = [one for one in found if one.name in shards or one.name.startswith("log-")]
     if "matchinguri" in arguments:
         chosen = set(matching([uri(one) for one in found], arguments["matchinguri"]))
