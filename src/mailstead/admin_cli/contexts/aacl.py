@@ -10,13 +10,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from mailstead.admin_cli.attributes import AttributeContext, Special
-from mailstead.admin_cli.context import CliContext, DoneContext, Result, SubContext, command, write
+from mailstead.admin_cli.context import CliContext, Command, DoneContext, Result, SubContext, command, write
+from mailstead.admin_cli.contexts.account_objects import METHOD, security_method_commands
 from mailstead.admin_cli.grammar import CommandError, Word
+from mailstead.admin_cli.objects import Owner, objects_of, stage
 from mailstead.admin_cli.responses import Reply, quoted, table
 from mailstead.admin_cli.syntax import Arguments
 from mailstead.directory.password_policy import StoredPassword
+from mailstead.settings.declaration import boolean
+from mailstead.settings.edits import Place
 
 MAX_PASSWORD = 1024
+_YES_NO = boolean("value", False, "")
 
 
 class AaclContext(SubContext):
@@ -288,7 +293,16 @@ class AdminUserContext(_HolderContext):
 
     def specials(self) -> Sequence[Special]:
         """And the password."""
-        return (*super().specials(), Special("password", "password", _set_password, None, ("passwd",)))
+        return (
+            *super().specials(),
+            Special("password", "password", _set_password, None, ("passwd",)),
+            Special("twoFactorConfigured", "bool", _set_two_factor, _two_factor),
+        )
+
+    @classmethod
+    def extra_commands(cls) -> list[Command]:
+        """Second factors."""
+        return [*super().extra_commands(), *security_method_commands(_method_owner, add=False)]
 
     def creation(self) -> Any:
         directory = self.session.services.directory
@@ -361,6 +375,22 @@ def _rename(context: Any, value: Word) -> None:
 
 def _describe(context: Any, value: Word) -> None:
     context.description = value.text
+
+
+def _method_owner(context: Any) -> Owner:
+    return Owner(Place("admin", context.holder_id), "manageAdminACL")
+
+
+def _two_factor(context: Any) -> str:
+    found = objects_of(context, METHOD, _method_owner(context)) if context.holder_id else []
+    return "yes" if any(row.values.confirmed for row in found) else "no"
+
+
+def _set_two_factor(context: Any, value: Word) -> None:
+    if _YES_NO.parse(value.text):
+        raise CommandError("a second factor is configured in the web administration, with proof that it works")
+    for row in objects_of(context, METHOD, _method_owner(context)) if context.holder_id else ():
+        stage(context, METHOD, _method_owner(context), row, None)
 
 
 async def _set_password(context: Any, value: Word) -> None:

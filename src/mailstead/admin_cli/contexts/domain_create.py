@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from mailstead.admin_cli.attributes import AttributeContext, Special
-from mailstead.admin_cli.context import CliContext, CommitContext, Result, command
+from mailstead.admin_cli.context import CliContext, Command, CommitContext, Result, command
+from mailstead.admin_cli.contexts.domain_locations import location_commands, repair_commands
 from mailstead.admin_cli.grammar import CommandError, Word
-from mailstead.admin_cli.objects import Owner, object_commands
 from mailstead.admin_cli.responses import quoted
 from mailstead.admin_cli.syntax import Arguments
 from mailstead.directory.address import checked_domain
@@ -60,19 +60,13 @@ class _LocationContext(AttributeContext):
         return [DOMAIN.setting(name) for name in LOCATIONS]
 
 
-def messages_owner(context: Any) -> Owner:
-    """Whose message locations: the domain's."""
-    permission = "activateAnyDomain" if isinstance(context, DomainCreateContext) else "manageDomainStorage"
-    domain_id = 0 if isinstance(context, DomainCreateContext) else context.target_id
-    return Owner(Place("domainConfig", context.target_id, "", domain_id), permission)
-
-
 class DomainCreateContext(_LocationContext, CommitContext):
     """`<domain-create#>`."""
 
     name = "domain-create"
     title = "domain-create"
     renamed = {"domainobjectslocation": "domainObjectsLocation"}
+    location_permission = "activateAnyDomain"
 
     def __init__(self, parent: CliContext, arguments: Arguments) -> None:
         super().__init__(parent, parent.session.services.directory.ids.next())
@@ -80,6 +74,11 @@ class DomainCreateContext(_LocationContext, CommitContext):
         self.password = arguments.get("postmasterpassword", arguments.get("postmasterpasswd"))
         self.given = {name: arguments[name.lower()] for name in LOCATIONS if name.lower() in arguments}
         self.groupware = "yes"
+
+    @classmethod
+    def extra_commands(cls) -> list[Command]:
+        """Message locations."""
+        return [*super().extra_commands(), *location_commands()]
 
     @property
     def parent_domain(self) -> int:
@@ -159,10 +158,12 @@ class SubdomainCreateContext(DomainCreateContext):
 
     name = "subdomain-create"
     title = "subdomain-create"
+    location_permission = "manageSubdomains"
 
     def __init__(self, parent: CliContext, arguments: Arguments, above: Domain) -> None:
         super().__init__(parent, arguments)
         self.above = above
+        self.domain_id = above.id
         self.prefix = arguments["prefix"]
 
     @property
@@ -179,7 +180,7 @@ class SubdomainCreateContext(DomainCreateContext):
         own = [special for special in super().specials() if special.name != "name"]
         return (
             Special("prefix", "name", _set_prefix, lambda c: quoted(c.prefix)),
-            Special("parentDomain", "name", None, lambda c: quoted(c.above.name)),
+            Special("parentDomain", "name", _set_above, lambda c: quoted(c.above.name)),
             *own,
         )
 
@@ -189,6 +190,7 @@ class DomainEditContext(_LocationContext, CommitContext):
 
     name = "domain-edit"
     title = "domain-edit"
+    location_permission = "manageDomainStorage"
 
     def __init__(self, parent: CliContext, domain: Domain) -> None:
         super().__init__(parent, domain.id)
@@ -196,6 +198,11 @@ class DomainEditContext(_LocationContext, CommitContext):
 
     def specials(self) -> Sequence[Special]:
         return (Special("groupwareSupport", "bool", _keep_groupware, _read_groupware),)
+
+    @classmethod
+    def extra_commands(cls) -> list[Command]:
+        """Message locations and repairs."""
+        return [*super().extra_commands(), *location_commands(change=True), *repair_commands()]
 
     @command("COMPACT all|domainStorage|domainObjectsStorage|messagesStorage [forced]", "gives space back")
     def compact(self, arguments: Arguments) -> Result:
@@ -211,6 +218,15 @@ def _set_name(context: Any, value: Word) -> None:
 def _set_prefix(context: Any, value: Word) -> None:
     checked_domain(f"{value.text}.{context.above.name}")
     context.prefix = value.text
+
+
+def _set_above(context: Any, value: Word) -> None:
+    above = context.session.services.directory.domain_by_name(value.text)
+    if above is None or not context.session.actor.sees(above.id):
+        raise CommandError(f"the domain {value.text[:80]} does not exist")
+    context.session.actor.require("manageSubdomains", above.id)
+    checked_domain(f"{context.prefix}.{above.name}")
+    context.above, context.domain_id = above, above.id
 
 
 def _set_password(context: Any, value: Word) -> None:
@@ -235,4 +251,4 @@ def _read_groupware(context: Any) -> str:
     return "yes" if context.session.services.directory.domain_settings(context.target_id).groupwareSupport else "no"
 
 
-__all__ = ["DomainCreateContext", "DomainEditContext", "SubdomainCreateContext", "domain_at", "messages_owner", "object_commands"]
+__all__ = ["DomainCreateContext", "DomainEditContext", "SubdomainCreateContext", "domain_at"]

@@ -5,10 +5,11 @@ Invariants: filters are kept and checked here; what runs them reads them as they
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any, ClassVar
 
 from mailstead.admin_cli.attributes import AttributeContext, Special
-from mailstead.admin_cli.context import CliContext, Command, CommitContext, DoneContext, Result, make
+from mailstead.admin_cli.context import CliContext, Command, CommitContext, DoneContext, Result, command, make
 from mailstead.admin_cli.contexts.services import ServiceContext, enter
 from mailstead.admin_cli.grammar import CommandError, Word
 from mailstead.admin_cli.objects import ObjectContext, Owner, object_commands, objects_of, stage
@@ -256,13 +257,22 @@ def _show_script(name: str) -> Any:
     return handler
 
 
+def _reset(context: Any, arguments: Arguments) -> Result:
+    for kind in (SCRIPT, context.active_kind):
+        owner = owner_at(kind)(context)
+        for row in objects_of(context, kind, owner):
+            stage(context, kind, owner, row, None)
+    return None
+
+
 def _level(
-    title: str, name: str, scope: str, base: type, *, scripts: tuple[str, ...] = (), lists: bool = True, presets: bool = False
+    title: str, name: str, scope: str, base: type, *, scripts: tuple[str, ...] = (), lists: bool = True, presets: bool = False,
+    more: tuple[Command, ...] = (),
 ) -> type[AttributeContext]:
     active, active_context = ACCOUNT_ACTIVE, AccountActiveFilterContext
     if scope == "domainConfig":
         active, active_context = ACTIVE, ActiveFilterContext  # type: ignore[assignment]
-    own = [*filter_set(active, active_context, lists=lists), *_script_commands(scripts)]
+    own = [*filter_set(active, active_context, lists=lists), *_script_commands(scripts), *more]
     if presets:
         own += _preset_commands()
 
@@ -311,8 +321,14 @@ class PresetFilterContext(ObjectContext, DoneContext):
 
     @classmethod
     def extra_commands(cls) -> list[Command]:
-        """The reference lists COMMIT here, though the preset above has one."""
+        """The reference lists COMMIT here, though the preset above has one; DONE is taken for it."""
         return [*super().extra_commands(), make("COMMIT", "goes to the previous context; its COMMIT writes", cls.done_command)]
+
+    @command("DONE", hidden=True)
+    async def also_done(self, arguments: Arguments) -> Result:
+        """DONE."""
+        result = self.done_command(arguments)
+        return await result if isinstance(result, Awaitable) else result
 
 
 class PresetContext(ObjectContext, CommitContext):
@@ -361,7 +377,10 @@ DomainFiltersContext = _level(
 DefaultFiltersContext = _level(
     "accountDefaultFilters", "domain-accountDefaultFilters", "domain", DoneContext, scripts=_DOMAIN_SCRIPTS, presets=True
 )
-ClassFiltersContext = _level("accountClass Filters", "domain-accountClass-filters", "class", DoneContext, lists=False)
+ClassFiltersContext = _level(
+    "accountClass Filters", "domain-accountClass-filters", "class", DoneContext, lists=False,
+    more=(make("RESET", "removes the filters of the class", _reset),),
+)  # fmt: skip
 AccountFiltersContext = _level(
     "account Filters", "domain-account-filters", "account", DoneContext, scripts=("WAFilter", "WMFilter")
 )

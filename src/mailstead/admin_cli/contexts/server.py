@@ -49,6 +49,7 @@ from mailstead.admin_cli.contexts.services import (
 )
 from mailstead.admin_cli.contexts.statistics import processing_commands
 from mailstead.admin_cli.objects import object_commands
+from mailstead.admin_cli.responses import show
 from mailstead.admin_cli.syntax import Arguments
 from mailstead.settings.declarations import OBJECT_KINDS, SERVICE_CONTEXTS
 
@@ -92,6 +93,11 @@ _PROCESSING = processing_commands()
 _BACKUPS = backup_tree_commands()
 _CONNECTORS = [*ldap_commands(), *oauth_commands(), *connector_default_commands()]
 _URLS = _done("defaultUrls", "autodiscoveryUrls", "server-autodiscovery-defaultUrls")
+
+
+def _show_urls(context: CliContext, arguments: Arguments) -> Result:
+    return show(_URLS(context.session, context).shown_pairs())
+
 
 #: Word of CONFIG, the class, and the permission it needs.
 PARTS: tuple[tuple[str, type[CliContext], str], ...] = (
@@ -172,7 +178,10 @@ PARTS: tuple[tuple[str, type[CliContext], str], ...] = (
         "AUTODISCOVERY",
         _done(
             "AUTODISCOVERY", "autodiscovery", "server-autodiscovery",
-            [make("CONFIG defaultUrls", "enters the addresses clients are told", enter(_URLS))],
+            [
+                make("CONFIG defaultUrls", "enters the addresses clients are told", enter(_URLS)),
+                make("SHOW defaultUrls", "shows the addresses clients are told", _show_urls),
+            ],
         ),
         "manageServerConfig",
     ),
