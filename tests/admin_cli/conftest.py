@@ -20,6 +20,7 @@ from mailstead.mailbox.service import Mailbox
 from mailstead.process.background import BackgroundMissingError, BackgroundRefusedError, BackgroundVerbs
 from mailstead.process.maintenance import Maintenance
 from mailstead.process.outbound import Outbound
+from mailstead.process.support import offer as offer_support
 from mailstead.store.service import Store
 from mailstead.transport.endpoint import Endpoint
 
@@ -141,6 +142,7 @@ async def face(tmp_path: Path) -> AsyncIterator[Face]:
     outbound.offer(background)
     maintenance = Maintenance(tmp_path, store, mailbox)
     maintenance.offer(background)
+    offer_support(background, tmp_path)
     running = asyncio.create_task(outbound.run())
     services = AdminServices(
         directory, directory.settings, AdministratorLogin(authenticator), mailbox, store, tmp_path, background,

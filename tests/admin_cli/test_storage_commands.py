@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import tarfile
 import time
 
 import pytest
@@ -288,6 +289,18 @@ async def test_help_of_all_contexts_in_a_file(face: Face) -> None:
     assert "MIGRATE ATTACH <accountName>" in text and "The commands of the context PROCESSING <server-processing#> are:" in text
     await client.ok("QUIT DEBUG")
     assert client.prompt == "<#> "
+
+
+async def test_a_bundle_for_support(face: Face) -> None:
+    client = await face.client()
+    bootstrap = face.services.data_dir / "mailstead.toml"
+    assert "does not exist" in await client.err("SAVE supportInfo")
+    bootstrap.write_text('data_dir = "."\nnode = "n1"\nengine = "sqlite"\nshards = 1\n')
+    written = (await client.send("SAVE supportInfo"))[0].removeprefix("written to ")
+    with tarfile.open(written) as archive:
+        assert "mailstead-support/doctor.json" in archive.getnames()
+    await client.ok("SAVE supportInfo run/mine.tar.gz")
+    assert "cannot be written" in await client.err("SAVE supportInfo run/mine.tar.gz")
 
 
 async def deliver(face: Face, size: int) -> None:

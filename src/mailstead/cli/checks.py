@@ -6,40 +6,38 @@ import contextlib
 import datetime
 import fcntl
 import ipaddress
+import json
 import os
 import pwd
 import resource
 import shutil
+import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from cryptography import x509
 
+from mailstead.cli.check_host import host_checks
+from mailstead.cli.check_names import name_checks
+from mailstead.cli.check_store import store_checks
+from mailstead.cli.finding import OK, PROBLEM, WARNING, WORDS, Finding
+from mailstead.delivery.host import host_name
 from mailstead.directory.service import Directory
 from mailstead.process.application import ListenerSpec, StartError
 from mailstead.process.binding import bind_or_explain
 from mailstead.process.bootstrap import Bootstrap
 from mailstead.process.certificates import CertificateError, leaf
 from mailstead.settings import SystemDatabaseError
+from mailstead.settings.declarations import OBJECT_KINDS
 from mailstead.settings.listeners import FACTORY_LISTENERS, NO_CERTIFICATE, ListenerSettings
 
-OK, WARNING, PROBLEM = range(3)
 LOW_SPACE = 1 << 30
 WANTED_FILES = 16_384
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the report."""
-
-    severity: int
-    subject: str
-    text: str
-
-
-def check_all(bootstrap: Bootstrap) -> Iterator[Finding]:
-    """Every check in turn."""
+def check_all(bootstrap: Bootstrap, *, network: bool = True) -> Iterator[Finding]:
+    """Every check in turn; `network`: those that ask the DNS too."""
     yield from _disk(bootstrap)
     yield from _rights(bootstrap)
     yield from _open_files()
@@ -48,30 +46,46 @@ def check_all(bootstrap: Bootstrap) -> Iterator[Finding]:
     try:
         directory = Directory.open(bootstrap.data_dir, shards=1)
     except SystemDatabaseError as exc:
-        yield Finding(PROBLEM, "settings", str(exc))
+        yield Finding(PROBLEM, "settings", str(exc), "`mailstead fsck` says more; settings come back from a backup")
+        yield from host_checks(None)
         return
     try:
         listeners = [found for service in FACTORY_LISTENERS for found in directory.settings.listeners(service)]
         yield Finding(OK, "settings", f"{len(directory.domains())} domains, {directory.account_count()} accounts")
+        rules = directory.settings.objects.all(OBJECT_KINDS["logRule"], "service")
+        counted = all(rule.values.fileCount for rule in rules)
         yield from _indexes(bootstrap.data_dir, directory.shard_count())
         if running:
             served = {name.lower() for name in directory.settings.service("server").services}
             yield from _held_ports(bootstrap.data_dir, [one for one in listeners if one.service.lower() in served])
         else:
             yield from _ports(listeners)
-        yield from _certificates(bootstrap, listeners)
+        yield from _certificates(bootstrap, listeners, host_name(directory.settings))
+        yield from host_checks(directory.settings)
+        logs = bootstrap.data_dir / str(directory.settings.service("log").path)
+        yield from store_checks(bootstrap.data_dir, logs, counted=counted)
+        if network:
+            yield from name_checks(directory)
     finally:
         directory.close()
+
+
+def findings_json(found: list[Finding]) -> str:
+    """The findings as one JSON document."""
+    rows = [{"severity": WORDS[one.severity], "subject": one.subject, "text": one.text, "fix": one.fix} for one in found]
+    return json.dumps({"worst": WORDS[max((one.severity for one in found), default=0)], "findings": rows}, indent=1)
 
 
 def _disk(bootstrap: Bootstrap) -> Iterator[Finding]:
     usage = shutil.disk_usage(bootstrap.data_dir)
     free = f"{usage.free / (1 << 30):.1f} GB of {usage.total / (1 << 30):.1f} GB free"
     severity = PROBLEM if usage.free < LOW_SPACE // 8 else WARNING if usage.free < LOW_SPACE else OK
-    yield Finding(severity, "disk", free)
+    fix = "make room: remove old log files and backups, shorten server.retentionDays, or give the data a larger disk"
+    yield Finding(severity, "disk", free, fix if severity else "")
     status = os.statvfs(bootstrap.data_dir)
     if status.f_files and status.f_favail < 10_000:
-        yield Finding(WARNING, "disk", f"only {status.f_favail} inodes free")
+        fix = "remove files nobody needs, or make the file system anew with more"
+        yield Finding(WARNING, "disk", f"only {status.f_favail} inodes free", fix)
 
 
 def _rights(bootstrap: Bootstrap) -> Iterator[Finding]:
@@ -81,16 +95,19 @@ def _rights(bootstrap: Bootstrap) -> Iterator[Finding]:
         try:
             wanted = pwd.getpwnam(name).pw_uid
         except KeyError:
-            yield Finding(PROBLEM, "user", f"the user {name!r} of mailstead.toml does not exist")
+            fix = f"useradd --system {name}, or name another user in mailstead.toml"
+            yield Finding(PROBLEM, "user", f"the user {name!r} of mailstead.toml does not exist", fix)
             return
         if wanted != owner:
-            yield Finding(PROBLEM, "rights", f"{bootstrap.data_dir} does not belong to {name}")
+            fix = f"chown -R {name} {bootstrap.data_dir}"
+            yield Finding(PROBLEM, "rights", f"{bootstrap.data_dir} does not belong to {name}", fix)
             return
     odd = [path for path in bootstrap.data_dir.glob("*/*") if path.lstat().st_uid != owner]
     if odd:
-        yield Finding(PROBLEM, "rights", f"{odd[0]} and {len(odd) - 1} more belong to another user")
+        fix = f"chown -R {pwd_name(owner)} {bootstrap.data_dir}"
+        yield Finding(PROBLEM, "rights", f"{odd[0]} and {len(odd) - 1} more belong to another user", fix)
     elif os.geteuid() not in (0, owner):
-        yield Finding(PROBLEM, "rights", f"you are not the owner of {bootstrap.data_dir}")
+        yield Finding(PROBLEM, "rights", f"you are not the owner of {bootstrap.data_dir}", "run this as root or as the owner")
     else:
         yield Finding(OK, "rights", "all files belong to the owner of the data directory")
     if os.stat(bootstrap.data_dir).st_mode & 0o007:
@@ -101,7 +118,9 @@ def _open_files() -> Iterator[Finding]:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     unlimited = hard == resource.RLIM_INFINITY
     text = "unlimited" if unlimited else f"at most {hard}; each connection needs one"
-    yield Finding(OK if unlimited or hard >= WANTED_FILES else WARNING, "open files", text)
+    enough = unlimited or hard >= WANTED_FILES
+    fix = "" if enough else f"LimitNOFILE={WANTED_FILES} in the service's unit, or ulimit -n"
+    yield Finding(OK if enough else WARNING, "open files", text, fix)
 
 
 def is_running(data_dir: Path) -> bool:
@@ -151,7 +170,7 @@ def _server_listens_on(data_dir: Path) -> set[tuple[str, int]] | None:
 def _held_ports(data_dir: Path, listeners: list[ListenerSettings]) -> Iterator[Finding]:
     enabled = [listener for listener in listeners if listener.enable]
     if not enabled:
-        yield Finding(WARNING, "ports", "no listener is enabled")
+        yield Finding(WARNING, "ports", "no listener is enabled", "`mailstead listener add`")
         return
     held = _server_listens_on(data_dir)
     if held is None:
@@ -161,7 +180,7 @@ def _held_ports(data_dir: Path, listeners: list[ListenerSettings]) -> Iterator[F
     idle = [one for one in enabled if (str(ipaddress.ip_address(one.host)), one.port) not in held]
     for listener in idle:
         text = f"{listener.service} {listener.address}: the running server does not listen there; its log says why"
-        yield Finding(PROBLEM, "ports", text)
+        yield Finding(PROBLEM, "ports", text, "end the other program that has the port, or move or disable the listener")
     if not idle:
         yield Finding(OK, "ports", f"{len(enabled)} listeners, held by the running server")
 
@@ -169,7 +188,7 @@ def _held_ports(data_dir: Path, listeners: list[ListenerSettings]) -> Iterator[F
 def _ports(listeners: list[ListenerSettings]) -> Iterator[Finding]:
     enabled = [listener for listener in listeners if listener.enable]
     if not enabled:
-        yield Finding(WARNING, "ports", "no listener is enabled")
+        yield Finding(WARNING, "ports", "no listener is enabled", "`mailstead listener add`")
     bad = 0
     for listener in enabled:
         try:
@@ -177,12 +196,12 @@ def _ports(listeners: list[ListenerSettings]) -> Iterator[Finding]:
                 sock.close()
         except StartError as exc:
             bad += 1
-            yield Finding(PROBLEM, "ports", str(exc))
+            yield Finding(PROBLEM, "ports", str(exc), "end the other program that has the port, or move or disable the listener")
     if not bad:
         yield Finding(OK, "ports", f"{len(enabled)} listeners can be bound")
 
 
-def _certificates(bootstrap: Bootstrap, listeners: list[ListenerSettings]) -> Iterator[Finding]:
+def _certificates(bootstrap: Bootstrap, listeners: list[ListenerSettings], own: str) -> Iterator[Finding]:
     for listener in listeners:
         if listener.enable and listener.sslEnable and listener.certFile in NO_CERTIFICATE:
             yield Finding(
@@ -200,12 +219,53 @@ def _certificates(bootstrap: Bootstrap, listeners: list[ListenerSettings]) -> It
             continue
         days = (certificate.not_valid_after_utc - now).days
         severity = PROBLEM if days < 0 else WARNING if days < 14 else OK
+        fixes = ["put a new certificate with its key into the file; it is taken within half a minute"] if severity else []
         notes = [f"{name}: valid for {days} days" if days >= 0 else f"{name}: expired"]
         if certificate.issuer == certificate.subject:
             severity = max(severity, WARNING)
             notes.append("self-signed: clients will warn")
+            fixes.append("have one signed by an authority that clients know")
+        if not names_host(certificate, own):
+            severity = max(severity, WARNING)
+            notes.append(f"not for {own}")
+            fixes.append(f"have {own} among its names, or set server.serverName to one it has")
+        mismatch = key_fault(bootstrap.data_dir / name)
+        if mismatch:
+            severity = PROBLEM
+            notes.append(mismatch)
+            fixes.append("put certificate, chain and the key that belongs to them into the file")
         with contextlib.suppress(OSError):
             if os.stat(bootstrap.data_dir / name).st_mode & 0o077:
                 severity = max(severity, WARNING)
                 notes.append("other users can read the key (chmod 600)")
-        yield Finding(severity, "certificate", ", ".join(notes))
+        yield Finding(severity, "certificate", ", ".join(notes), "; ".join(fixes))
+
+
+def names_host(certificate: x509.Certificate, host: str) -> bool:
+    """Whether a certificate is for a host (RFC 6125: names, one wildcard label)."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.DNSName)
+    except (x509.ExtensionNotFound, ValueError):
+        return False
+    rest = host.partition(".")[2]
+    return any(name.lower() in (host.lower(), f"*.{rest.lower()}") for name in names)
+
+
+def key_fault(path: Path) -> str:
+    """Why the key of a PEM file cannot serve its certificate; "" where it can."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(path, password=lambda: b"")
+    except ssl.SSLError as error:
+        mismatch = "MISMATCH" in str(error)
+        return "the key does not belong to the certificate" if mismatch else f"the key cannot be used: {error.reason}"
+    except OSError as error:
+        return f"the file cannot be read: {error.strerror}"
+    return ""
+
+
+def pwd_name(uid: int) -> str:
+    """A user's name, or number."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

@@ -13,7 +13,7 @@ from mailstead.cli.configuration_files import config
 from mailstead.cli.domains import domain
 from mailstead.cli.history import history
 from mailstead.cli.import_mail import import_mail
-from mailstead.cli.maintenance import doctor, export, fsck
+from mailstead.cli.maintenance import doctor, export, fsck, support
 from mailstead.cli.migration import migrate
 from mailstead.cli.reindex import reindex
 from mailstead.cli.restore import restore
@@ -37,6 +37,6 @@ user.add_command(pop3_ids)
 for command in (
     admin,
     init, run, demo, user, domain, setting, listener, config, history,
-    export, fsck, reindex, doctor, backup, restore, undelete, migrate, import_mail,
+    export, fsck, reindex, doctor, support, backup, restore, undelete, migrate, import_mail,
 ):  # fmt: skip
     main.add_command(command)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import apsw
 import click
 
-from mailstead.cli.checks import check_all
+from mailstead.cli.checks import check_all, findings_json
 from mailstead.cli.data_directory import become_owner, closed_to_us, config_option, explained, find
+from mailstead.cli.finding import WORDS
 from mailstead.process.system import lock_data_directory
 
 if TYPE_CHECKING:
@@ -94,13 +95,45 @@ def _of_domain(directory: Directory, name: str) -> list[ExportAccount]:
 
 @click.command()
 @config_option
-def doctor(config: Path | None) -> None:
-    """Look at what surrounds the server: disk, rights, ports, certificate, limits."""
+@click.option("--json", "as_json", is_flag=True, help="One JSON document instead of lines.")
+@click.option("--offline", is_flag=True, help="Ask no name server.")
+def doctor(config: Path | None, as_json: bool, offline: bool) -> None:
+    """Look at what surrounds the server: disk, rights, ports, names, certificates, clock, limits, databases, versions.
+
+    Each finding that asks for something says what to do. Exit status 1 where there is a problem.
+    """
     bootstrap = find(config)
-    worst = 0
+    found = []
     with explained():
-        for finding in check_all(bootstrap):
-            mark = ("ok     ", "warning", "problem")[finding.severity]
-            click.echo(f"{mark}  {finding.subject}: {finding.text}")
-            worst = max(worst, finding.severity)
+        for finding in check_all(bootstrap, network=not offline):
+            found.append(finding)
+            if as_json:
+                continue
+            click.echo(f"{WORDS[finding.severity]:<7}  {finding.subject}: {finding.text}")
+            if finding.fix:
+                click.echo(f"         do: {finding.fix}")
+    worst = max((finding.severity for finding in found), default=0)
+    if as_json:
+        click.echo(findings_json(found))
     sys.exit(1 if worst == 2 else 0)
+
+
+@click.command()
+@config_option
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option("--offline", is_flag=True, help="Ask no name server.")
+def support(config: Path | None, file: Path | None, offline: bool) -> None:
+    """Write a bundle for whoever helps you: configuration, ends of log files, doctor's findings, versions, figures.
+
+    Passwords, keys and other secrets are left out; addresses in log files are not. Nobody but you can read FILE
+    (mailstead-support-DATE.tar.gz); look at it before you give it away.
+    """
+    from mailstead.cli.support import SupportError, write_bundle
+
+    bootstrap = find(config)
+    with explained():
+        try:
+            path = write_bundle(bootstrap, file, network=not offline)
+        except SupportError as exc:
+            raise click.ClickException(str(exc)) from exc
+    click.echo(f"Written to {path}.")

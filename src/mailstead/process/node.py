@@ -38,7 +38,7 @@ from mailstead.migration.runner import Runner
 from mailstead.observe.log import fault, get_logger
 from mailstead.pop3.server import Pop3Server
 from mailstead.pop3.services import Pop3Services
-from mailstead.process import account_duties, duties, metrics_server
+from mailstead.process import account_duties, duties, metrics_server, support
 from mailstead.process.application import ListenerSpec, ProcessContext, StartError
 from mailstead.process.background import (
     BackgroundClient,
@@ -305,6 +305,7 @@ class Node:
         self._watch(LogListeners(settings, self.logging.writer).run(), "log of other servers")
         maintenance = Maintenance(data_dir, self.store, self.mailbox)
         maintenance.offer(self.background)
+        support.offer(self.background, data_dir)
         self._watch(maintenance.run(), "snapshots and compaction")
         self._watch(duties.history(settings), "history of changes")
         self._watch(Indexing(data_dir, self.store, settings).run(), "search index")

@@ -37,8 +37,11 @@ class StoreFile:
 
 
 def use_by_owner(data_dir: Path, number: int) -> dict[int, OwnerUse]:
-    """The use of every owner in an index. Blocking. Raises apsw.Error."""
-    connection = apsw.Connection(str(shard_path(data_dir / "index", number)), flags=apsw.SQLITE_OPEN_READWRITE)
+    """The use of every owner in an index, none where it was not made yet. Blocking. Raises apsw.Error."""
+    path = shard_path(data_dir / "index", number)
+    if not path.exists():
+        return {}
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
     try:
         connection.execute("PRAGMA query_only=1")
         connection.setbusytimeout(5000)

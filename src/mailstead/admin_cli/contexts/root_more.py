@@ -12,6 +12,7 @@ from mailstead.admin_cli.contexts.save import save_commands
 from mailstead.admin_cli.contexts.server import PARTS, ServerContext
 from mailstead.admin_cli.contexts.services import enter
 from mailstead.admin_cli.contexts.statistics import accounting_commands
+from mailstead.admin_cli.contexts.support import support_commands
 from mailstead.admin_cli.contexts.tracer import TracerContext
 
 _SERVER = tuple(sorted({permission for _word, _kind, permission in PARTS} | {"manageServerConfig", "manageServerFilters"}))
@@ -36,6 +37,7 @@ def commands() -> list[Command]:
         make("ENTER DEBUG", "enters what programs ask for", enter(DebugContext), hidden=True, allowed=_everything),
         *accounting_commands("manageReporting"),
         *save_commands(),
+        *support_commands(),
         *root_domains.commands(),
         *root_administrator.commands(),
     ]
