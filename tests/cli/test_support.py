@@ -222,7 +222,7 @@ def test_no_secret_is_in_the_bundle(data: Path, tmp_path: Path) -> None:
     assert "kept line account=alice@example.test" in everything and "[removed]" in found["logs/everything.txt"].decode()
     assert "could not be gathered" not in everything
     assert json.loads(found["store.json"])["domains"] == 1 and "apsw" in json.loads(found["versions.json"])["libraries"]
-    assert json.loads(found["doctor.json"])["findings"] and "[server]" in found["configuration.toml"].decode()
+    assert json.loads(found["doctor.json"])["findings"] and "[domains.settings]" in found["configuration.toml"].decode()
     again = command("support", "--config", str(data), "--offline", str(target))
     assert again.exit_code == 1 and "cannot be written" in again.output
 
