@@ -72,7 +72,7 @@ def _repair(kinds: tuple[str, ...]) -> Any:
     async def handler(context: CliContext, arguments: Arguments) -> Result:
         if arguments.flags & {"reset", "resetflags"}:
             raise CommandError("nothing is reset beside a running server; `mailstead fsck --repair` puts right what REPAIR finds")
-        found = owners_of(context, context.domain_id)
+        found = await owners_of(context, context.domain_id)
         rows = [[owner, shard, name] for owner, shard, name, kind in found if kind in kinds or not kinds]
         reply = await start(context, "repair", owners=rows, verbose=True, purge=False)
         return Reply(notes=reply.notes)
