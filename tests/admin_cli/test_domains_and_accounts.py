@@ -9,6 +9,8 @@ from tests.admin_cli.conftest import PASSWORD, Face
 
 SYSTEM = Actor.system("test")
 
+SYSTEM = Actor.system("test")
+
 
 async def test_a_domain_is_created_with_its_postmaster_in_one_commit(face: Face) -> None:
     client = await face.client()
@@ -244,3 +246,51 @@ async def test_help_lists_only_what_may_be_done(face: Face) -> None:
     other = await face.client("reader")
     lines = await other.ok("HELP")
     assert not any(line.startswith(("CREATE Domain", "ENTER AACL")) for line in lines)
+
+
+async def test_what_was_removed_meanwhile_takes_no_names(face: Face) -> None:
+    """COMMIT said once more, after "changed meanwhile", must not give names to an account or domain that is gone."""
+    await face.directory.create_domain("gone.test", actor=SYSTEM)
+    await face.directory.create_account("gone.test", "bob", actor=SYSTEM)
+    first, second, third = await face.client(), await face.client(), await face.client()
+    await first.ok("UPDATE Domain gone.test", "UPDATE Account bob", "SET name robert")
+    await second.ok("UPDATE Domain gone.test", "UPDATE Account bob", "ADD Alias bobby")
+    account = face.directory.account_by_address("bob@gone.test")
+    assert account is not None
+    await face.directory.delete_account(account.id, actor=SYSTEM)
+    for client in (first, second):
+        assert "changed meanwhile" in await client.err("COMMIT")
+        assert "does not exist" in await client.err("COMMIT")
+    await third.ok("UPDATE Domain gone.test", "ADD Account robert password secret-1-x", "COMMIT")
+    await third.ok("ADD Account bobby password secret-1-x", "COMMIT", "BACK")
+    await first.ok("BACK", "SET name other.test")
+    await second.ok("BACK", "ADD Alias alias.test")
+    await face.directory.delete_domain("gone.test", actor=SYSTEM)
+    for client in (first, second):
+        await client.send("COMMIT")
+        assert "does not exist" in await client.err("COMMIT")
+    await third.ok("CREATE Domain name other.test domainLocation /o postmasterPassword secret-1-x", "COMMIT")
+    await third.ok("CREATE Domain name alias.test domainLocation /a postmasterPassword secret-1-x", "COMMIT")
+
+
+async def test_a_class_that_was_removed_meanwhile_is_not_renamed(face: Face) -> None:
+    client, other = await face.client(), await face.client()
+    await client.ok("UPDATE Domain example.test", "ADD accountClass gold", "COMMIT", "UPDATE accountClass gold", "SET name silver")
+    await other.ok("UPDATE Domain example.test", "REMOVE accountClass gold")
+    await client.send("COMMIT")
+    assert "does not exist" in await client.err("COMMIT")
+
+
+async def test_an_account_comes_back_though_it_was_changed_when_it_was_gone(face: Face) -> None:
+    first = await face.client()
+    account = face.directory.account_by_address("alice@example.test")
+    assert account is not None
+    await first.ok("UPDATE Domain example.test", "UPDATE Account alice", "CONFIG ContactInfo", "SET firstName Late", "DONE")
+    await first.ok("CONFIG WebmailData", "ADD signature name s", "DONE")
+    await face.directory.set_full_name(account.id, "Alice", actor=SYSTEM)
+    await face.directory.delete_account(account.id, actor=SYSTEM)
+    assert "changed meanwhile" in await first.err("COMMIT")
+    assert "removed meanwhile" in await first.err("COMMIT")
+    await face.directory.restore_account(account.id, actor=SYSTEM)
+    await first.send("COMMIT")
+    await first.ok("COMMIT")

@@ -19,6 +19,7 @@ from mailstead.directory import (
 )
 from mailstead.identity.passwords import hash_password, verify
 from mailstead.settings import InvalidValueError
+from mailstead.settings.database import Transaction
 from mailstead.settings.declarations import WEBMAIL_DATA
 from mailstead.settings.edits import Pending, place_of
 
@@ -236,3 +237,26 @@ async def test_the_language_an_account_chose_comes_before_what_it_inherits(direc
     pending.set_value(place_of(WEBMAIL_DATA, account.id, account.domain_id), WEBMAIL_DATA, WEBMAIL_DATA.setting("language"), "de")
     await directory.commit(pending, actor=admin, own=lambda _seq: True)
     assert directory.language_of(account.id) == "de"
+
+
+@pytest.mark.parametrize(("scope", "name", "text"), [
+    ("domainConfig", "maxAccounts", "-5"), ("account", "mboxCount", "-5"), ("account", "totalMessageSize", "much"),
+    ("class", "services", "(nonsense)"), ("defaults", "imapConnectionCount", "-5"), ("account", "quotaLimitThreshold", "-5"),
+])  # fmt: skip
+async def test_a_value_no_longer_in_range_does_not_lock_anybody_out(
+    directory: Directory, admin: Actor, scope: str, name: str, text: str
+) -> None:
+    """A range became narrower in a newer release: the value above holds, as for every other reader."""
+    account = await directory.create_account("example.test", "alice", actor=admin)
+    made = await directory.create_account_class("example.test", "gold", actor=admin)
+    await directory.set_account_class(account.id, made.id, actor=admin)
+    plain = directory.account(account.id)
+    owner = {"domainConfig": account.domain_id, "account": account.id, "class": made.id, "defaults": 0}[scope]
+
+    def store(transaction: Transaction) -> None:
+        transaction.execute("INSERT INTO setting (scope, scope_id, name, value) VALUES (?, ?, ?, ?)", (scope, owner, name, text))
+        transaction.record("other release", "setting", owner, "set account")
+
+    directory.database.write_sync(store)
+    assert directory.account(account.id) == plain
+    assert directory.domain_settings(account.domain_id).maxAccounts == 0

@@ -118,6 +118,12 @@ def store_password(transaction: Transaction, account_id: int, stored: StoredPass
     )
 
 
+def need_account(transaction: Transaction, account_id: int) -> None:
+    """Raise NotFoundError unless the account is still there."""
+    if not transaction.row("SELECT 1 FROM account WHERE id = ?", (account_id,)):
+        raise NotFoundError("the account does not exist any more")
+
+
 def need_class(transaction: Transaction, class_id: int, domain_id: int) -> None:
     """Raise NotFoundError unless the class is one of the domain's."""
     if not transaction.row("SELECT 1 FROM account_class WHERE id = ? AND domain_id = ?", (class_id, domain_id)):

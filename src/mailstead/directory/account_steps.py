@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import fnmatch
 
-from mailstead.directory.account_rows import insert_account, need_class, store_password
+from mailstead.directory.account_rows import insert_account, need_account, need_class, store_password
 from mailstead.directory.address import checked_local, local_key
 from mailstead.directory.base import DirectoryBase, check_room, take_name
 from mailstead.directory.model import Account, InvalidNameError, NotFoundError
@@ -82,6 +82,8 @@ class AccountSteps(DirectoryBase):
 
         def operation(transaction: Transaction) -> None:
             old = transaction.value("SELECT name FROM account WHERE id = ?", (account_id,))
+            if old is None:
+                raise NotFoundError("the account does not exist any more")
             transaction.execute("DELETE FROM address WHERE object_id = ? AND main = 1", (account_id,))
             take_name(transaction, domain_id, name, "account", account_id)
             transaction.execute("UPDATE account SET name = ?, auth_version = auth_version + 1 WHERE id = ?", (name, account_id))
@@ -115,6 +117,7 @@ class AccountSteps(DirectoryBase):
         actor.require("changeAccountsPassword", domain_id)
 
         def operation(transaction: Transaction) -> None:
+            need_account(transaction, account_id)
             transaction.execute("UPDATE account SET must_change = ? WHERE id = ?", (int(value), account_id))
             transaction.record(actor.name, "account", account_id, "set mustChangePass", None, {"mustChangePass": value})
 
@@ -127,6 +130,7 @@ class AccountSteps(DirectoryBase):
         self.refuse_reserved(domain_id, alias, actor)
 
         def operation(transaction: Transaction) -> None:
+            need_account(transaction, account_id)
             take_name(transaction, domain_id, alias, "account", account_id, main=False)
             transaction.record(actor.name, "account", account_id, "add alias", None, {"alias": alias, "expires": 0})
 
@@ -149,10 +153,11 @@ class AccountSteps(DirectoryBase):
         return Step(operation, (("account", account_id),))
 
     def class_change(self, account_id: int, domain_id: int, class_id: int, *, actor: Actor) -> Step:
-        """Put an account into a class (0: none); its own explicit values go, so that it follows the class (DOM-09)."""
+        """Put an account into a class (0: none); its own explicit values stay (DOM-09)."""
         actor.require("changeAccountsClass", domain_id)
 
         def operation(transaction: Transaction) -> None:
+            need_account(transaction, account_id)
             if class_id:
                 need_class(transaction, class_id, domain_id)
             transaction.execute(

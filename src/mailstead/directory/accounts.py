@@ -19,6 +19,7 @@ from mailstead.directory.account_rows import (
     ImportLine,
     import_lines,
     import_password,
+    need_account,
 )
 from mailstead.directory.account_steps import AccountSteps
 from mailstead.directory.address import checked_local, local_key
@@ -277,6 +278,7 @@ class AccountVerbs(AccountSteps):
         def operation(transaction: Transaction) -> None:
             if days:
                 transaction.execute("DELETE FROM address WHERE expires > 0 AND expires < ?", (transaction.now // 1_000_000,))
+            need_account(transaction, account_id)
             take_name(transaction, account.domain_id, alias, "account", account_id, main=False, expires=expires)
             new = {"alias": alias, "expires": expires}
             transaction.record(actor.name, "account", account_id, "add alias", None, new)

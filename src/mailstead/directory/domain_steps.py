@@ -67,6 +67,8 @@ class DomainSteps(DirectoryBase):
 
         def operation(transaction: Transaction) -> None:
             old = transaction.value("SELECT name FROM domain WHERE id = ?", (domain_id,))
+            if old is None:
+                raise NotFoundError("the domain does not exist any more")
             transaction.execute("DELETE FROM domain_name WHERE domain_id = ? AND main = 1", (domain_id,))
             take_domain_name(transaction, key, display, domain_id, main=True)
             transaction.execute("UPDATE domain SET name = ?, version = version + 1 WHERE id = ?", (display, domain_id))
@@ -98,6 +100,8 @@ class DomainSteps(DirectoryBase):
         display, key = checked_domain(alias)
 
         def operation(transaction: Transaction) -> None:
+            if not transaction.row("SELECT 1 FROM domain WHERE id = ?", (domain_id,)):
+                raise NotFoundError("the domain does not exist any more")
             take_domain_name(transaction, key, display, domain_id, main=False)
             transaction.record(actor.name, "domainAlias", domain_id, "add alias", None, {"alias": display})
 
@@ -140,6 +144,8 @@ class DomainSteps(DirectoryBase):
         def operation(transaction: Transaction) -> None:
             refuse_class_name(transaction, domain_id, name)
             transaction.execute("UPDATE account_class SET name = ? WHERE id = ?", (name, class_id))
+            if not transaction.changed():
+                raise NotFoundError("the account class does not exist any more")
             transaction.record(actor.name, "accountClass", class_id, "rename", None, {"name": name})
 
         return Step(operation, (("accountClass", class_id),))

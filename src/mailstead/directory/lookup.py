@@ -13,6 +13,7 @@ domains, groups or inherited settings drops what could depend on it, whole: it i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,7 +35,7 @@ from mailstead.directory.model import (
     RecipientKind,
 )
 from mailstead.settings.database import Change, SystemDatabase
-from mailstead.settings.declaration import Snapshot, Value
+from mailstead.settings.declaration import InvalidValueError, Snapshot, Value
 from mailstead.settings.declarations import ACCOUNT, DOMAIN
 from mailstead.settings.service import Inherited, Settings
 
@@ -164,7 +165,8 @@ class Lookup:
             for name, text in self.settings.explicit("domainConfig", domain_id).items():
                 setting = DOMAIN.by_name.get(name.lower())
                 if setting is not None:
-                    values[setting.name] = setting.parse(text)
+                    with contextlib.suppress(InvalidValueError):  # A range became narrower in a newer release.
+                        values[setting.name] = setting.parse(text)
             found = Snapshot(values)
             self._domain_settings.put(domain_id, found)
             return found
@@ -241,10 +243,14 @@ class Lookup:
         for scope in ("account", "class", "domain"):
             text = explicit[scope].get(name)
             if text is not None:
-                return setting.parse(text)
+                try:
+                    return setting.parse(text)
+                except InvalidValueError:
+                    continue  # A range became narrower in a newer release: the value above holds.
         text = self.settings.account_defaults().get(name)
         if text is not None:
-            return setting.parse(text)
+            with contextlib.suppress(InvalidValueError):
+                return setting.parse(text)
         return None if name == "totalMessageSize" else setting.default
 
     def bare_domain(self) -> str:

@@ -207,6 +207,7 @@ Check = Callable[[Place, ValueChange], None]
 
 _KINDS = {"account": "account", "accountData": "account", "recipient": "recipient"}
 _TABLES = {"account": "account", "class": "account_class", "domain": "domain", "domainConfig": "domain"}
+_OWNERS = {**_TABLES, "accountData": "account", "recipient": "recipient"}
 #: Settings whose change ends sessions and cached logins.
 RIGHTS = frozenset({"services"})
 
@@ -236,6 +237,7 @@ def commit_operation(
             _refuse_changed(transaction, pending, own)
         for step in pending.steps:
             step.operation(transaction)
+        _need_owners(transaction, pending)
         for (place, _name), change in pending.values.items():
             _write_value(transaction, actor.name, place, change.setting, change.text)
         for (place, name), content in pending.contents.items():
@@ -273,14 +275,21 @@ def _refuse_changed(transaction: Transaction, pending: Pending, own: Callable[[i
                 raise ChangedMeanwhileError(f"changed meanwhile by {author}; nothing was written, repeat it to overwrite")
 
 
+def _need_owners(transaction: Transaction, pending: Pending) -> None:
+    """What is written for an owner that is gone would be in the way of its coming back. Raises InvalidValueError."""
+    places = (*(place for place, _ in (*pending.values, *pending.contents)), *(one.place for one in pending.objects.values()))
+    for scope, scope_id in dict.fromkeys((place.scope, place.scope_id) for place in places):
+        table = _OWNERS.get(scope)
+        if table is not None and not transaction.row(f"SELECT 1 FROM {table} WHERE id = ?", (scope_id,)):
+            raise InvalidValueError("the object was removed meanwhile")
+
+
 def _write_value(transaction: Transaction, author: str, place: Place, setting: Setting, text: str | None) -> None:
     table = _TABLES.get(place.scope)
     if table is not None and not place.prefix:
         column = "auth_version" if table == "account" else "version"
         step = 1 if setting.name in RIGHTS else 0
         transaction.execute(f"UPDATE {table} SET {column} = {column} + ? WHERE id = ?", (step, place.scope_id))
-        if not transaction.changed():
-            raise InvalidValueError("the object was removed meanwhile")
     store_value(transaction, author, place.scope, place.scope_id, place.stored(setting.name), setting, text)
 
 
