@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+import time
+from pathlib import Path
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailstead.directory import Directory
 from mailstead.directory.patterns import AddressPatterns
 from tests.delivery.sending import limit, logged_in
 from tests.smtp.harness import ADMIN, MESSAGE, Face
@@ -91,3 +97,36 @@ def test_patterns() -> None:
         assert patterns.match(address), address
     for address in ("x@sub.example.test", "abbc@three.test", "z@four.test", "x@five.test", "", "<>", "nobody"):
         assert not patterns.match(address), address
+
+
+async def test_another_process_restricts_a_session_that_runs(face: Face, tmp_path: Path) -> None:
+    client = await logged_in(face)
+    other = Directory.open(tmp_path)
+    try:
+        account = face.account("alice@example.test").id
+        for name, value in {"enableSendRestrictions": "yes", "sendPolicy": "denyAnyDomain"}.items():
+            await other.set_account_setting(account, name, value, actor=ADMIN)
+    finally:
+        other.close()
+    await client.ok("MAIL FROM:<alice@example.test>")
+    assert (await client.command(f"RCPT TO:<{LOCAL}>")).startswith("550 5.7.1 Your account")
+
+
+@given(st.lists(st.text(max_size=40), max_size=8), st.text(max_size=60))
+def test_any_words_are_patterns_and_any_text_an_address(patterns: list[str], address: str) -> None:
+    assert AddressPatterns(patterns).match(address) in (True, False)
+
+
+@given(st.from_regex(r"[a-z0-9]{1,20}", fullmatch=True), st.from_regex(r"[a-z]{1,10}\.test", fullmatch=True))
+def test_a_pattern_matches_what_it_names(local: str, domain: str) -> None:
+    address = f"{local}@{domain}"
+    for pattern in (domain, address, f"*@{domain}", f"{local}@*", "*.test", "*", f"?{address[1:]}"):
+        assert AddressPatterns([pattern.upper()]).match(address), pattern
+    for pattern in (f"x{domain}", f"x{address}", f"*@x{domain}", "*.example", f"{local}x@*"):
+        assert not AddressPatterns([pattern]).match(address), pattern
+
+
+def test_many_wildcards_take_no_time() -> None:
+    begun = time.perf_counter()
+    assert not AddressPatterns(["*a" * 200 + "b@*"]).match("a" * 300 + "@remote.test")
+    assert time.perf_counter() - begun < 1

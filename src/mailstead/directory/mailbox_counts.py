@@ -25,8 +25,8 @@ SWITCHES: Mapping[str, str] = {
 }
 _NAMES = (PREMIUM, *SWITCHES)
 _LIMITS = (
-    f"SELECT scope_id, name, value FROM setting WHERE scope = 'domainConfig' AND name IN ({', '.join('?' * len(_NAMES))}) "
-    "AND value <> '0'"
+    "SELECT scope_id, name, value FROM setting INDEXED BY setting_of_domains WHERE scope = 'domainConfig' "
+    f"AND name IN ({', '.join('?' * len(_NAMES))}) AND value <> '0'"
 )
 _WITH = """
 SELECT count(*) FROM account a

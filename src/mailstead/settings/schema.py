@@ -181,6 +181,8 @@ _SENDING = (
     "INSERT INTO meta (key, value) SELECT 'welcomed', coalesce(max(seq), 0) FROM history",
 )
 
+_SETTINGS_BY_NAME = "CREATE INDEX setting_of_domains ON setting (name) WHERE scope = 'domainConfig'"
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(1, "settings and directory", _BASE),
     # Public folders lie in a shard as accounts do.
@@ -191,4 +193,6 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration(6, "migrations of mailboxes", _MAIL_MIGRATION),
     Migration(8, "figures of domains by day", _ACCOUNTING),
     Migration(9, "sending limits and notices", _SENDING),
+    # Which domains limit what is sold apart is asked at every change (directory.mailbox_counts).
+    Migration(10, "settings of domains by name", (_SETTINGS_BY_NAME,)),
 )
