@@ -214,3 +214,15 @@ async def test_who_lost_its_rights_while_it_sent_a_text_has_lost_them(face: Face
     await face.directory.delete_admin("keeper", actor=SYSTEM)
     reply = await client.send("some text\r\n.")
     assert reply[0].startswith("-ERR: ") and client.prompt == ""
+
+
+async def test_a_program_is_named_by_who_has_every_right(face: Face) -> None:
+    """The server runs it: who may let it run anything may do anything on the machine."""
+    client = await _holder(face, "migrator", {"manageAutomaticMigration"}, {"manageServerConfig"})
+    way = (*DOMAIN, "CONFIG MIGRATIONDATA")
+    await client.ok(*way, "SET migrationCommand /bin/true", "DONE")
+    assert "every right" in await client.err("COMMIT")
+    await client.ok("BACK")
+    root = await face.client()
+    await root.ok(*way, "SET migrationCommand /bin/true", "DONE", "COMMIT")
+    await client.ok(*way, "SET enableMigrationCommand yes", "DONE", "COMMIT")

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from mailstead.directory import RecipientKind
+from typing import Any
+
+import pytest
+
+from mailstead.directory import Actor, RecipientKind
 from tests.admin_cli.conftest import Face
+
+SYSTEM = Actor.system("test")
 
 
 async def test_a_group_with_addresses(face: Face) -> None:
@@ -69,3 +75,34 @@ async def test_folder_recipient_and_public_folders(face: Face) -> None:
     assert await client.rows("LIST FolderRcpts") == ["news"]
     await client.ok("CONFIG PUBLIC-FOLDER", "REMOVE Mbox Dates")
     assert await client.rows("LIST MBoxes") == ["Announce"]
+
+
+async def test_members_that_wait_have_a_bound(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than one COMMIT can take are refused when they are given, not all of them at the end."""
+    monkeypatch.setattr("mailstead.admin_cli.contexts.recipients.MAX_MEMBERS_PER_CALL", 3)
+    client = await face.client()
+    await client.ok("UPDATE Domain example.test", "ADD Group many", *(f"ADD Address m{n}@a.test" for n in range(3)))
+    assert "COMMIT" in await client.err("ADD Address m3@a.test")
+    await client.ok("COMMIT", "UPDATE Group many", "ADD Address m3@a.test", "COMMIT", "UPDATE Group many")
+    assert len(await client.items("LIST Addresses")) == 4
+    await client.ok(*(f"REMOVE Address m{n}@a.test" for n in range(3)))
+    assert "COMMIT" in await client.err("REMOVE Address m3@a.test")
+
+
+async def test_one_of_many_is_found_without_reading_them_all(face: Face) -> None:
+    for name in ("one", "two"):
+        await face.directory.create_list("example.test", name, actor=SYSTEM)
+    await face.directory.create_group("example.test", "three", actor=SYSTEM)
+    client = await face.client()
+    read: list[str] = []
+    recipients = face.directory.recipients
+
+    def watched(*arguments: Any) -> Any:
+        read.append("all")
+        return recipients(*arguments)
+
+    face.directory.recipients = watched  # type: ignore[method-assign]
+    await client.ok("UPDATE Domain example.test", "UPDATE List TWO", "BACK", "UPDATE List one@example.test", "BACK")
+    assert not read
+    assert "does not exist" in await client.err("UPDATE List three")
+    assert "does not exist" in await client.err("UPDATE List one-owner")

@@ -1,7 +1,8 @@
 """Many changes in one transaction: what a COMMIT writes, with the rights each needs.
 
 Invariants:
-- Each value is checked against the permission of its place and against the limits of its domain (ADM-02), whoever prepared it.
+- Each value is checked against the permission of its place and against the limits of its domain (ADM-02), whoever prepared it;
+  a program that the server runs is named by who has every right alone.
 - What `commit` returns from is durable and whole, and seen by the next look-up of every process.
 """
 
@@ -12,7 +13,7 @@ from typing import Any
 
 from mailstead.directory.base import DirectoryBase
 from mailstead.directory.model import LimitReachedError
-from mailstead.settings.actor import Actor
+from mailstead.settings.actor import Actor, PermissionDeniedError
 from mailstead.settings.database import Transaction
 from mailstead.settings.declaration import Setting
 from mailstead.settings.edits import Check, Pending, Place, ValueChange, commit_operation
@@ -34,6 +35,8 @@ _OWNERS: Mapping[tuple[str, str], str] = {
     ("domainConfig", "publicFolderQuotas."): "PublicFolder",
 }
 _FOLDER_OWNERS = {"account": "Account", "recipient": "Maillist", "domainConfig": "PublicFolder"}
+#: Settings that the server runs: who may name a program may do anything.
+_PROGRAMS = frozenset({"migrationCommand"})
 #: Inherited settings need another permission above the account than on it.
 _SCOPE_PERMISSION = {"defaults": "manageServerConfig", "domain": "manageDomainConfig", "class": "manageAccountClasses"}
 
@@ -66,6 +69,8 @@ class EditVerbs(DirectoryBase):
         """Asks for each value whether the actor may set it, and whether the domain's limits allow it."""
 
         def check(place: Place, change: ValueChange) -> None:
+            if change.setting.name in _PROGRAMS and change.text and not actor.everything:
+                raise PermissionDeniedError(f"{change.setting.name}: only an administrator with every right may name a program")
             actor.require(_SCOPE_PERMISSION.get(place.scope) or change.context.permission_for(change.setting), place.domain_id)
             if place.domain_id:
                 self._check_bounds(place, change.setting, change.text)

@@ -12,7 +12,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterable, Mapping
 
-from mailstead.directory.address import checked_local
+from mailstead.directory.address import checked_local, local_key
 from mailstead.directory.base import as_json, check_room, take_name
 from mailstead.directory.deleted import remove_mailbox
 from mailstead.directory.list_names import PREFIX, enabled_roles, spelled
@@ -51,6 +51,12 @@ class RecipientVerbs(MemberVerbs):
         setting = FAMILIES[found.kind].context.setting(name)
         stored = found.attributes.get(setting.name)
         return setting.default if stored is None else setting.parse(stored)
+
+    def recipient_named(self, domain_id: int, name: str, kind: RecipientKind) -> Recipient | None:
+        """The group, list or folder recipient that has this main name in a domain."""
+        self.database.poll()
+        found = self._name(domain_id, local_key(name))
+        return self._recipient(found.object_id) if found is not None and found.kind == kind.value and found.main else None
 
     def recipient_contents(self, object_id: int) -> dict[str, str]:
         """The long texts that were set, by name."""

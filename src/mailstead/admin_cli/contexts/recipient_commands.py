@@ -11,7 +11,7 @@ from mailstead.admin_cli.lists import matching
 from mailstead.admin_cli.responses import attribute, show, table
 from mailstead.admin_cli.syntax import Arguments
 from mailstead.admin_cli.visibility import FOLDER_RECIPIENTS, GROUPS, LISTS, sees
-from mailstead.directory.address import checked_local, domain_key, local_key
+from mailstead.directory.address import checked_local, domain_key
 from mailstead.directory.model import AlreadyExistsError, Recipient
 
 
@@ -46,11 +46,10 @@ def _family(
         local, at, domain = name.rpartition("@")
         if not at or domain_key(domain) != context.domain.key:
             local = name
-        found: Recipient
-        for found in context.session.services.directory.recipients(context.domain_id, kind.kind):
-            if local_key(found.name) == local_key(local):
-                return found
-        raise CommandError(f"{called} {name[:80]} does not exist")
+        found: Recipient | None = context.session.services.directory.recipient_named(context.domain_id, local, kind.kind)
+        if found is None:
+            raise CommandError(f"{called} {name[:80]} does not exist")
+        return found
 
     def list_all(context: Any, arguments: Arguments) -> Result:
         rows = context.session.services.directory.recipients(context.domain_id, kind.kind)

@@ -24,7 +24,7 @@ from mailstead.admin_cli.registry import recipient_registry
 from mailstead.admin_cli.responses import Reply, items, quoted, show, table
 from mailstead.admin_cli.syntax import Arguments
 from mailstead.directory.address import checked_local, join_address, local_key
-from mailstead.directory.members import checked_members
+from mailstead.directory.members import MAX_MEMBERS_PER_CALL, checked_members
 from mailstead.directory.model import AlreadyExistsError, Member, Recipient, RecipientEdit, RecipientKind
 from mailstead.directory.recipient_kinds import CONTENTS, FAMILIES
 from mailstead.settings.declaration import Context, Setting, boolean
@@ -189,9 +189,10 @@ class RecipientContext(AttributeContext, CommitContext):
         return found
 
     def add_member(self, address: str, name: str) -> None:
-        """Let a member be added. Raises InvalidNameError, AlreadyExistsError."""
+        """Let a member be added. Raises InvalidNameError, AlreadyExistsError, CommandError."""
         if self.member(address) is not None:
             raise AlreadyExistsError(f"the address {address[:80]} already exists here")
+        _refuse_more(self.added)
         self.added.update(checked_members({address: name}))
 
     def remove_member(self, address: str) -> None:
@@ -206,6 +207,7 @@ class RecipientContext(AttributeContext, CommitContext):
                 del self.changed_members[old]
                 self.removed[old] = old
                 return
+        _refuse_more(self.removed)
         self.removed[found.address] = found.address
 
     # -- what it is -----------------------------------------------------------------------------------------------
@@ -466,6 +468,12 @@ def _enter(kind: type[AttributeContext]) -> Any:
         return None
 
     return handler
+
+
+def _refuse_more(waiting: Mapping[str, str]) -> None:
+    """No more waits than one COMMIT takes. Raises CommandError."""
+    if len(waiting) >= MAX_MEMBERS_PER_CALL:
+        raise CommandError(f"at most {MAX_MEMBERS_PER_CALL} members are added or removed at once; COMMIT, and go on")
 
 
 def _rename(context: Any, value: Word) -> None:
