@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ftplib
 import io
+import json
 import shutil
 import socket
 import subprocess
@@ -448,3 +449,32 @@ async def test_an_upload_over_the_quota_or_broken_off_leaves_nothing_behind(face
 
     await apart(broken)
     assert len(await face.place.contents(alice, "INBOX")) == count + 1
+
+
+async def test_a_program_for_the_server_to_run_does_not_come_with_a_domain(face: Face) -> None:
+    await face.place.directory.grant("delegate", "restoreAnyDomain", actor=ADMIN)
+    await furnished(face)
+
+    def work() -> str:
+        octets = io.BytesIO()
+        face.client().retrbinary(f"RETR /{DOMAIN}/domain.json", octets.write)
+        document = json.loads(octets.getvalue())
+        id = next(row["id"] for table, row in document["rows"] if table == "domain")
+        names = {row["key"]: "other.test" for table, row in document["rows"] if table == "domain_name"}
+        assert names
+        document["rows"] = [
+            *(one for one in document["rows"] if one[0] in ("domain", "domain_name")),
+            ["setting", {"scope": "domainConfig", "scope_id": id, "name": "migrationData.migrationCommand", "value": "/bin/true"}],
+            ["setting", {"scope": "domainConfig", "scope_id": id, "name": "migrationData.enable", "value": "yes"}],
+        ]
+        delegate = face.client(name="delegate")
+        return delegate.storbinary("STOR /other.test/domain.json", io.BytesIO(json.dumps(document).encode()))
+
+    reply = await apart(work)
+    assert "migrationCommand, which you may not change" in reply
+    domain = face.place.directory.domain_by_name("other.test")
+    assert domain is not None
+    rows = face.place.directory.database.query(
+        "SELECT name FROM setting WHERE scope_id = ? AND name LIKE 'migrationData.%'", (domain.id,)
+    )
+    assert [name for (name,) in rows] == ["migrationData.enable"]

@@ -36,7 +36,7 @@ _OWNERS: Mapping[tuple[str, str], str] = {
 }
 _FOLDER_OWNERS = {"account": "Account", "recipient": "Maillist", "domainConfig": "PublicFolder"}
 #: Settings that the server runs: who may name a program may do anything.
-_PROGRAMS = frozenset({"migrationCommand"})
+PROGRAMS = frozenset({"migrationCommand"})
 #: Inherited settings need another permission above the account than on it.
 _SCOPE_PERMISSION = {"defaults": "manageServerConfig", "domain": "manageDomainConfig", "class": "manageAccountClasses"}
 
@@ -69,7 +69,7 @@ class EditVerbs(DirectoryBase):
         """Asks for each value whether the actor may set it, and whether the domain's limits allow it."""
 
         def check(place: Place, change: ValueChange) -> None:
-            if change.setting.name in _PROGRAMS and change.text and not actor.everything:
+            if change.setting.name in PROGRAMS and change.text and not actor.everything:
                 raise PermissionDeniedError(f"{change.setting.name}: only an administrator with every right may name a program")
             actor.require(_SCOPE_PERMISSION.get(place.scope) or change.context.permission_for(change.setting), place.domain_id)
             if place.domain_id:

@@ -121,7 +121,7 @@ class _Revert:
     async def _value(self, found: HistoryEntry) -> None:
         new, old = found.new or {}, found.old or {}
         scope, stored, before = str(new["scope"]), str(new["name"]), old.get("value")
-        context, name = _declared(scope, stored)
+        context, name = declared(scope, stored)
         setting = context.setting(name)
         if setting.secret or before == HIDDEN:
             raise RevertError(f"{setting.name} is a secret, of which the history has no value")
@@ -351,7 +351,7 @@ def _json(text: str | None) -> Mapping[str, Any]:
     return found
 
 
-def _declared(scope: str, stored: str) -> tuple[Context, str]:
+def declared(scope: str, stored: str) -> tuple[Context, str]:
     """The context and name that a row of `setting` is of. Raises RevertError for what this release does not know."""
     prefix, dot, name = stored.partition(".")
     families: Mapping[str, tuple[Context | None, Iterable[Context]]] = {

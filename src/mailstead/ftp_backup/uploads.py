@@ -11,7 +11,9 @@ import re
 from collections.abc import Awaitable, Callable
 
 from mailstead.directory.address import join_address
-from mailstead.directory.model import Domain, NotFoundError
+from mailstead.directory.edits import PROGRAMS
+from mailstead.directory.model import Domain
+from mailstead.directory.reverting import RevertError, declared
 from mailstead.ftp_backup.paths import TAR, BadPath, MessageName, read_level, read_message_file, read_object
 from mailstead.ftp_backup.tar import Member, read_tar
 from mailstead.ftp_backup.tree import DOCUMENTS, MAILBOX, PUBLIC, SINCE, Missing, Node, Tree
@@ -21,7 +23,6 @@ from mailstead.message.index import index_message
 from mailstead.restoring.documents import MAX_OCTETS, rows_in
 from mailstead.restoring.mail import Present, key_of, present
 from mailstead.restoring.mailbox_document import Right, bring_mailbox, give
-from mailstead.settings.declaration import InvalidValueError
 from mailstead.settings.declarations import ACCOUNT
 
 HEAD = 256 * 1024
@@ -241,7 +242,7 @@ class Uploads:
 
     async def _domain(self, path: tuple[str, ...], octets: bytes) -> str:
         directory, actor = self._services.directory, self._tree.actor
-        rows, said = rows_in(octets, "domain", lambda _: True)
+        rows, said = rows_in(octets, "domain", self._may_set_in_domain)
         here = self._tree.domain(path[0])
         if here is None:
             back = await directory.bring_domain(rows, actor=actor, name=path[0])
@@ -253,14 +254,14 @@ class Uploads:
         directory, actor = self._services.directory, self._tree.actor
         name = read_object(path[2])
         if path[1] != "accounts":
-            rows, said = rows_in(octets, "recipient", lambda _: True)
+            rows, said = rows_in(octets, "recipient", lambda _scope, _name: True)
             main = next(row for table, row in rows if table == "recipient")
             if main["kind"] != {"lists": "list", "groups": "group", "folderRecipients": "folder"}[path[1]] or main["name"] != name:
                 raise Refused("the document is of something else")
             made = await directory.bring_missing(rows, domain.id, actor=actor)
             wrong = [one for one in made if one.startswith("not")]
             return _summary("restored" if made and not wrong else "is there already", [*said, *wrong])
-        rows, said = rows_in(octets, "account", lambda setting: self._may_set(domain, setting))
+        rows, said = rows_in(octets, "account", lambda scope, setting: self._may_set(domain, scope, setting))
         account = directory.account_by_address(join_address(name, domain.name))
         if account is None:
             id = next(int(row["id"]) for table, row in rows if table == "account")
@@ -276,13 +277,22 @@ class Uploads:
             said = [*said, "the password, which you may not change"]
         return _summary("settings restored", [*said, *left_out])
 
-    def _may_set(self, domain: Domain, setting: str) -> bool:
+    def _may_set(self, domain: Domain, scope: str, setting: str) -> bool:
         """Whether the administrator may change a setting of an account (a name that is not known changes nothing)."""
-        try:
-            permission = ACCOUNT.permission_by_name(setting)
-        except (InvalidValueError, NotFoundError, KeyError):
-            return self._tree.actor.everything
-        return self._tree.actor.may(permission, domain.id)
+        return self._tree.actor.may(_permission(scope, setting) or ACCOUNT.permission, domain.id)
+
+    def _may_set_in_domain(self, _scope: str, setting: str) -> bool:
+        """Whether a setting may come with a domain: a program that the server runs is named by who has every right."""
+        return self._tree.actor.everything or setting.rpartition(".")[2].lower() not in {name.lower() for name in PROGRAMS}
+
+
+def _permission(scope: str, setting: str) -> str:
+    """What changing a setting needs; "" where none of that name is known."""
+    try:
+        context, name = declared(scope, setting)
+    except RevertError:
+        return ""
+    return context.permission_by_name(name)
 
 
 def _abandon(abandon: Callable[[], None]) -> None:

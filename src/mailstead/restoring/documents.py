@@ -27,6 +27,8 @@ _OWN_TABLES = tuple(
     (table, where) for table, where in DOMAIN_TABLES if table not in ("account", "admin_permission", "login", "password_history")
 )
 _OF_ACCOUNTS = {"account", "accountData"}
+MaySet = Callable[[str, str], bool]
+"""Whether its bearer may change a setting, by the scope and name of its row."""
 TABLES = {"account": ACCOUNT_TABLES, "recipient": RECIPIENT_TABLES, "domain": _OWN_TABLES}
 
 
@@ -44,7 +46,7 @@ def document(read: Read, kind: str, object_id: int) -> bytes:
     return json.dumps(table, ensure_ascii=False, indent=1, sort_keys=True).encode()
 
 
-def rows_in(octets: bytes, kind: str, may_set: Callable[[str], bool]) -> tuple[list[ObjectRow], list[str]]:
+def rows_in(octets: bytes, kind: str, may_set: MaySet) -> tuple[list[ObjectRow], list[str]]:
     """The rows of a document of that kind, and what was left out of it. Raises BadDocument."""
     if len(octets) > MAX_OCTETS:
         raise BadDocument("the document is too large")
@@ -65,7 +67,7 @@ def rows_in(octets: bytes, kind: str, may_set: Callable[[str], bool]) -> tuple[l
         raise BadDocument(str(error)) from None
 
 
-def _checked(found: Sequence[Any], kind: str, may_set: Callable[[str], bool]) -> tuple[list[ObjectRow], list[str]]:
+def _checked(found: Sequence[Any], kind: str, may_set: MaySet) -> tuple[list[ObjectRow], list[str]]:
     allowed = {table for table, _ in TABLES[kind]}
     rows: list[ObjectRow] = []
     left_out: list[str] = []
@@ -93,7 +95,7 @@ def _checked(found: Sequence[Any], kind: str, may_set: Callable[[str], bool]) ->
                 raise BadDocument(f"a row of {table} belongs to something else")
         if "scope" in row and row["scope"] not in _SCOPES:
             raise BadDocument(f"the scope {str(row['scope'])[:40]!r} does not belong there")
-        if table == "setting" and kind == "account" and not may_set(str(row["name"])):
+        if table == "setting" and not may_set(str(row["scope"]), str(row["name"])):
             left_out.append(f"the setting {row['name']}, which you may not change")
             continue
         _check_names(table, row, kind)
