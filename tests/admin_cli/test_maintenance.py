@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import tomllib
 
@@ -120,3 +121,12 @@ def test_conditions() -> None:
     assert parse_condition("older than 30 days").min_age == 30 * 86_400
     condition = parse_condition("age>2d size<10K")
     assert condition.holds(0, 100, 3 * 86_400) and not condition.holds(0, 20_000, 3 * 86_400)
+
+
+async def test_two_who_save_at_once_save_a_whole_file(face: Face) -> None:
+    """Both write their own draft; neither is refused, and what is there in the end is one of them."""
+    clients = [await face.client() for _ in range(4)]
+    for _ in range(5):
+        await asyncio.gather(*(client.ok("SAVE Config") for client in clients))
+    tomllib.loads((face.services.data_dir / "run" / "mailstead-config.toml").read_text())
+    assert not [path.name for path in (face.services.data_dir / "run").iterdir() if path.name.endswith(".part")]

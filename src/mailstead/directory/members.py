@@ -6,6 +6,7 @@ spelled; what is counted of bounces is bookkeeping and has no history.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -76,7 +77,7 @@ class MemberVerbs(DirectoryBase):
         """Add addresses (with names, where it is a mapping) to a group or list; those already there stay."""
         found = self._need_recipient(object_id)
         actor.require(FAMILIES[found.kind].members, found.domain_id)
-        added = checked_members(members)
+        added = await asyncio.to_thread(checked_members, members)
 
         def operation(transaction: Transaction) -> None:
             insert_members(transaction, object_id, added)
@@ -88,7 +89,7 @@ class MemberVerbs(DirectoryBase):
         """Remove addresses; those not there are passed over. Returns how many were removed."""
         found = self._need_recipient(object_id)
         actor.require(FAMILIES[found.kind].members, found.domain_id)
-        keys = checked_keys(members)
+        keys = await asyncio.to_thread(checked_keys, members)
 
         def operation(transaction: Transaction) -> int:
             removed = delete_members(transaction, object_id, keys)

@@ -133,7 +133,8 @@ class RecipientVerbs(MemberVerbs):
         stored = {**checked_attributes(family.context, attributes), **checked_attributes(family.context, edit.attributes)}
         kept = {key: value for key, value in stored.items() if value is not None}
         contents = checked_contents(family, edit.contents)
-        added = {**dict.fromkeys(checked_members(members), ""), **checked_members(edit.members_added)}
+        plain, named = await asyncio.to_thread(lambda: (checked_members(members), checked_members(edit.members_added)))
+        added = {**dict.fromkeys(plain, ""), **named}
         password = await self._list_password(family, edit.password)
         object_id = object_id or self.ids.next()
         limit = getattr(self.domain_settings(owner.id), family.limit)
@@ -177,13 +178,16 @@ class RecipientVerbs(MemberVerbs):
         family = FAMILIES[found.kind]
         for permission in _needed(family, edit):
             actor.require(permission, found.domain_id)
+        added, removed = await asyncio.to_thread(
+            lambda: (checked_members(edit.members_added), checked_keys(edit.members_removed))
+        )
         prepared = dataclasses.replace(
             edit,
             name=None if edit.name is None else checked_local(edit.name),
             attributes=checked_attributes(family.context, edit.attributes),
             contents=checked_contents(family, edit.contents),
-            members_added=checked_members(edit.members_added),
-            members_removed=checked_keys(edit.members_removed),
+            members_added=added,
+            members_removed=removed,
         )
         password = None if edit.password is None else await self._list_password(family, edit.password)
 

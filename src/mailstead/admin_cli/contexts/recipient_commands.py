@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from mailstead.admin_cli.context import Command, Result, make, needs
 from mailstead.admin_cli.contexts.recipients import FolderRcptContext, GroupContext, ListContext, RecipientContext
 from mailstead.admin_cli.grammar import CommandError
-from mailstead.admin_cli.lists import matching
-from mailstead.admin_cli.responses import attribute, show, table
+from mailstead.admin_cli.responses import Reply, attribute, show, table
 from mailstead.admin_cli.syntax import Arguments
 from mailstead.admin_cli.visibility import FOLDER_RECIPIENTS, GROUPS, LISTS, sees
 from mailstead.directory.address import checked_local, domain_key
@@ -51,10 +51,12 @@ def _family(
             raise CommandError(f"{called} {name[:80]} does not exist")
         return found
 
-    def list_all(context: Any, arguments: Arguments) -> Result:
-        rows = context.session.services.directory.recipients(context.domain_id, kind.kind)
-        found = matching([row.name for row in rows], arguments.get("wildcard", ""))
-        return table(f"The list of {plural.lower()} for this domain:", ("name",), ((name,) for name in found))
+    async def list_all(context: Any, arguments: Arguments) -> Result:
+        def build() -> Reply:
+            found = context.names("recipient", arguments.get("wildcard", ""), kind.kind.value)
+            return table(f"The list of {plural.lower()} for this domain:", ("name",), ((name,) for name in found))
+
+        return await asyncio.to_thread(build)
 
     def add(context: Any, arguments: Arguments) -> Result:
         directory, actor = context.session.services.directory, context.session.actor

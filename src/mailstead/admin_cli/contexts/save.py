@@ -1,14 +1,15 @@
 """SAVE CONFIG and SHOW Config: the running configuration as a file (CFG-01).
 
-Invariants: changes are durable at COMMIT already, so SAVE loses nothing when it is not given; the file never holds secrets;
-a file that is
-there is never overwritten, a suffix is added.
+Invariants: changes are durable at COMMIT already, so SAVE loses nothing when it is not given; the file never holds secrets; a
+file that was named is never overwritten, a suffix is added.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -69,16 +70,20 @@ def _save(directory: Directory, path: Path, new: bool) -> None:
 
 def _write(path: Path, text: str, new: bool) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.part")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    if new and path.exists():
-        draft.unlink()
-        raise FileExistsError(17, "the file exists already")
-    os.replace(draft, path)
+    # A draft of its own for each: two who write at once must not write into one.
+    descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        if new:
+            os.link(draft, path)  # refused where the file is there already
+        else:
+            os.replace(draft, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(draft)
 
 
 def write_domain(services: AdminServices, name: str) -> Path:
