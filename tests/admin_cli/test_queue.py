@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mailstead.admin_cli.contexts.queue import QueueContext
 from mailstead.admin_cli.grammar import CommandError
 from mailstead.admin_cli.queue_filter import Waiting, parse_filter
 from mailstead.delivery.service import Delivery
+from mailstead.queue.entry import Recipient
 from tests.admin_cli.conftest import Client, Face
 
 MESSAGE = b"From: alice@example.test\r\nTo: x@remote.test\r\nSubject: waits\r\n\r\nbody\r\n"
@@ -95,3 +98,31 @@ def test_terms(terms: list[str], holds: bool) -> None:
 def test_any_text_is_a_filter_or_refused(terms: list[str]) -> None:
     with contextlib.suppress(CommandError):
         parse_filter(terms)(WAITING, 0.0)
+
+
+async def test_a_long_queue_is_listed_without_holding_the_loop(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = {
+        number: [(Recipient(number, 0, f"user{number}@remote.test", "", 1_700_000_000, 1, 0, "4.4.1 no", b""), "a@b.test", 900, 1)]
+        for number in range(40_000)
+    }
+
+    async def rows(self: QueueContext, test: object) -> object:
+        return waiting
+
+    monkeypatch.setattr(QueueContext, "rows", rows)
+    client = await face.client()
+    await client.ok("ENTER QUEUE")
+    slowest = 0.0
+
+    async def watch() -> None:
+        nonlocal slowest
+        while True:
+            began = time.thread_time()
+            await asyncio.sleep(0)
+            slowest = max(slowest, time.thread_time() - began)
+
+    watching = asyncio.create_task(watch())
+    client.writer.write(b"LIST\r\n")
+    await client.reader.readline()
+    watching.cancel()
+    assert slowest < 0.05, slowest

@@ -108,17 +108,23 @@ class BackgroundClient:
 
     async def call(self, verb: str, **arguments: Any) -> Any:
         """The verb's result. Raises BackgroundRefusedError, BackgroundMissingError."""
+        # Of a scan of a large domain these are megabytes.
+        request = await asyncio.to_thread(lambda: json.dumps({"verb": verb, "arguments": arguments}).encode() + b"\n")
+        if len(request) > MAX_LINE:
+            raise BackgroundRefusedError("this names too much at once; name less")
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 reader, writer = await asyncio.open_unix_connection(str(self._path), limit=MAX_LINE)
         except (OSError, TimeoutError) as error:
             raise BackgroundMissingError("the background process does not answer now") from error
         try:
-            writer.write(json.dumps({"verb": verb, "arguments": arguments}).encode() + b"\n")
+            writer.write(request)
             await writer.drain()
             line = await reader.readline()
         except ConnectionError as error:
             raise BackgroundMissingError("the background process ended meanwhile") from error
+        except ValueError as error:
+            raise BackgroundMissingError("the answer of the background process is too long") from error
         finally:
             writer.close()
         if not line:

@@ -90,14 +90,14 @@ class QueueContext(SubContext):
     @command("LIST", "lists the messages")
     async def list_all(self, arguments: Arguments) -> Result:
         """LIST."""
-        return self.listing(await self.rows(None))
+        return await asyncio.to_thread(self.listing, await self.rows(None))
 
     @command("LIST FILTER <filters...>", "lists messages that a filter lets through, and remembers them as lastFilter")
     async def list_filter(self, arguments: Arguments) -> Result:
         """LIST FILTER."""
         found = await self.rows(parse_filter([word.value for word in arguments.rest]))
         self.last_filter = list(found)
-        return self.listing(found)
+        return await asyncio.to_thread(self.listing, found)
 
     @command("LIST ID <id>", "shows a message with its recipients")
     def list_id(self, arguments: Arguments) -> Result:
