@@ -23,7 +23,8 @@ import time
 import traceback
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 import structlog
@@ -42,8 +43,7 @@ Style = Literal["json", "text"]
 Event = MutableMapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """A line on its way: `level` is one bit, `text` event and fields. `security`: for the security log as well."""
 
     time: str
@@ -163,9 +163,14 @@ SECURITY_EVENTS = frozenset(
 )
 
 
+@lru_cache(maxsize=4)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+
+
 def _stamp(sink: Sink, level: str, event: Event) -> Event:
     now = time.time()
-    text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
+    text = _second(int(now))
     ordered: Event = {
         "time": f"{text}.{int(now % 1 * 1000):03d}Z",
         "level": level,
@@ -178,9 +183,14 @@ def _stamp(sink: Sink, level: str, event: Event) -> Event:
     return ordered
 
 
+@lru_cache(maxsize=4096)
+def _promises_secret(key: str) -> bool:
+    return _SECRET.search(key) is not None
+
+
 def _redact(_sink: Sink, _level: str, event: Event) -> Event:
     for key, value in event.items():
-        if _SECRET.search(key):
+        if _promises_secret(key):
             event[key] = "[removed]"
         elif isinstance(value, bytes):
             event[key] = value[:_LIMIT].decode("latin-1")
@@ -232,7 +242,7 @@ def _json(value: object) -> str:
 
 
 def _quote(value: object) -> str:
-    text = str(value)
+    text = value if isinstance(value, str) else str(value)
     return text if _PLAIN.match(text) and '"' not in text else _json(text)
 
 

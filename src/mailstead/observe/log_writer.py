@@ -30,6 +30,7 @@ from mailstead.observe.syslog_line import RemoteLine, encode, encode_local, one_
 MAX_WAITING = 50_000
 MAX_OCTETS = 32 << 20
 FOLD_SECONDS = 10.0
+GATHER_SECONDS = 0.01
 RESOLVE_SECONDS = 60.0
 CLOSE_SECONDS = 5.0
 DEV_LOG = "/dev/log"
@@ -119,6 +120,8 @@ class LogWriter:
     def _run(self) -> None:
         while True:
             self._wake.wait(FOLD_SECONDS / 2)
+            if not self._ended:
+                time.sleep(GATHER_SECONDS)  # many lines are written at the cost of one
             self._wake.clear()
             ended = self._ended
             if self._reopen:
