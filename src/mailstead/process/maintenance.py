@@ -302,6 +302,8 @@ class Maintenance:
             if task.kind != "compact":  # a round of that is ended whole, for its threads cannot be stopped
                 task.work.cancel()
                 await asyncio.gather(task.work, return_exceptions=True)
+                if task.state == "running":  # it had not come to its first step
+                    task.state = "aborted"
 
         async def listing(arguments: Mapping[str, Any]) -> list[list[Any]]:
             tasks = [[task.kind, task.domain, task.began, task.state] for task in self._tasks.values() if task.state == "running"]
