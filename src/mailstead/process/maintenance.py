@@ -231,7 +231,8 @@ class Maintenance:
         await self._hold()
         return [
             "no file of the log is removed or rewritten until READUNLOCK, a day at most; mail goes on being taken",
-            "copy index/ first and log/ last; at the start of the copy the log is replayed into the index",
+            "copy index/ first and log/ last: the log is replayed into the index, and builds a file anew that was copied torn",
+            "index/system.db cannot be built from the log: copy it with SQLite's backup, or take `mailstead backup`, which does all this",
         ]
 
     async def _unlock(self, domain: int) -> None:

@@ -18,6 +18,7 @@ from mailstead.admin_cli.syntax import Arguments
 ATTACH_SECONDS = 240.0
 PEEK_SECONDS = 10
 POLL_SECONDS = 0.2
+VERBS = {"findinvalid": "FINDINVALIDMSG"}
 MAX_SHOWN = 5000
 
 
@@ -31,7 +32,7 @@ def seconds_of(text: str) -> float:
 async def start(context: CliContext, kind: str, **arguments: Any) -> Reply:
     """Begin a task of the context's domain."""
     await context.session.services.background.call("maintenance.start", kind=kind, domain=scope_of(context, kind), **arguments)
-    verb = kind.upper()
+    verb = VERBS.get(kind, kind.upper())
     return Reply(notes=(f"begun; {verb} ATTACH waits for its end, {verb} PEEK shows how far it is, {verb} ABORT ends it",))
 
 
