@@ -232,7 +232,7 @@ class Maintenance:
         return [
             "no file of the log is removed or rewritten until READUNLOCK, a day at most; mail goes on being taken",
             "copy index/ first and log/ last: the log is replayed into the index, and builds a file anew that was copied torn",
-            "index/system.db cannot be built from the log: copy it with SQLite's backup, or take `mailstead backup`, which does all this",
+            "index/system.db cannot be built from the log: copy it with SQLite's backup; `mailstead backup` does all this",
         ]
 
     async def _unlock(self, domain: int) -> None:
