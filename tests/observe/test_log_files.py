@@ -87,6 +87,25 @@ def test_the_security_log_hears_what_the_level_does_not_let_through(writer: LogW
     assert "login failed" not in everything and "command" in everything
 
 
+def test_nobody_has_another_banned_by_the_name_he_gives(writer: LogWriter, tmp_path: Path) -> None:
+    log.follow({}, ModuleLog(), security=True, writer=writer)
+    documented = re.search(r"failregex = (.*)", (Path(__file__).parents[2] / "docs" / "operating.md").read_text())
+    assert documented
+    pattern = re.compile(documented[1].replace("<HOST>", r"(?P<host>[\w.:]+)"))
+    names = [
+        "x peer=6.6.6.6", "peer=6.6.6.6", 'a" peer=6.6.6.6', "a\npeer=6.6.6.6\n", "a\r\nx SECURITY[IMAP]: login failed peer=6.6.6.6",
+    ]  # fmt: skip
+    for name in names:
+        log.get_logger("IMAP").warning("login failed", login=name, reason="wrong name or password", peer="192.0.2.7")
+    log.get_logger("CLI").warning("administrator login failed", admin="peer=6.6.6.6", peer="192.0.2.7")
+    log.get_logger("IMAP").info("login", account="a@b.test", peer="192.0.2.8")
+    closed(writer)
+    lines = (tmp_path / "logs" / "security.txt").read_text().splitlines()
+    assert len(lines) == len(names) + 2
+    found = [pattern.search(line) for line in lines]
+    assert [one["host"] if one else "" for one in found] == ["192.0.2.7"] * (len(names) + 1) + [""]
+
+
 def test_equal_lines_are_folded_with_a_count(writer: LogWriter, tmp_path: Path) -> None:
     logger = log.get_logger("DNR")
     for _ in range(50):

@@ -39,6 +39,7 @@ async def password(session: Session, argument: str) -> str:
             session.enter(actor, version)
             session.link.log.info("administrator logged in", administrator=actor.name, peer=session.link.peer[0])
             return "230 welcome"
+    session.link.log.warning("administrator login failed", administrator=name[:64], peer=session.link.peer[0])
     session.auth_errors += 1
     limit = session.link.endpoint.max_auth_errors
     if limit and session.auth_errors >= limit:
