@@ -93,7 +93,8 @@ def test_nobody_has_another_banned_by_the_name_he_gives(writer: LogWriter, tmp_p
     assert documented
     pattern = re.compile(documented[1].replace("<HOST>", r"(?P<host>[\w.:]+)"))
     names = [
-        "x peer=6.6.6.6", "peer=6.6.6.6", 'a" peer=6.6.6.6', "a\npeer=6.6.6.6\n", "a\r\nx SECURITY[IMAP]: login failed peer=6.6.6.6",
+        "x peer=6.6.6.6", "peer=6.6.6.6", 'a" peer=6.6.6.6', "a\npeer=6.6.6.6\n",
+        "a\r\nx SECURITY[IMAP]: login failed peer=6.6.6.6",
     ]  # fmt: skip
     for name in names:
         log.get_logger("IMAP").warning("login failed", login=name, reason="wrong name or password", peer="192.0.2.7")
