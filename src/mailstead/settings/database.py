@@ -14,11 +14,12 @@ other connection, also of this process's writer; then the new history rows name 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,8 @@ class Change:
     verb: str
 
 
+Query = Callable[..., list[Row]]
+"""As `SystemDatabase.query`."""
 ChangeListener = Callable[[Sequence[Change] | None], None]
 """Called with the changes since the last look, or None when everything may have changed."""
 
@@ -193,6 +196,22 @@ class SystemDatabase:
         """The first row of a read, or None."""
         rows = self.query(sql, values)
         return rows[0] if rows else None
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[Query]:
+        """A `query` of which all reads are of one moment, on a connection of its own: nobody waits for them, however many
+        there are. For one thread; raises SystemDatabaseError."""
+        try:
+            connection = apsw.Connection(str(self.path))
+        except apsw.Error as error:
+            raise SystemDatabaseError(f"{self.path}: {error}") from error
+        try:
+            connection.set_busy_timeout(2_000)
+            connection.execute("PRAGMA query_only=1")
+            connection.execute("BEGIN")
+            yield lambda sql, values=(): connection.execute(sql, tuple(values)).fetchall()
+        finally:
+            connection.close()
 
     def subscribe(self, listener: ChangeListener) -> None:
         """Have `listener` called by `poll` with what has changed, in the thread that polls."""

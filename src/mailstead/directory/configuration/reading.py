@@ -24,7 +24,7 @@ from mailstead.directory.configuration.schema import (
     Node,
     NodeType,
 )
-from mailstead.settings.database import SystemDatabase
+from mailstead.settings.database import Query, SystemDatabase
 from mailstead.settings.declaration import InvalidValueError, Kind, Setting
 
 _RECIPIENTS = {"group": "groups", "list": "lists", "folder": "folderRecipients"}
@@ -34,20 +34,21 @@ _INHERITED = frozenset({"defaults", "domain", "class", "account"})
 def read_configuration(
     database: SystemDatabase, *, accounts: bool = False, secrets: bool = False, left_out: Counter[str] | None = None
 ) -> Node:
-    """The whole configuration; `accounts` with every account, `secrets` with secrets and password hashes.
+    """The whole configuration at one moment; `accounts` with every account, `secrets` with secrets and password hashes.
 
     `left_out` counts rows, by what they are, that no place of the tree is for: another release wrote them.
     """
-    reader = _Reader(database, accounts, secrets)
-    root = reader.read()
-    if left_out is not None:
-        left_out.update(reader.left_out())
+    with database.snapshot() as query:
+        reader = _Reader(query, accounts, secrets)
+        root = reader.read()
+        if left_out is not None:
+            left_out.update(reader.left_out())
     return root
 
 
 class _Reader:
-    def __init__(self, database: SystemDatabase, accounts: bool, secrets: bool) -> None:
-        self._database = database
+    def __init__(self, query: Query, accounts: bool, secrets: bool) -> None:
+        self._query = query
         self._accounts = accounts
         self._secrets = secrets
         self._values: dict[tuple[str, int], dict[str, str]] = defaultdict(dict)
@@ -56,21 +57,20 @@ class _Reader:
         self._used: set[tuple[object, ...]] = set()
 
     def read(self) -> Node:
-        query = self._database.query
-        with self._database.lock:
-            for scope, scope_id, name, value in query("SELECT scope, scope_id, name, value FROM setting"):
-                self._values[scope, scope_id][name] = value
-            for scope, scope_id, name, value in query("SELECT scope, scope_id, name, value FROM content"):
-                self._texts[scope, scope_id][name] = value
-            for number, kind, scope, scope_id, attributes in query(
-                "SELECT id, kind, scope, scope_id, attributes FROM object ORDER BY kind, key"
-            ):
-                self._objects[scope, scope_id, kind].append((number, json.loads(attributes)))
-            root = Node(ROOT)
-            self._fill(root, 0)
-            self._listeners(root)
-            self._administrators(root)
-            self._domains(root)
+        query = self._query
+        for scope, scope_id, name, value in query("SELECT scope, scope_id, name, value FROM setting"):
+            self._values[scope, scope_id][name] = value
+        for scope, scope_id, name, value in query("SELECT scope, scope_id, name, value FROM content"):
+            self._texts[scope, scope_id][name] = value
+        for number, kind, scope, scope_id, attributes in query(
+            "SELECT id, kind, scope, scope_id, attributes FROM object ORDER BY kind, key"
+        ):
+            self._objects[scope, scope_id, kind].append((number, json.loads(attributes)))
+        root = Node(ROOT)
+        self._fill(root, 0)
+        self._listeners(root)
+        self._administrators(root)
+        self._domains(root)
         return root
 
     def left_out(self) -> Iterator[str]:
@@ -161,14 +161,14 @@ class _Reader:
 
     def _listeners(self, root: Node) -> None:
         by_id: dict[int, Node] = {}
-        for number, service, host, port, attributes in self._database.query(
+        for number, service, host, port, attributes in self._query(
             "SELECT id, service, host, port, attributes FROM listener ORDER BY service, host, port"
         ):
             address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
             node = by_id[number] = Node(LISTENER_NODE, (service, address), number=number)
             self._fields(node, json.loads(attributes))
             root.add("listeners", node)
-        for service, listener, action, ip_set, enable, priority, attributes in self._database.query(
+        for service, listener, action, ip_set, enable, priority, attributes in self._query(
             "SELECT service, listener_id, action, ip_set, enable, priority, attributes FROM access_rule "
             "ORDER BY service, priority, action, ip_set"
         ):
@@ -185,7 +185,7 @@ class _Reader:
     # -- administrators -------------------------------------------------------------------------------------
 
     def _administrators(self, root: Node) -> None:
-        query = self._database.query
+        query = self._query
         names: dict[int, str] = dict(query("SELECT id, name FROM admin_group"))
         groups: dict[int, list[str]] = defaultdict(list)
         for group, member in query("SELECT group_id, member_id FROM admin_member"):
@@ -220,7 +220,7 @@ class _Reader:
     # -- domains --------------------------------------------------------------------------------------------
 
     def _domains(self, root: Node) -> None:
-        query = self._database.query
+        query = self._query
         aliases: dict[int, list[str]] = defaultdict(list)
         for domain, name in query("SELECT domain_id, name FROM domain_name WHERE main = 0"):
             aliases[domain].append(name)
@@ -244,14 +244,14 @@ class _Reader:
     def _recipients(self, domains: Mapping[int, Node]) -> None:
         members: dict[int, dict[str, str]] = defaultdict(dict)
         wishes: dict[tuple[int, str], list[str]] = defaultdict(list)
-        for recipient, address, name, digest, nomail in self._database.query(
+        for recipient, address, name, digest, nomail in self._query(
             "SELECT recipient_id, address, name, digest, nomail FROM member ORDER BY recipient_id, address"
         ):
             members[recipient][address] = name
             for wish, on in (("digest", digest), ("nomail", nomail)):
                 if on:
                     wishes[recipient, wish].append(address)
-        for number, kind, domain, name, enabled, password, scram, recoverable, attributes in self._database.query(
+        for number, kind, domain, name, enabled, password, scram, recoverable, attributes in self._query(
             "SELECT id, kind, domain_id, name, enabled, password, scram, recoverable, attributes FROM recipient ORDER BY name"
         ):
             if domain not in domains or kind not in _RECIPIENTS:
@@ -271,11 +271,11 @@ class _Reader:
 
     def _read_accounts(self, domains: Mapping[int, Node], classes: Mapping[int, str]) -> None:
         aliases: dict[int, list[str]] = defaultdict(list)
-        for account, name in self._database.query(
+        for account, name in self._query(
             "SELECT object_id, name FROM address WHERE kind = 'account' AND main = 0 AND expires = 0"
         ):
             aliases[account].append(name)
-        for row in self._database.query(
+        for row in self._query(
             "SELECT id, domain_id, name, class_id, enabled, full_name, must_change, password, scram, recoverable "
             "FROM account ORDER BY name"
         ):
