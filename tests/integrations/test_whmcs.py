@@ -174,6 +174,10 @@ async def test_life_of_a_domain(whmcs: Whmcs, server: Server) -> None:
     await whmcs.ok("CreateAccount", whmcs.params(10, 'p"ss\\w1 rd', DOMAIN))  # begun anew, it is ours
     whmcs.service(11, 1, "example.com", "other")
     assert "already exists" in await whmcs.call("CreateAccount", whmcs.params(11, "another-1-word"))
+    for function in ("SuspendAccount", "ChangePassword", "ChangePackage", "TerminateAccount"):
+        answer = await whmcs.call(function, whmcs.params(11, "another-1-word", {"Max accounts": "9"}))
+        assert "belongs to another service" in answer, function
+    assert (found := server.directory.domain_by_name("example.com")) is not None and found.enabled
     await whmcs.ok("ChangePassword", whmcs.params(10, "new-word-1"))
     assert (await login.verify_password("postmaster@example.com", "new-word-1", service="imap", peer="127.0.0.1")).ok
     await whmcs.ok("ChangePackage", whmcs.params(10, "new-word-1", DOMAIN | {"Max accounts": "7"}))
@@ -203,6 +207,8 @@ async def test_the_customers_administrator(whmcs: Whmcs, server: Server) -> None
     whmcs.service(12, 1, "another.com", "whmcs")  # the name of an administrator that is not this service's
     answer = await whmcs.call("CreateAccount", whmcs.params(12, "customer-1-word", {"Domain administrator": "on"}))
     assert "another administrator" in answer
+    await whmcs.ok("TerminateAccount", whmcs.params(12, options={"Domain administrator": "on"}))
+    assert server.directory.admin("whmcs") is not None
     await whmcs.ok("TerminateAccount", whmcs.params(10, options={"Domain administrator": "on"}))
     assert server.directory.admin("examplec") is None
 
@@ -224,6 +230,10 @@ async def test_life_of_an_account(whmcs: Whmcs, server: Server) -> None:
     await whmcs.ok("CreateAccount", whmcs.params(20, 'p"ss\\w1 rd', ACCOUNT))  # begun anew
     whmcs.service(21, 2, "example.com", "john")
     assert "already exists" in await whmcs.call("CreateAccount", whmcs.params(21, "another-1-word"))
+    for function in ("SuspendAccount", "UnsuspendAccount", "ChangePassword", "ChangePackage", "TerminateAccount"):
+        answer = await whmcs.call(function, whmcs.params(21, "another-1-word", {"Quota": "9"}))
+        assert "belongs to another service" in answer, function
+    assert await may('p"ss\\w1 rd') == "OK"
     await whmcs.ok("ChangePassword", whmcs.params(20, "new-word-1"))
     assert await may("new-word-1") == "OK"
     await whmcs.ok("SuspendAccount", whmcs.params(20))

@@ -2,7 +2,7 @@
 /**
  * One mailbox in an existing domain.
  *
- * Invariants: sizes are KB at the server; an account that carries another reference is never touched by a creation.
+ * Invariants: sizes are KB at the server; an account that carries another reference is never touched.
  */
 
 namespace Mailstead\Whmcs;
@@ -61,7 +61,8 @@ class AccountService extends Service
     public function terminate(): void
     {
         try {
-            $this->enterDomain();
+            $this->enter();
+            $this->client->run('BACK');
             $this->client->run('REMOVE Account name ' . AdminClient::quote($this->account()));
         } catch (CommandRefused $refused) {
             if (!$refused->isMissing()) {
@@ -132,6 +133,7 @@ class AccountService extends Service
     {
         $this->enterDomain();
         $this->client->run('UPDATE Account name ' . AdminClient::quote($this->account()));
+        $this->mustBeOurs($this->client->attribute('customerReference'));
     }
 
     private function settings(): void

@@ -3,7 +3,7 @@
  * A whole mail domain.
  *
  * Invariants: a creation that broke off can be repeated: a domain that carries this service's reference is ours and is
- * finished; another's is never touched.
+ * finished; another's is never touched, whatever is asked for.
  */
 
 namespace Mailstead\Whmcs;
@@ -45,8 +45,7 @@ class DomainService extends Service
                 throw $refused;
             }
             $this->enterDomain();
-            $owner = $this->client->attribute('customerReference');
-            if ($owner !== $this->reference()) {
+            if ($this->client->attribute('customerReference') !== $this->reference()) {
                 throw $refused;
             }
         }
@@ -61,12 +60,14 @@ class DomainService extends Service
 
     public function suspend(): void
     {
+        $this->check();
         $this->client->run('DISABLE Domain name ' . AdminClient::quote($this->domain()));
         $this->save();
     }
 
     public function unsuspend(): void
     {
+        $this->check();
         $this->client->run('ENABLE Domain name ' . AdminClient::quote($this->domain()));
         $this->save();
     }
@@ -75,6 +76,7 @@ class DomainService extends Service
     {
         $name = AdminClient::quote($this->domain());
         try {
+            $this->check();
             $this->client->run('DISABLE Domain name ' . $name);
             $this->client->run('DELETE Domain name ' . $name . ($this->options->isOn('Erase') ? ' dontKeepCopy' : ''));
         } catch (CommandRefused $refused) {
@@ -88,6 +90,7 @@ class DomainService extends Service
 
     public function changePassword(): void
     {
+        $this->check();
         $this->enterDomain();
         $this->client->runAll(array(
             'UPDATE Account name postmaster', 'SET password ' . AdminClient::quote($this->password()), 'COMMIT', 'COMMIT',
@@ -99,6 +102,7 @@ class DomainService extends Service
     {
         $settings = $this->options->servicesCommand();
         $limits = $this->options->numberCommands(self::LIMITS);
+        $this->check();
         if ($settings) {
             $this->enterDomain();
             $this->client->runAll($settings);
@@ -124,6 +128,14 @@ class DomainService extends Service
         }
         $this->client->run('BACK');
         return array(round($used / 1024, 2), $unlimited ? 0.0 : round($allowed / 1024, 2));
+    }
+
+    /** The domain must be this service's. */
+    private function check(): void
+    {
+        // Shown, not entered: a domain that is suspended cannot be.
+        $found = $this->client->show('SHOW Domain name ' . AdminClient::quote($this->domain()) . ' ATTR customerReference');
+        $this->mustBeOurs($found['customerReference'] ?? '');
     }
 
     private function setLimits(array $limits): void
@@ -172,7 +184,12 @@ class DomainService extends Service
                 $domain = AdminClient::quote($this->domain());
                 $this->client->runAll(array('GRANT permission (' . $permissions . ') domain ' . $domain, 'DONE'));
             } else {
-                $this->client->run('REMOVE admin-user ' . $quoted);
+                $this->client->run('UPDATE admin-user ' . $quoted);
+                $ours = $this->client->attribute('description') === $this->reference();
+                $this->client->run('BACK');
+                if ($ours) {
+                    $this->client->run('REMOVE admin-user ' . $quoted);
+                }
             }
         } catch (CommandRefused $refused) {
             if ($wanted || !$refused->isMissing()) {

@@ -68,6 +68,14 @@ abstract class Service
         return $password;
     }
 
+    /** An object with that customerReference must be this service's: another's is never changed or removed. */
+    protected function mustBeOurs(string $reference): void
+    {
+        if ($reference !== $this->reference()) {
+            throw new CommandRefused('it belongs to another service, or to none: its customerReference is not ' . $this->reference());
+        }
+    }
+
     protected function enterDomain(): void
     {
         $this->client->run('UPDATE Domain name ' . AdminClient::quote($this->domain()));
