@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mailstead.directory.account_rules import FolderQuotas
 from mailstead.mailbox.errors import FolderExists, NotPermitted, OverQuota
 from mailstead.mailbox.model import Folder, NewMessage
 from mailstead.mailbox.service import Mailbox
@@ -115,6 +116,26 @@ async def test_quotas_hold_unless_an_administrator_says_otherwise(mailbox: Mailb
         await mailbox.restore_messages(ACCOUNT, listed, actor=OWNER, ignore_quota=True)
     assert await contents(mailbox, "INBOX") == []
     assert (await mailbox.restore_messages(ACCOUNT, listed, actor=ADMIN, ignore_quota=True)).folders == {"INBOX": 3}
+
+
+async def test_a_folder_that_comes_back_is_held_to_its_own_quota(mailbox: Mailbox, accounts: Accounts) -> None:
+    folder = await mailbox.create_folder(ACCOUNT, "Old")
+    await mailbox.append(folder, [NewMessage(text(n)) for n in range(3)])
+    await mailbox.delete_folder(ACCOUNT, "Old")
+    accounts.limits[ACCOUNT].folders = FolderQuotas(messages=2)  # type: ignore[attr-defined]
+    (deleted,) = await mailbox.deleted_folders(ACCOUNT, actor=OWNER)
+    with pytest.raises(OverQuota):
+        await mailbox.restore_folder(ACCOUNT, deleted, actor=OWNER)
+    assert await mailbox.restore_folder(ACCOUNT, deleted, actor=ADMIN, ignore_quota=True) == 3
+
+
+async def test_a_message_that_is_named_twice_comes_back_once(mailbox: Mailbox, tmp_path: Path) -> None:
+    await mailbox.append(await need(mailbox, "INBOX"), [NewMessage(text(1))])
+    await delete_all(mailbox, "INBOX")
+    listed = await mailbox.deleted_messages(ACCOUNT, actor=OWNER)
+    assert (await mailbox.restore_messages(ACCOUNT, [*listed, *listed], actor=OWNER)).folders == {"INBOX": 1}
+    assert len(await contents(mailbox, "INBOX")) == 1
+    assert fsck(tmp_path, out=lambda _: None) == CLEAN
 
 
 async def test_nobody_else_restores(mailbox: Mailbox) -> None:

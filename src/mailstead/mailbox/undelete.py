@@ -64,7 +64,8 @@ class UndeleteVerbs(FolderVerbs):
         limits = self._limits(account)
         quota = (0, 0) if ignore_quota and actor.account_id != account else (limits.quota_bytes, limits.quota_messages)
         by_name: dict[str, list[tuple[int, int, int]]] = {}
-        for message in sorted(messages, key=lambda one: (one.folder, one.uid, one.at)):
+        wanted = {one.key: one for one in messages}
+        for message in sorted(wanted.values(), key=lambda one: (one.folder, one.uid, one.at)):
             by_name.setdefault(canonical(into) if into else message.folder_name or "INBOX", []).append(message.key)
         restored: dict[str, int] = {}
         for name, keys in by_name.items():
@@ -77,7 +78,7 @@ class UndeleteVerbs(FolderVerbs):
                 op = RestoreMessages(shard, account, target, keys[start : start + AT_ONCE], int(time.time()), *quota, *own)
                 (result,) = await self._done(self._store.change([op]))
                 restored[name] = restored.get(name, 0) + len(result.new_uids)
-        return RestoredMessages(restored, len(messages) - sum(restored.values()))
+        return RestoredMessages(restored, len(wanted) - sum(restored.values()))
 
     async def restore_folder(
         self, account: int, folder: DeletedFolder, *, actor: Actor, name: str = "", ignore_quota: bool = False
@@ -90,9 +91,10 @@ class UndeleteVerbs(FolderVerbs):
         quota = (0, 0) if ignore_quota and actor.account_id != account else (limits.quota_bytes, limits.quota_messages)
         name = normalize(name) if name else folder.name
         have = {one.name for one in await self.folders(account)}
+        own = (0, 0) if ignore_quota and actor.account_id != account else folder_limits(limits, name)
         now = int(time.time())
         operations: list[Operation] = [*self._create_above(shard, account, name, have, more=1)]
-        operations.append(RestoreFolder(shard, account, folder.id, self._store.new_id(), name, now, *quota))
+        operations.append(RestoreFolder(shard, account, folder.id, self._store.new_id(), name, now, *quota, *own))
         operations.append(Subscribe(shard, account, name, True))
         results = await self._done(self._store.change(operations))
         return len(results[-2].new_uids)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mailstead.delivery.lists import digest
 from mailstead.delivery.lists.bounces import HARD, PROBE_AFTER, PROBE_WAIT, SOFT, points_of
 from mailstead.delivery.lists.tokens import Signer
 from mailstead.directory.model import Member, Recipient
@@ -132,11 +135,11 @@ async def test_digests_of_so_many_or_of_a_day(world: World) -> None:
     assert await world.mail(f"carol@{DOMAIN}") == []
     await world.lists.upkeep()
     await world.idle()
-    (digest,) = await world.mail(f"carol@{DOMAIN}")
+    (sent,) = await world.mail(f"carol@{DOMAIN}")
     assert len(world.queued()) == 1
-    assert digest["List-Id"] == "Daily words <news.example.test>"
-    assert "Größe 3" in text_of(digest)
-    inner = [part for part in digest.walk() if part.get_content_type() == "message/rfc822"]
+    assert sent["List-Id"] == "Daily words <news.example.test>"
+    assert "Größe 3" in text_of(sent)
+    inner = [part for part in sent.walk() if part.get_content_type() == "message/rfc822"]
     assert len(inner) == 4
     assert "text 2" in inner[2].get_content().get_content()
     assert len(await world.in_list(news, "Digests")) == 1
@@ -162,11 +165,30 @@ async def test_each_posting_is_in_one_digest_where_they_do_not_all_fit(world: Wo
     await world.idle()
     found = [
         str(part.get_content()["Subject"])
-        for digest in await world.mail(f"carol@{DOMAIN}")
-        for part in digest.walk()
+        for sent in await world.mail(f"carol@{DOMAIN}")
+        for part in sent.walk()
         if part.get_content_type() == "message/rfc822"
     ]
     assert found == [f"n{number:03}" for number in range(101)]
+
+
+async def test_a_large_digest_holds_up_nobody(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    news = await world.make([f"carol@{DOMAIN}"], digestMessages="1")
+    await world.face.directory.update_member(news.id, f"carol@{DOMAIN}", digest=True, actor=ADMIN)
+    await world.sent("x" * 40_000, sender=BOB)
+    threads: set[int] = set()
+    for name in ("compose", "prepare"):
+        real = getattr(digest, name)
+
+        def noted(*arguments: object, real: Callable[..., bytes] = real) -> bytes:
+            threads.add(threading.get_ident())
+            return real(*arguments)
+
+        monkeypatch.setattr(digest, name, noted)
+    await world.lists.upkeep()
+    await world.idle()
+    assert len(await world.mail(f"carol@{DOMAIN}")) == 1
+    assert threads and threading.get_ident() not in threads
 
 
 async def test_a_crash_after_a_digest_makes_no_second_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ the record that sends it, so after a crash in the middle what it had goes from t
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import Sequence
@@ -32,7 +33,8 @@ MAX_OCTETS = 8 << 20
 
 
 def compose(recipient: Recipient, description: str, issue: int, through: str, postings: Sequence[bytes], now: float) -> bytes:
-    """A digest of whole messages: a text with their subjects, then a multipart/digest."""
+    """A digest of whole messages: a text with their subjects, then a multipart/digest. Blocking: they may be
+    many octets."""
     subjects = []
     for number, octets in enumerate(postings, 1):
         head = octets[: header_end(octets)]
@@ -100,8 +102,9 @@ class Digests:
         status = await office.mailbox.status(archive)
         through = f"{folder.uidvalidity}.{taken[-1]}"
         face = office.face(recipient)
-        octets = compose(recipient, face.description or recipient.name, status.uidnext, through, postings, now)
-        octets = prepare(face, octets)
+        name = face.description or recipient.name
+        octets = await asyncio.to_thread(compose, recipient, name, status.uidnext, through, postings, now)
+        octets = await asyncio.to_thread(prepare, face, octets)
         front = b"Return-Path: <%b>\r\n" % face.bounces.encode("utf-8", "replace") + leaving(face)
         await self._publishing.submit(
             face.bounces, octets, [self._publishing.digest_job(recipient, octets), office.into(archive, front)]
