@@ -8,6 +8,7 @@ A context lists its attributes: those of declared settings (`Declared`) and its 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -21,6 +22,10 @@ from mailstead.settings.edits import Place, place_of, read_content, read_values
 
 HIDDEN_VALUE = '"********"'
 _BARE = frozenset({Kind.BOOL, Kind.INT, Kind.CHOICE, Kind.CHOICE_SET, Kind.LIST})
+
+OLD_NAMES = {"enabletwofactorauth": "twoFactorAuthEnabled", "passwordrecoveryfilename": "passwordRecoveryEmailFileName"}
+"""What parameters were called in earlier versions of the protocol, lower case."""
+_OLD_METHOD = re.compile(r"\bpeaBased\b", re.IGNORECASE)
 
 
 def shown(setting: Setting, text: str) -> str:
@@ -112,7 +117,7 @@ class AttributeContext(CliContext):
 
     def setting_named(self, name: str) -> Setting | None:
         """A declared setting of this context by a name in any case, also an old one."""
-        wanted = self.renamed.get(name.lower(), name).lower()
+        wanted = self.renamed.get(name.lower(), OLD_NAMES.get(name.lower(), name)).lower()
         return next((setting for setting in self.settings() if setting.name.lower() == wanted), None)
 
     def special_named(self, name: str) -> Special | None:
@@ -150,6 +155,8 @@ class AttributeContext(CliContext):
             if setting is None:
                 raise CommandError(f"there is no parameter {name[:80]!r} here")
             text = value.value
+            if setting.name == "passwordRecoveryMethods":
+                text = _OLD_METHOD.sub("email", text)
             setting.parse(text)
             self.check_value(setting, text)
             changes.append((setting, text))

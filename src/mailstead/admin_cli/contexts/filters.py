@@ -99,20 +99,22 @@ def _upload(context: ScriptFilterContext, arguments: Arguments) -> Result:
 
 
 def _filters(context: Any, arguments: Arguments) -> Result:
-    """LIST Filters: sections with their rows."""
+    """LIST Filters: three sections with their rows, whatever the place; socket filters are the server's everywhere."""
     lines = [""]
     for title, kind, columns in (
         ("List of Socket Filters:", SOCKET, ("name", "address", "protocolFile")),
         ("List of Script Filters:", SCRIPT, ("name", "type", "file")),
         ("List of Active Filters:", context.active_kind, ("priority", "filterName", "filterType")),
     ):
-        if kind is SOCKET and context.filter_place().scope != "service":
-            continue
-        lines += [title, " | ".join(columns)]
-        for row in objects_of(context, kind, owner_at(kind)(context)):
+        # The words name, type and file mark a heading for programs.
+        lines += [title, " | ".join(("name", "type", "address", "file") if kind is SOCKET else columns)]
+        owner = Owner(Place("service", 0), SOCKET.permission_for("service")) if kind is SOCKET else owner_at(kind)(context)
+        for row in objects_of(context, kind, owner):
             values = row.values
-            settings = [kind.context.setting(name) for name in columns]
-            lines.append(" | ".join(setting.render(getattr(values, setting.name)) for setting in settings))
+            cells = [kind.context.setting(name).render(getattr(values, name)) for name in columns]
+            if kind is SOCKET:
+                cells.insert(1, "socket")
+            lines.append(" | ".join(cells))
         lines.append("")
     return Reply(lines)
 

@@ -1,7 +1,7 @@
 """Quotas of single folders (QTA-01): LIST Mboxes, SET MboxQuota, SHOW MboxQuota, in the quotas of accounts, lists and public
 folders.
 
-Invariants: a quota is kept for a folder that exists, and waits as everything else does.
+Invariants: a quota is kept for a folder that exists, or that a new account begins with, and waits as everything else does.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from mailstead.admin_cli.syntax import Arguments
 from mailstead.mailbox.names import canonical
 from mailstead.settings.declarations import OBJECT_KINDS
 from mailstead.settings.edits import Place
+from mailstead.store.accounts import DEFAULT_FOLDERS
 
 KIND = OBJECT_KINDS["mboxQuota"]
 
@@ -35,7 +36,10 @@ def mbox_quota_commands(scope: str) -> list[Command]:
         if place is None:
             return []
         index = services.store.mail_index(place.shard)
-        return sorted(row[1] for row in index.folders(owner_id(context))) if index.has_account(owner_id(context)) else []
+        if index.has_account(owner_id(context)):
+            return sorted(row[1] for row in index.folders(owner_id(context)))
+        # Those an account begins with are made when it is first used; their quotas can be set before.
+        return sorted(name for name, _use in DEFAULT_FOLDERS) if scope == "account" else []
 
     def named(context: Any, name: str) -> str:
         wanted = canonical(name)

@@ -7,6 +7,7 @@ import asyncio
 from mailstead.admin_cli.context import CliContext, Command, Result, command, needs
 from mailstead.admin_cli.contexts.domain import DomainContext
 from mailstead.admin_cli.contexts.domain_create import DomainCreateContext, SubdomainCreateContext, domain_at
+from mailstead.admin_cli.contexts.domain_register import DomainRegisterContext
 from mailstead.admin_cli.grammar import CommandError
 from mailstead.admin_cli.lists import matching
 from mailstead.admin_cli.responses import Reply, attribute, show, table
@@ -120,7 +121,6 @@ class RootContext(CliContext):
 
     @command("ENABLE Domain name <name>", "enables a domain")
     @command("ENABLE Domain domainLocation <path>", "enables the domain at a location")
-    @command("REGISTER Domain domainLocation <path>", hidden=True)
     @command("ENABLE Domain <name>", hidden=True)
     async def enable_domain(self, arguments: Arguments) -> Result:
         """ENABLE Domain; a deleted one of which a copy was kept comes back."""
@@ -132,6 +132,13 @@ class RootContext(CliContext):
             domain = self.need(name)
             await directory.enable_domain(domain.name, actor=self.session.actor)
             await directory.clear_activation_request(domain.id, actor=self.session.actor)
+        return None
+
+    @command("REGISTER Domain domainLocation <path>", hidden=True)
+    def register_domain(self, arguments: Arguments) -> Result:
+        """REGISTER Domain: the old name, with a COMMIT of its own."""
+        domain_at(self, arguments["domainlocation"])
+        self.session.enter(DomainRegisterContext(self, lambda: self.enable_domain(arguments)))
         return None
 
     async def _restore(self, name: str) -> None:
