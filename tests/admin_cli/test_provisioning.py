@@ -159,6 +159,9 @@ async def test_locations_are_kept_and_changed_while_the_domain_is_disabled(conne
     assert await client.items("LIST MessagesLocations") == ["file:///m3"]
     assert "does not exist" in await client.err("REMOVE MessagesLocation /m2")
     assert "already exists" in await client.err("ADD MessagesLocation file:///m3")
+    await client.ok("REPAIR domainContainer")
+    assert any("state: " in line for line in await client.ok("REPAIR attach"))
+    assert "fsck" in await client.err("REPAIR publicContainer reset")
 
 
 async def test_life_of_an_account(connect: Connect, face: Face) -> None:
@@ -196,6 +199,3 @@ async def test_life_of_an_account(connect: Connect, face: Face) -> None:
     client = await connect()
     await client.ok('UPDATE Domain "shop.test"')
     assert "does not exist" in await client.err('REMOVE Account name "john"')
-    await client.ok("REPAIR domainContainer")
-    assert any("state: " in line for line in await client.ok("REPAIR attach"))
-    assert "fsck" in await client.err("REPAIR publicContainer reset")
