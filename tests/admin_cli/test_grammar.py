@@ -1,4 +1,4 @@
-"""Words, lines and forms with anything in them; octets at random at the socket: replies within the layouts, or the end, no fault."""
+"""Words, lines and forms with anything in them; octets at random at the socket: replies within the layouts, or the end."""
 
 from __future__ import annotations
 
@@ -105,8 +105,10 @@ def test_telnet_negotiation_around_a_line_changes_nothing(text: str) -> None:
     assert without_telnet(b"\xff\xfb\x01\xff\xfd\x03" + octets + b"\xff\xfa\x18\x00vt100\xff\xf0\xff\xf1") == octets
 
 
-FORMS = ("ADD Thing [name] <name> password <password> [level <n>] [loud|quiet]", "GRANT permission (<names>) [domain <name>]",
-         "MOVE <a> to <b> [<c>]", "SHOW [ATTR <param>]", "SET <parameters...>", "PURGE public|account folders <folders...>")  # fmt: skip
+FORMS = (
+    "ADD Thing [name] <name> password <password> [level <n>] [loud|quiet]", "GRANT permission (<names>) [domain <name>]",
+    "MOVE <a> to <b> [<c>]", "SHOW [ATTR <param>]", "SET <parameters...>", "PURGE public|account folders <folders...>",
+)  # fmt: skip
 
 
 @given(VALUE, VALUE, st.permutations(["name", "password", "level"]), st.booleans())
