@@ -16,7 +16,7 @@ import pytest
 
 from mailstead.store.fsck import CLEAN, fsck
 from tests.ftp_backup.conftest import PASSWORD, Face, apart
-from tests.restoring.conftest import ADMIN, DOMAIN
+from tests.restoring.conftest import ADMIN, DOMAIN, text
 from tests.restoring.test_restoring import furnish, seen
 
 ALICE = f"/{DOMAIN}/accounts/alice"
@@ -478,3 +478,23 @@ async def test_a_program_for_the_server_to_run_does_not_come_with_a_domain(face:
         "SELECT name FROM setting WHERE scope_id = ? AND name LIKE 'migrationData.%'", (domain.id,)
     )
     assert [name for (name,) in rows] == ["migrationData.enable"]
+
+
+async def test_a_message_that_was_deleted_meanwhile_comes_back_in_the_same_session(
+    face: Face, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mailstead.ftp_backup.uploads.PRESENT_SECONDS", 0.0, raising=False)
+    alice = await face.place.account("alice")
+    client = await apart(face.client)
+
+    def put() -> str:
+        return client.storbinary(f"STOR {ALICE}/folders/INBOX/0000000001.1000000000.S.-.eml", io.BytesIO(text("a")))
+
+    assert "restored" in await apart(put)
+    assert "already" in await apart(put)
+    mailbox = face.place.mailbox
+    view = await mailbox.open(await face.place.folder(alice.id, "INBOX"))
+    await mailbox.remove(view, list(view.uids))
+    view.release()
+    assert "restored" in await apart(put)
+    assert len(await face.place.contents(alice.id, "INBOX")) == 1

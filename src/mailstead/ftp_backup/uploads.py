@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Awaitable, Callable
 
 from mailstead.directory.address import join_address
@@ -27,6 +28,8 @@ from mailstead.settings.declarations import ACCOUNT
 
 HEAD = 256 * 1024
 MOST_WAITING = 10_000
+PRESENT_SECONDS = 5.0
+"""So long what a mailbox has is taken for known; its owner may delete a message meanwhile."""
 _BARE = re.compile(rb"(?<!\r)\n")
 Receive = Callable[[], Awaitable[bytes]]
 
@@ -49,12 +52,12 @@ class LineEnds:
 
 
 class Uploads:
-    """Of one session: what its mailboxes have is looked up once."""
+    """Of one session: what its mailboxes have is looked up now and then."""
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
         self._services = tree.services
-        self._present: dict[int, Present] = {}
+        self._present: dict[int, tuple[float, Present]] = {}
         self._waiting: list[Right] = []
         self.made: set[tuple[str, ...]] = set()
         """Directories that the client made and that wait for what they are of."""
@@ -186,10 +189,10 @@ class Uploads:
     async def _message(self, folder: Folder, name: MessageName, receive: Receive) -> bool:
         """Append a message unless it is there; whether it was not."""
         mailbox = self._services.mailbox
-        there = self._present.get(folder.account)
-        if there is None:
+        looked, there = self._present.get(folder.account, (0.0, Present()))
+        if not looked or time.monotonic() - looked >= PRESENT_SECONDS:
             there = await asyncio.to_thread(present, self._services.store.data_dir, folder.shard, folder.account)
-            self._present[folder.account] = there
+            self._present[folder.account] = time.monotonic(), there
         spool = mailbox.spool()
         given = False
         try:
