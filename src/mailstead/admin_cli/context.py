@@ -12,8 +12,8 @@ return `Command` lists (`extra_commands`). The form is matched and shown; see `s
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mailstead.admin_cli.grammar import CommandError, Word
@@ -64,6 +64,16 @@ def needs(permission: str) -> Condition:
     if permission in SERVER_PERMISSIONS:
         return lambda context: context.session.actor.may(permission)
     return lambda context: context.session.actor.may(permission, context.domain_id)
+
+
+def only(condition: Condition, commands: Iterable[Command]) -> list[Command]:
+    """The same commands, for administrators for whom a condition holds as well."""
+
+    def both(entry: Command) -> Condition:
+        own = entry.allowed
+        return condition if own is None else lambda context: bool(condition(context) and own(context))
+
+    return [replace(entry, allowed=both(entry)) for entry in commands]
 
 
 _TABLES: dict[type, tuple[list[Command], dict[str, list[Command]]]] = {}

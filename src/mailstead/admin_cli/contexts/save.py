@@ -45,6 +45,8 @@ def save_commands() -> list[Command]:
 async def save(context: CliContext, arguments: Arguments) -> Result:
     """SAVE Config: relative paths lie under the data directory; with a path a suffix makes the name a new one."""
     services = context.session.services
+    if not context.session.actor.may("manageServerConfig") and "path" not in arguments:
+        return Reply(notes=("what was committed is kept already",))
     given = arguments.get("path", "")
     if given and not context.session.actor.everything:
         raise CommandError("only an administrator with every right may name a file")

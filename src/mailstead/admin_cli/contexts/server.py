@@ -18,6 +18,7 @@ from mailstead.admin_cli.context import (
     command,
     make,
     needs,
+    only,
 )
 from mailstead.admin_cli.contexts.branding import branding_commands
 from mailstead.admin_cli.contexts.permissions import ServerPermissionsContext
@@ -226,7 +227,8 @@ class ServerContext(AttributeContext, CommitContext):
             make(f"CONFIG {word}", f"enters {word}", enter(kind), allowed=needs(permission))
             for word, kind, permission in PARTS
         ]
-        return [
-            *super().extra_commands(), *save_commands(), *parts, *usermap_commands(), *sms_commands(),
-            *branding_commands(server=True), *server_more.commands(),
-        ]  # fmt: skip
+        own = only(
+            needs("manageServerConfig"),
+            [*super().extra_commands(), *save_commands(), *sms_commands(), *branding_commands(server=True)],
+        )
+        return [*own, *parts, *only(needs("manageCluster"), usermap_commands()), *server_more.commands()]
