@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mailstead.directory.account_rules import FolderQuotas
-from mailstead.mailbox.errors import FolderExists, NotPermitted, OverQuota
+from mailstead.mailbox.errors import FolderExists, FolderMissing, NotPermitted, OverQuota
 from mailstead.mailbox.model import Folder, NewMessage
 from mailstead.mailbox.service import Mailbox
 from mailstead.settings.actor import Actor
@@ -102,6 +102,8 @@ async def test_messages_of_a_folder_that_is_gone_go_to_one_of_its_name(mailbox: 
     listed = await mailbox.deleted_messages(ACCOUNT, actor=OWNER)
     result = await mailbox.restore_messages(ACCOUNT, listed[:1], actor=OWNER)
     assert result.folders == {"Old": 1}
+    with pytest.raises(FolderMissing, match=r"^no such folder: Back$"):
+        await mailbox.restore_messages(ACCOUNT, listed[1:], actor=OWNER, into="Back")
     result = await mailbox.restore_messages(ACCOUNT, listed[1:], actor=OWNER, into="inbox")
     assert result.folders == {"INBOX": 1}
 

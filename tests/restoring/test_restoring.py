@@ -300,3 +300,37 @@ async def test_accounts_made_between_two_backups_are_there_at_a_time_between(pla
     finally:
         await close_place(restored)
     assert len(said) == 3
+
+
+async def test_a_copy_under_another_name_does_not_bring_permissions(place: Place, tmp_path: Path) -> None:
+    await furnish(place)
+    await place.directory.create_admin("hoster", "hosthost-1", actor=ADMIN)
+    await place.directory.grant("hoster", "manageAccounts", DOMAIN, actor=ADMIN)
+    place.backup(tmp_path / "b")
+    source, restorer = place.restorer(tmp_path / "b")
+    await restorer.domain(DOMAIN, to="copy.test")
+    source.close()
+    copy = place.directory.domain_by_name("copy.test")
+    assert copy is not None
+    rows = place.directory.database.query("SELECT domain_id FROM admin_permission")
+    assert rows and (copy.id,) not in rows
+    assert [text for text in place.said if "permission" in text] == [
+        "copy.test: left out: 1 permissions of administrators, which a copy under another name does not get"
+    ]
+
+
+async def test_what_the_backup_does_not_have_is_an_error(place: Place, tmp_path: Path) -> None:
+    await furnish(place)
+    place.backup(tmp_path / "b")
+    source, restorer = place.restorer(tmp_path / "b")
+    for wanted, words in (
+        (Wanted("Nope"), f"the backup has no folder Nope of {ALICE}"),
+        (Wanted(message_id="<no@t>"), f"the backup has no message <no@t> of {ALICE}"),
+        (Wanted("INBOX", uid=99), f"the backup has no message with UID 99 of {ALICE} in the folder INBOX"),
+    ):
+        with pytest.raises(BackupError, match=f"^{words}$"):
+            await restorer.account(ALICE, to=f"new@{DOMAIN}", wanted=wanted)
+    with pytest.raises(BackupError, match="has no folder Nope"):
+        await restorer.public_folders(DOMAIN, wanted=Wanted("Nope"))
+    assert place.directory.account_by_address(f"new@{DOMAIN}") is None
+    source.close()

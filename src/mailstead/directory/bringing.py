@@ -66,10 +66,15 @@ class BringingVerbs(DeletedVerbs):
         return RestoredAccount(account, tuple(left_out))
 
     async def bring_domain(self, rows: Sequence[ObjectRow], *, actor: Actor, name: str = "") -> RestoredDomain:
-        """Make a domain with everything in it of its rows, under ``name`` where that is given. Raises AlreadyExistsError,
-        InvalidNameError."""
+        """Make a domain with everything in it of its rows, under ``name`` where that is given; permissions of administrators
+        do not come with another name. Raises AlreadyExistsError, InvalidNameError."""
         actor.require("restoreAnyDomain")
         new_name = checked_domain(name) if name else None
+        permissions = 0
+        if new_name and not any(table == "domain_name" and row["main"] and row["key"] == new_name[1] for table, row in rows):
+            # Who was trusted with a domain was not for that with a copy of it.
+            own = [one for one in rows if one[0] != "admin_permission"]
+            permissions, rows = len(rows) - len(own), own
         old = {int(row["id"]) for table, row in rows if table in _OBJECTS}
         domain_id = next(int(row["id"]) for table, row in rows if table == "domain")
         fresh = {id: self.ids.next() for id in sorted(old)}
@@ -79,6 +84,8 @@ class BringingVerbs(DeletedVerbs):
             ids = {id: fresh[id] for id in old if _in_use(transaction, id)}
             mine = _with_shard(transaction, renumbered(rows, ids))
             left_out[:] = bring_domain(transaction, mine, new_name)
+            if permissions:
+                left_out.append(f"{permissions} permissions of administrators, which a copy under another name does not get")
             id = ids.get(domain_id, domain_id)
             accounts = sum(table == "account" for table, _ in mine)
             transaction.record(actor.name, "domain", id, "restore", None, {"name": name or None, "accounts": accounts})

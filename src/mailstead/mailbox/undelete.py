@@ -71,7 +71,7 @@ class UndeleteVerbs(FolderVerbs):
         for name, keys in by_name.items():
             row = self._store.mail_index(shard).folder(account, name)
             if row is None and into:
-                raise FolderMissing("no such folder")
+                raise FolderMissing(f"no such folder: {name}")
             target = row[0] if row is not None else (await self.create_folder(account, name)).id
             own = (0, 0) if ignore_quota and actor.account_id != account else folder_limits(limits, name)
             for start in range(0, len(keys), AT_ONCE):

@@ -7,6 +7,7 @@ it twice brings nothing twice.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -110,8 +111,25 @@ class Restorer:
     async def account(self, address: str, *, to: str = "", wanted: Wanted = Wanted(), how: How = How()) -> MailReport:
         """An account's mail (or what is ``wanted`` of it) into the account of that address, or ``to``."""
         owner = self._need_account(address)
+        await self._need(owner, wanted)
         account = await self._account_here(owner, to, how, by_alias=bool(to))
         return await self._mail(owner, account.id, account.shard, account.address, wanted, how)
+
+    async def _need(self, owner: SourceOwner, wanted: Wanted) -> None:
+        """Raises BackupError where the backup has nothing of what is wanted."""
+        source = self._source.mailbox(owner.shard)
+        folders = [one for one in source.folders(owner.id) if wanted.target(one.name) is not None]
+        where = f"{owner.address} in the folder {wanted.folder}" if wanted.folder else owner.address
+        if wanted.folder and not folders:
+            raise BackupError(f"the backup has no folder {wanted.folder} of {owner.address}")
+        if not (wanted.message_id or wanted.uid):
+            return
+        keywords = source.index.keywords(owner.id)
+        for folder in folders:
+            if any(wanted.wants(one) for one in await asyncio.to_thread(source.all_messages, folder.id, keywords)):
+                return
+        what = f"<{wanted.message_id.strip('<> ')}>" if wanted.message_id else f"with UID {wanted.uid}"
+        raise BackupError(f"the backup has no message {what} of {where}")
 
     async def _mail(self, owner: SourceOwner, target: int, shard: int, name: str, wanted: Wanted, how: How) -> MailReport:
         restorer = MailRestorer(self._mailbox, self._store, limited=how.limited)
@@ -171,4 +189,5 @@ class Restorer:
         if source is None or here is None or public is None:
             raise BackupError(f"the domain {domain} is not in the backup, or not here")
         self._actor.require("restoreDomain", here.id)
+        await self._need(source, wanted)
         return await self._mail(source, here.id, public.shard, f"public folders of {here.name}", wanted, how)

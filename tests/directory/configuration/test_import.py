@@ -364,3 +364,33 @@ async def test_the_last_administrator_gives_way_to_a_successor_only(directory: D
         await make(directory, 'complete = ["administrators"]')
     await make(directory, 'complete = ["administrators"]\n[[administrators]]\nname = "heir"\neverything = true\n')
     assert [(one.name, one.everything) for one in directory.admins()] == [("heir", True)]
+
+
+async def test_permissions_on_a_domain_go_with_it(directory: Directory) -> None:
+    await directory.create_admin("root", "rootroot-1", actor=ADMIN, everything=True)
+    await directory.create_admin("hoster", "hosthost-1", actor=ADMIN)
+    before = as_toml(read_configuration(directory.database, accounts=True, secrets=True), SECTIONS)
+    await directory.create_domain("y.test", actor=ADMIN)
+    await directory.grant("hoster", "manageAccounts", "y.test", actor=ADMIN)
+    await directory.grant("hoster", "manageAccounts", "example.test", actor=ADMIN)
+    assert differences(directory, before) == [
+        "- administrator hoster, permissions example.test",
+        "- administrator hoster, permissions y.test",
+        "- domain y.test",
+    ]
+    await make(directory, before)
+    assert differences(directory, before) == []
+    assert [one.name for one in directory.deleted_domains()] == ["y.test"]
+
+
+async def test_permissions_that_are_given_on_a_removed_domain_are_refused_at_their_line(directory: Directory) -> None:
+    await directory.create_domain("y.test", actor=ADMIN)
+    await directory.create_admin("root", "rootroot-1", actor=ADMIN, everything=True)
+    await directory.create_admin("hoster", "hosthost-1", actor=ADMIN)
+    await directory.grant("hoster", "manageAccounts", "y.test", actor=ADMIN)
+    text = (
+        'complete = ["domains"]\n[[domains]]\nname = "example.test"\n[[administrators]]\nname = "hoster"\n'
+        '[[administrators.permissions]]\ndomain = "y.test"\ngrant = ["manageGroups"]\n'
+    )
+    with pytest.raises(ConfigurationError, match=r"^line 8: the domain y.test does not exist$"):
+        await make(directory, text)

@@ -96,7 +96,8 @@ class _Work:
         self._actor = actor
         self._applied = applied
         self._limits, self._values = Pending(), Pending()
-        self._later: list[tuple[Node, Node, str, str | None, str | None]] = []
+        self._later: list[tuple[int, Node, Node, str, str | None, str | None]] = []
+        self._gone: set[str] = set()
         self._line = 0
 
     async def run(self, differences: Sequence[Difference]) -> None:
@@ -114,7 +115,8 @@ class _Work:
                     await self._remove(path, node)
             for path, changes in _by_node(differences):
                 await self._change(path, changes)
-            for holder, node, name, old, new in self._later:
+            for line, holder, node, name, old, new in self._later:
+                self._line = line
                 await self._rights(holder, node, name, old, new)
             for pending in (self._limits, self._values):
                 if pending:
@@ -194,11 +196,13 @@ class _Work:
             case ADMIN_GROUP.name:
                 description = fields.get("description", "")
                 node.number = await self._directory.create_admin_group(node.key[0], actor=self._actor, description=description)
-                self._later.append((node, node, "groups", None, fields.get("groups")))
+                self._afterwards(node, node, "groups", None, fields.get("groups"))
             case ADMIN.name:
                 await self._add_admin(node, fields)
             case PERMISSIONS.name:
-                self._later.extend((parent, node, effect, None, fields[effect]) for effect in ("grant", "deny") if effect in fields)
+                for effect in ("grant", "deny"):
+                    if effect in fields:
+                        self._afterwards(parent, node, effect, None, fields[effect])
             case DOMAIN_NODE.name:
                 domain = await self._directory.create_domain(node.key[0], actor=self._actor)
                 node.number = domain.id
@@ -227,7 +231,7 @@ class _Work:
         await self._write(step.operation)
         if fields.get("enabled") == "no":
             await self._directory.enable_admin(node.key[0], False, actor=self._actor)
-        self._later.append((node, node, "groups", None, fields.get("groups")))
+        self._afterwards(node, node, "groups", None, fields.get("groups"))
 
     async def _domain_fields(self, node: Node, fields: dict[str, str]) -> None:
         for alias in _list(fields.get("aliases")):
@@ -291,9 +295,11 @@ class _Work:
             case ADMIN_GROUP.name | ADMIN.name:
                 await self._directory.delete_admin(node.key[0], actor=self._actor)
             case PERMISSIONS.name:
-                self._later.extend((parent, node, effect, text, None) for effect, text in node.fields.items())
+                for effect, text in node.fields.items():
+                    self._afterwards(parent, node, effect, text, None)
             case DOMAIN_NODE.name:
                 await self._directory.delete_domain(node.key[0], actor=self._actor)
+                self._gone.add(node.key[0])
             case CLASS.name:
                 await self._directory.delete_account_class(node.number, actor=self._actor)
             case ACCOUNT_NODE.name:
@@ -338,7 +344,8 @@ class _Work:
             case ADMIN_GROUP.name | ADMIN.name:
                 await self._change_admin(node, values)
             case PERMISSIONS.name:
-                self._later.extend((parent, node, name, node.fields.get(name), text) for name, text in values.items())
+                for name, text in values.items():
+                    self._afterwards(parent, node, name, node.fields.get(name), text)
             case DOMAIN_NODE.name:
                 await self._change_domain(node, values)
             case ACCOUNT_NODE.name:
@@ -364,7 +371,7 @@ class _Work:
         if "enabled" in values:
             await self._directory.enable_admin(name, values["enabled"] == "yes", actor=self._actor)
         if "groups" in values:
-            self._later.append((node, node, "groups", node.fields.get("groups"), values["groups"]))
+            self._afterwards(node, node, "groups", node.fields.get("groups"), values["groups"])
         if values.keys() & set(_SECRETS):
             await self._credentials(node, values)
 
@@ -411,9 +418,11 @@ class _Work:
         if values.keys() & set(_SECRETS):
             await self._credentials(node, values)
 
+    def _afterwards(self, holder: Node, node: Node, name: str, old: str | None, new: str | None) -> None:
+        self._later.append((node.lines.get(name, self._line), holder, node, name, old, new))
+
     async def _rights(self, holder: Node, node: Node, name: str, old: str | None, new: str | None) -> None:
         """Membership of groups, and permissions, once everything they name is there."""
-        self._line = node.lines.get(name, node.lines.get("", self._line))
         if name == "groups":
             for group in _list(old, without=new):
                 await self._directory.remove_admin_member(group, holder.key[0], actor=self._actor)
@@ -421,6 +430,8 @@ class _Work:
                 await self._directory.add_admin_member(group, holder.key[0], actor=self._actor)
             return
         domain = node.key[0] or None
+        if domain in self._gone:
+            old = None  # they went with the domain, and come back with it
         for permission in _list(old, without=new):
             await self._directory.revoke(holder.key[0], permission, domain, actor=self._actor)
         verb = self._directory.grant if name == "grant" else self._directory.deny
