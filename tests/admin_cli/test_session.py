@@ -156,3 +156,30 @@ async def test_words_behind_a_password_are_not_logged(face: Face, capfd: pytest.
     logged = capfd.readouterr().err
     assert "UPDATE" in logged
     assert not [word for word in ("horse", "battery", "staple") if word in logged]
+
+
+async def test_an_administrator_has_no_short_password(face: Face) -> None:
+    client = await face.client()
+    assert "8 to 1024" in await client.err(f'CHANGE password oldPassword "{PASSWORD}" newPassword y')
+    await client.ok("ENTER AACL")
+    assert "8 to 1024" in await client.err("ADD admin-user name weak password x")
+
+
+async def test_an_unknown_command_is_not_echoed_with_what_follows_it(face: Face) -> None:
+    client = await face.client()
+    assert "secret" not in await client.err("ADD Account name staff password secret-1-x")
+
+
+async def test_help_lists_what_can_be_set(face: Face) -> None:
+    client = await face.client()
+    await client.ok("UPDATE Domain example.test", "UPDATE Account alice", "CONFIG Quotas")
+    lines = await client.ok("HELP")
+    assert any(line.startswith("SET totalMessageSize <number> - ") and line.endswith("KB") for line in lines)
+    assert "left with DONE" in await client.err("COMMIT")
+
+
+async def test_enabling_what_is_enabled_leaves_nothing_to_take_back(face: Face) -> None:
+    client = await face.client()
+    before = face.directory.database.position()
+    await client.ok("ENABLE Domain name example.test")
+    assert face.directory.database.position() == before

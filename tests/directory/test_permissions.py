@@ -86,7 +86,7 @@ async def test_import_and_server_verbs_need_permission(directory: Directory, adm
 async def test_grant_deny_revoke_and_groups(directory: Directory, admin: Actor) -> None:
     domain = directory.domain_by_name("example.test")
     assert domain is not None
-    await directory.create_admin("eve", "pw", actor=admin)
+    await directory.create_admin("eve", "pw-secret-1", actor=admin)
     await directory.create_admin_group("helpdesk", actor=admin)
     await directory.create_admin_group("staff", actor=admin)
     await directory.add_admin_member("staff", "helpdesk", actor=admin)
@@ -113,8 +113,8 @@ async def test_grant_deny_revoke_and_groups(directory: Directory, admin: Actor) 
 
 
 async def test_rights_cannot_be_raised_by_who_lacks_them(directory: Directory, admin: Actor) -> None:
-    await directory.create_admin("root", "pw", actor=admin, everything=True)
-    await directory.create_admin("mallory", "pw", actor=admin)
+    await directory.create_admin("root", "pw-secret-1", actor=admin, everything=True)
+    await directory.create_admin("mallory", "pw-secret-1", actor=admin)
     await directory.grant("mallory", "manageAdminACL", actor=admin)
     await directory.create_admin_group("powerful", actor=admin)
     await directory.grant("powerful", "manageIMAP", actor=admin)
@@ -124,7 +124,7 @@ async def test_rights_cannot_be_raised_by_who_lacks_them(directory: Directory, a
     with pytest.raises(PermissionDeniedError):
         await directory.add_admin_member("powerful", "mallory", actor=mallory)
     with pytest.raises(PermissionDeniedError):
-        await directory.create_admin("second", "pw", everything=True, actor=mallory)
+        await directory.create_admin("second", "pw-secret-1", everything=True, actor=mallory)
     with pytest.raises(PermissionDeniedError):
         await directory.set_admin_password("root", "mine", actor=mallory)
     with pytest.raises(PermissionDeniedError):

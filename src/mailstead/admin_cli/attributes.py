@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from mailstead.admin_cli.context import CliContext, Command, Result, make
+from mailstead.admin_cli.context import SET_FORM, CliContext, Command, Result, make
 from mailstead.admin_cli.grammar import CommandError, Word
 from mailstead.admin_cli.responses import Reply, attribute, lines_of, quoted, show
 from mailstead.admin_cli.syntax import Arguments
@@ -219,6 +219,11 @@ class AttributeContext(CliContext):
             raise CommandError(f"there is no parameter {name[:80]!r} here")
         return setting.name, self.value_of(setting, self.stored(), self.sources())
 
+    def parameter_lines(self) -> list[str]:
+        """Every parameter with its values, its meaning and its unit."""
+        own = [f"SET {special.name} <{special.kind}>" for special in self.specials() if special.write is not None]
+        return [*own, *(_parameter_line(setting) for setting in self.settings())]
+
     # -- long texts -----------------------------------------------------------------------------------------------
 
     def content(self, name: str) -> str | None:
@@ -238,7 +243,7 @@ class AttributeContext(CliContext):
         """SET, SHOW and, where there are texts, ESET."""
         commands = [
             *super().extra_commands(),
-            make("SET <parameters...>", "sets one or more parameters, each as name and value", _set),
+            make(SET_FORM, "sets one or more parameters, each as name and value", _set),
             make("SHOW [ATTR <param>]", "shows the parameters, or one", _show),
         ]
         for name in cls.texts:
@@ -254,6 +259,14 @@ class InheritingContext(AttributeContext):
     def extra_commands(cls) -> list[Command]:
         """RESET too."""
         return [*super().extra_commands(), make("RESET <attr>", "makes a parameter inherited again", _reset)]
+
+
+def _parameter_line(setting: Setting) -> str:
+    words = "|".join(setting.choices) or {Kind.BOOL: "yes|no", Kind.INT: "number"}.get(setting.kind, "text")
+    value = f"(<{words}>)" if setting.kind in (Kind.CHOICE_SET, Kind.LIST) else f"<{words}>"
+    bounds = f"; {setting.minimum} to {setting.maximum}" if setting.kind is Kind.INT else ""
+    unit = f" {setting.unit}" if setting.unit else ""
+    return f"SET {setting.name} {value} - {setting.help}{bounds}{unit}"
 
 
 async def _set(context: AttributeContext, arguments: Arguments) -> Result:

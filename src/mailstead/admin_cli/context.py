@@ -20,7 +20,7 @@ from mailstead.admin_cli.grammar import CommandError, Word
 from mailstead.admin_cli.responses import Reply
 from mailstead.admin_cli.syntax import Arguments, Syntax, parse, unknown
 from mailstead.settings.edits import ChangedMeanwhileError, Pending
-from mailstead.settings.permissions import SERVER_PERMISSIONS
+from mailstead.settings.permissions import SERVER_FORM, SERVER_PERMISSIONS
 
 if TYPE_CHECKING:
     from mailstead.admin_cli.session import Session
@@ -29,6 +29,7 @@ Result = Reply | None
 Handler = Callable[[Any, Arguments], "Awaitable[Result] | Result"]
 Condition = Callable[[Any], bool]
 
+SET_FORM = "SET <parameters...>"
 COMMITTING = "committing changes and switching back to previous context"
 
 
@@ -64,6 +65,18 @@ def needs(permission: str) -> Condition:
     if permission in SERVER_PERMISSIONS:
         return lambda context: context.session.actor.may(permission)
     return lambda context: context.session.actor.may(permission, context.domain_id)
+
+
+def anywhere(permission: str) -> Condition:
+    """The condition that the administrator holds a domain permission on some domain, or on all."""
+
+    def holds(context: Any) -> bool:
+        actor = context.session.actor
+        return actor.everything or SERVER_FORM.get(permission) in actor.server or any(
+            permission in rights for rights in actor.domains.values()
+        )
+
+    return holds
 
 
 def only(condition: Condition, commands: Iterable[Command]) -> list[Command]:
@@ -156,6 +169,8 @@ class CliContext:
             if length > best.length:
                 best = _Found(length)
             best.matches.append(entry)
+        if not best.matches and first in ("commit", "done") and self.keep:
+            raise CommandError(f"unknown command: {first.upper()!r}; this context is left with {self.keep}, or with BACK")
         if not best.matches:
             raise unknown(words)
         refusal: CommandError | None = None
@@ -166,6 +181,10 @@ class CliContext:
                 refusal = refusal or error
         assert refusal is not None
         raise refusal
+
+    def parameter_lines(self) -> list[str]:
+        """What SET takes, as lines of HELP."""
+        return []
 
     def begin(self) -> None:
         """Note what has been seen of the database, before the first change waits."""
@@ -185,6 +204,8 @@ class CliContext:
                 lines.append("")
             verb = first
             lines.append(f"{entry.syntax.form} - {entry.help}" if entry.help else entry.syntax.form)
+            if entry.syntax.form == SET_FORM:
+                lines.extend(self.parameter_lines())
         return Reply([*lines, ""])
 
     @command("EXIT", "ends the session; what was not committed is lost")

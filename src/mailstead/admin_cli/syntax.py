@@ -193,5 +193,6 @@ def _is_parameter_name(word: str, behind: bool) -> bool:
 
 def unknown(words: Iterable[Word]) -> CommandError:
     """The refusal of a command that no form matches."""
-    text = " ".join(word.value for word in words)
+    # No more than the verb and its object: what follows may be a password.
+    text = " ".join(word.value for word in list(words)[:2])
     return CommandError(f"unknown command: {text[:80]!r}; HELP lists the commands of this context")

@@ -12,7 +12,14 @@ from __future__ import annotations
 import asyncio
 
 from mailstead.directory.admin_lookups import AdminLookups
-from mailstead.directory.model import Admin, AlreadyExistsError, DirectoryError, InvalidNameError, NotFoundError
+from mailstead.directory.model import (
+    Admin,
+    AlreadyExistsError,
+    DirectoryError,
+    InvalidNameError,
+    NotFoundError,
+    PasswordRefusedError,
+)
 from mailstead.directory.password_policy import StoredPassword, make_stored
 from mailstead.settings.actor import Actor, PermissionDeniedError
 from mailstead.settings.database import Transaction
@@ -30,6 +37,15 @@ def _checked_name(name: str) -> str:
     return text
 
 
+MIN_PASSWORD, MAX_PASSWORD = 8, 1024
+
+
+def check_admin_password(password: str) -> None:
+    """Rules for administrators: they may do anything, so no password of theirs is short. Raises PasswordRefusedError."""
+    if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
+        raise PasswordRefusedError(f"an administrator's password has {MIN_PASSWORD} to {MAX_PASSWORD} characters")
+
+
 class AdminVerbs(AdminLookups):
     """Verbs on administrators. The holder of a permission is an admin or a group, by name."""
 
@@ -38,6 +54,7 @@ class AdminVerbs(AdminLookups):
     ) -> Admin:
         """Create an administrator; with `everything` one that has every right, as the first one has."""
         actor.require("manageAdminACL")
+        check_admin_password(password)
         stored = await asyncio.to_thread(make_stored, password, recoverable=False)
         admin_id = self.ids.next()
         await self._change(
@@ -157,6 +174,7 @@ class AdminVerbs(AdminLookups):
 
     async def set_admin_password(self, name: str, password: str, *, actor: Actor) -> None:
         """Set an administrator's password; its own without any permission."""
+        check_admin_password(password)
         stored = await asyncio.to_thread(make_stored, password, recoverable=False)
         await self._change(self.admin_password_change(name, stored, actor=actor).operation)
 

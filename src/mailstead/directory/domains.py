@@ -34,8 +34,11 @@ class DomainVerbs(DomainSteps):
             actor.require("deactivateDomain", domain.id)
 
         def operation(transaction: Transaction) -> None:
+            before = transaction.value("SELECT enabled FROM domain WHERE id = ?", (domain.id,))
+            if before is not None and bool(before) == enabled:
+                return  # What changes nothing leaves nothing in the history that could be taken back.
             transaction.execute("UPDATE domain SET enabled = ?, version = version + 1 WHERE id = ?", (int(enabled), domain.id))
-            transaction.record(actor.name, "domain", domain.id, "enable" if enabled else "disable", {"enabled": domain.enabled})
+            transaction.record(actor.name, "domain", domain.id, "enable" if enabled else "disable", {"enabled": not enabled})
 
         await self._change(operation)
 

@@ -16,6 +16,7 @@ from mailstead.admin_cli.grammar import CommandError, Word
 from mailstead.admin_cli.objects import Owner, objects_of, stage
 from mailstead.admin_cli.responses import Reply, quoted, table
 from mailstead.admin_cli.syntax import Arguments
+from mailstead.directory.admins import check_admin_password
 from mailstead.directory.password_policy import StoredPassword
 from mailstead.settings.declaration import boolean
 from mailstead.settings.edits import Place
@@ -362,8 +363,7 @@ def _refuse_taken(context: CliContext, name: str) -> None:
 
 
 def _checked(password: str) -> str:
-    if not 1 <= len(password) <= MAX_PASSWORD:
-        raise CommandError(f"password: 1 to {MAX_PASSWORD} characters")
+    check_admin_password(password)
     return password
 
 

@@ -21,7 +21,7 @@ from mailstead.settings.declaration import Setting
 from mailstead.settings.declarations import LISTENER, LISTENER_OWN, SSL_CONTROL
 from mailstead.settings.edits import Step
 from mailstead.settings.ip_set import split_host_port
-from mailstead.settings.listeners import ListenerSettings
+from mailstead.settings.listeners import ListenerSettings, listener_defaults
 
 PLAIN = frozenset({"log", "reporting"})
 """Services whose listeners have an address and a switch, and nothing else."""
@@ -85,7 +85,8 @@ class ListenerContext(AttributeContext, CommitContext):
         if self.found is not None:
             values = {s.name: s.render(getattr(self.found, s.name)) for s in LISTENER.settings}
         else:
-            values = {s.name: s.render(s.default) for s in LISTENER.settings}
+            defaults: dict[str, Any] = listener_defaults(self.service)
+            values = {s.name: s.render(defaults[s.name]) for s in LISTENER.settings}
         return {**values, **self.changes}
 
     def pending_value(self, name: str) -> tuple[bool, str | None]:

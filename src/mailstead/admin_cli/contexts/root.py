@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from mailstead.admin_cli.context import CliContext, Command, Result, command, needs
+from mailstead.admin_cli.context import CliContext, Command, Result, anywhere, command, needs
 from mailstead.admin_cli.contexts.domain import DomainContext
 from mailstead.admin_cli.contexts.domain_create import DomainCreateContext, SubdomainCreateContext, domain_at
 from mailstead.admin_cli.contexts.domain_register import DomainRegisterContext
@@ -91,7 +91,8 @@ class RootContext(CliContext):
         return None
 
     @command(
-        "CREATE Subdomain prefix <name> parentDomain <name> [postmasterPassword <password>]", "creates a domain below another"
+        "CREATE Subdomain prefix <name> parentDomain <name> [postmasterPassword <password>]", "creates a domain below another",
+        allowed=anywhere("manageSubdomains"),
     )
     async def create_subdomain(self, arguments: Arguments) -> Result:
         """CREATE Subdomain (DOM-04)."""
@@ -147,7 +148,8 @@ class RootContext(CliContext):
             raise CommandError(f"the domain {name[:80]} does not exist")
         await restore(name, actor=self.session.actor)
 
-    @command("DISABLE Domain [name] <name>", "disables a domain: nobody logs in, no mail is taken")
+    @command("DISABLE Domain [name] <name>", "disables a domain: nobody logs in, no mail is taken",
+             allowed=anywhere("deactivateDomain"))  # fmt: skip
     @command("UNREGISTER Domain [name] <name>", hidden=True)
     async def disable_domain(self, arguments: Arguments) -> Result:
         """DISABLE Domain."""

@@ -11,7 +11,7 @@ import asyncio
 import json
 from typing import Any
 
-from mailstead.admin_cli.context import CliContext, Command, Result, make, needs, run_now
+from mailstead.admin_cli.context import CliContext, Command, Result, anywhere, make, needs, run_now
 from mailstead.admin_cli.contexts.account_mail import check_allowed, names_and_condition, purge_folders
 from mailstead.admin_cli.contexts.domain import DomainContext
 from mailstead.admin_cli.contexts.domain_create import DomainEditContext, domain_at
@@ -44,10 +44,14 @@ _PURGING = {name: SERVER_FORM[name] for name in ("manageAccounts", "managePublic
 def commands() -> list[Command]:
     """All of them."""
     return [
-        make("EDIT Domain name <name>", "enters the locations of a disabled domain", _edit),
-        make("EDIT Domain domainLocation <path>", "enters those of the domain at a location", _edit),
-        make("DELETE Domain [name] <name> [dontKeepCopy]", "deletes a disabled domain", _delete),
-        make("DELETE Domain domainLocation <path> [dontKeepCopy]", "deletes the disabled domain at a location", _delete),
+        make("EDIT Domain name <name>", "enters the locations of a disabled domain", _edit,
+             allowed=anywhere("manageDomainStorage")),
+        make("EDIT Domain domainLocation <path>", "enters those of the domain at a location", _edit,
+             allowed=anywhere("manageDomainStorage")),
+        make("DELETE Domain [name] <name> [dontKeepCopy]", "deletes a disabled domain", _delete,
+             allowed=anywhere("deactivateDomain")),
+        make("DELETE Domain domainLocation <path> [dontKeepCopy]", "deletes the disabled domain at a location", _delete,
+             allowed=anywhere("deactivateDomain")),
         make("LIST DeletedDomains", "lists domains that can be brought back", _list_deleted, allowed=needs("restoreAnyDomain")),
         make("RESTORE Domain name <domainName>", "brings a deleted domain back, and enters it", _restore,
              allowed=needs("restoreAnyDomain")),
