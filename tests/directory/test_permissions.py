@@ -126,7 +126,7 @@ async def test_rights_cannot_be_raised_by_who_lacks_them(directory: Directory, a
     with pytest.raises(PermissionDeniedError):
         await directory.create_admin("second", "pw-secret-1", everything=True, actor=mallory)
     with pytest.raises(PermissionDeniedError):
-        await directory.set_admin_password("root", "mine", actor=mallory)
+        await directory.set_admin_password("root", "mine-secret-1", actor=mallory)
     with pytest.raises(PermissionDeniedError):
         await directory.delete_admin("root", actor=mallory)
     with pytest.raises(DirectoryError, match="last administrator"):
