@@ -180,6 +180,23 @@ async def test_a_single_message_comes_back_once(face: Face) -> None:
     assert [row[0] for row in await face.place.contents(alice, "New")] == ["lf"]
 
 
+async def test_an_account_that_was_erased_for_good_comes_back_without_its_deleted_mail(face: Face) -> None:
+    alice = await furnished(face)
+    place = face.place
+    await place.delete(alice, "INBOX", {"b"})
+    octets = await apart(lambda: fetched(face.client(), f"{ALICE}/account.json"))
+    await place.directory.delete_account(alice, actor=ADMIN, keep_copy=False)
+    for one in await place.directory.claim_deleted_mailboxes():
+        await place.mailbox.remove_account(one.owner, one.shard, 0)
+        await place.directory.mailbox_removed(one.owner)
+    client = await apart(face.client)
+    reply = await apart(client.storbinary, f"STOR {ALICE}/account.json", io.BytesIO(octets))
+    assert reply.startswith("226 restored")
+    back = place.directory.account_by_address(f"alice@{DOMAIN}")
+    assert back is not None
+    assert await place.mailbox.deleted_messages(back.id, actor=ADMIN) == []
+
+
 async def test_delegated_administrators_see_their_domains_and_do_what_they_may(face: Face) -> None:
     alice = await furnished(face)
     await face.place.directory.create_domain("secret.test", actor=ADMIN)

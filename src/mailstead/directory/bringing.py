@@ -1,7 +1,7 @@
 """Accounts, domains, groups, lists and classes from rows of another time or server (a backup): what is missing is made.
 
 Invariants: what is here is not changed, but for an account whose password or settings are asked for; an object keeps its id where
-that is free here, so that rights and mail of it fit again, and gets a new one where it is not; names that are taken stay
+that was never used here, so that rights and mail of it fit again, and gets a new one where it was; names that are taken stay
 with whom has them.
 """
 
@@ -184,10 +184,17 @@ def values_of(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _in_use(transaction: Transaction, id: int) -> bool:
-    """Whether an id is that of an object here, or of one that can still be restored."""
+    """Whether an id is that of an object here, of one that can still be restored, or of one that was erased for good: deleted
+    mail of that stays in the index until its time has come, and is not for who comes after."""
     tables = ("domain", "account", "account_class", "recipient", "deleted", "admin", "admin_group")
-    return any(transaction.row(f"SELECT 1 FROM {table} WHERE id = ?", (id,)) for table in tables) or bool(
-        transaction.row("SELECT 1 FROM deleted_mailbox WHERE owner = ?", (id,))
+    return (
+        any(transaction.row(f"SELECT 1 FROM {table} WHERE id = ?", (id,)) for table in tables)
+        or bool(transaction.row("SELECT 1 FROM deleted_mailbox WHERE owner = ?", (id,)))
+        or bool(
+            transaction.row(
+                "SELECT 1 FROM history WHERE kind IN ('domain', 'account', 'recipient') AND object_id = ? LIMIT 1", (id,)
+            )
+        )
     )
 
 
