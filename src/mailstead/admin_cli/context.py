@@ -249,6 +249,24 @@ class DoneContext(SubContext):
         return None
 
 
+class CommitForDoneContext(DoneContext):
+    """A context where COMMIT is taken for DONE. Named first among a class's bases.
+
+    The reference lists COMMIT here, though the context above has the one that writes.
+    """
+
+    @classmethod
+    def extra_commands(cls) -> list[Command]:
+        """COMMIT, after those of the other bases."""
+        return [*super().extra_commands(), make("COMMIT", "goes to the previous context; its COMMIT writes", cls.done_command)]
+
+    @command("DONE", hidden=True)
+    async def also_done(self, arguments: Arguments) -> Result:
+        """DONE."""
+        result = self.done_command(arguments)
+        return await result if isinstance(result, Awaitable) else result
+
+
 class CommitContext(SubContext):
     """A context that writes its changes."""
 

@@ -5,11 +5,10 @@ Invariants: filters are kept and checked here; what runs them reads them as they
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from typing import Any, ClassVar
 
 from mailstead.admin_cli.attributes import AttributeContext, Special
-from mailstead.admin_cli.context import CliContext, Command, CommitContext, DoneContext, Result, command, make
+from mailstead.admin_cli.context import CliContext, Command, CommitContext, CommitForDoneContext, DoneContext, Result, make
 from mailstead.admin_cli.contexts.services import ServiceContext, enter
 from mailstead.admin_cli.grammar import CommandError, Word
 from mailstead.admin_cli.objects import ObjectContext, Owner, object_commands, objects_of, stage
@@ -314,23 +313,12 @@ def _get_propagate(context: Any) -> str:
     return text or "no"
 
 
-class PresetFilterContext(ObjectContext, DoneContext):
+class PresetFilterContext(CommitForDoneContext, ObjectContext):
     """`<domain-filters-preset-filter#>`."""
 
     name = "domain-filters-preset-filter"
     title = "Preset Filter"
     kind = PRESET_FILTER
-
-    @classmethod
-    def extra_commands(cls) -> list[Command]:
-        """The reference lists COMMIT here, though the preset above has one; DONE is taken for it."""
-        return [*super().extra_commands(), make("COMMIT", "goes to the previous context; its COMMIT writes", cls.done_command)]
-
-    @command("DONE", hidden=True)
-    async def also_done(self, arguments: Arguments) -> Result:
-        """DONE."""
-        result = self.done_command(arguments)
-        return await result if isinstance(result, Awaitable) else result
 
 
 class PresetContext(ObjectContext, CommitContext):

@@ -5,11 +5,10 @@ Invariants: those with DONE wait in the context above; connectors have a COMMIT 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from typing import Any
 
 from mailstead.admin_cli.attributes import AttributeContext
-from mailstead.admin_cli.context import CliContext, Command, CommitContext, DoneContext, Result, command, make
+from mailstead.admin_cli.context import CliContext, Command, CommitContext, CommitForDoneContext, DoneContext, Result, make
 from mailstead.admin_cli.contexts.services import enter, service_owner
 from mailstead.admin_cli.grammar import CommandError
 from mailstead.admin_cli.objects import ObjectContext, Owner, object_commands, objects_of, stage
@@ -61,7 +60,7 @@ class UsermapContext(ObjectContext, DoneContext):
     kind = OBJECT_KINDS["usermap"]
 
 
-class SmsAuthContext(AttributeContext, DoneContext):
+class SmsAuthContext(CommitForDoneContext, AttributeContext):
     """`<server-smsConnector-auth#>`; COMMIT is taken for DONE."""
 
     name = "server-smsConnector-auth"
@@ -72,17 +71,6 @@ class SmsAuthContext(AttributeContext, DoneContext):
         """Below the connector."""
         parent: Any = self.parent
         return place_of(SMS_CONNECTOR_AUTH, parent.object_id, 0, OBJECT_SCOPE)
-
-    @classmethod
-    def extra_commands(cls) -> list[Command]:
-        """The reference lists COMMIT here, though the connector above has one."""
-        return [*super().extra_commands(), make("COMMIT", "goes to the previous context; its COMMIT writes", cls.done_command)]
-
-    @command("DONE", hidden=True)
-    async def also_done(self, arguments: Arguments) -> Result:
-        """DONE."""
-        result = self.done_command(arguments)
-        return await result if isinstance(result, Awaitable) else result
 
 
 def _params_owner(context: Any) -> Owner:
