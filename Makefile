@@ -16,12 +16,12 @@ STAMP := $(VENV)/.mailstead-set-up
 TEST_COMMANDS := swaks mbsync mutt fetchmail curl dovecot sieve-connect php lftp
 TEST_PACKAGES := swaks isync mutt fetchmail curl dovecot-imapd sieve-connect php-cli lftp
 
-.PHONY: run test lint bench soak set-up test-programs clean
+.PHONY: run test lint bench soak set-up bytecode test-programs clean
 
-run: set-up
+run: set-up bytecode
 	@exec $(BIN)/python -m mailstead demo --data "$(DATA)"
 
-test: set-up test-programs
+test: set-up test-programs bytecode
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile tests
 
 lint: set-up
@@ -29,11 +29,11 @@ lint: set-up
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: set-up
+bench: set-up bytecode
 	$(BIN)/python bench/mime.py
 	$(BIN)/python -m bench.compare
 
-soak: set-up test-programs
+soak: set-up test-programs bytecode
 	MAILSTEAD_CUTS=1000 MAILSTEAD_CRASHES=5 $(BIN)/python -m pytest -n $(JOBS) tests/store/test_power_cut.py tests/store/test_crash.py
 	MAILSTEAD_CRASHES=30 MAILSTEAD_SESSION_ROUNDS=20 MAILSTEAD_HOSTILE_ROUNDS=20 \
 	  $(BIN)/python -m pytest tests/process/test_qresync_crash.py tests/imap/test_multi_session.py \
@@ -64,6 +64,10 @@ set-up:
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -r requirements-dev.lock; \
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .; \
 	printf '%s\n' "$$wanted" > $(STAMP)
+
+# Python may have been told to write no bytecode; a start that compiles every module takes twice as long.
+bytecode: set-up
+	@$(BIN)/python -m compileall -q src
 
 # Servers among the programs are not started by their installation: the tests start their own.
 test-programs:

@@ -64,10 +64,11 @@ class Running:
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             try:
                 words = path.read_bytes().split(b"\0")
+                name = path.with_name("comm").read_text().strip()
             except OSError:
                 continue
-            if b"mailstead.process.child" in words and os.fsencode(self.data) in words:
-                found[words[words.index(os.fsencode(self.data)) + 1].decode()] = int(path.parent.name)
+            if name.startswith("mailstead ") and os.fsencode(self.data) in words:
+                found[name.removeprefix("mailstead ")] = int(path.parent.name)
         return found
 
     def stop(self) -> int:

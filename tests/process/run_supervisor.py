@@ -14,10 +14,11 @@ def main() -> int:
     """Prints `ready` when every process serves."""
     data = Path(sys.argv[1])
     try:
-        lock_data_directory(data)
+        lock = lock_data_directory(data)
         return Supervisor(
             data,
             int(sys.argv[2]),
+            lock=lock,
             application="tests.process.echo_application:EchoApplication",
             on_ready=lambda: print("ready", flush=True),
             stop_seconds=5.0,

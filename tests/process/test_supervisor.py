@@ -203,9 +203,16 @@ def test_children_leave_when_the_supervisor_is_killed(launch: Launch) -> None:
     wait_for(lambda: not server.children())
 
 
-def test_a_process_of_another_release_does_not_join(tmp_path: Path) -> None:
-    words = [str(tmp_path), "w0", "1", "worker", "1", "1", "0", "mailstead.process.node:Node", "0.0.0/1/1/1"]
-    done = subprocess.run([sys.executable, "-m", "mailstead.process.child", *words], capture_output=True, text=True, timeout=30)
-    assert done.returncode == 4
-    assert "restart the server" in done.stderr
-    assert list(tmp_path.iterdir()) == []
+def test_children_keep_nothing_of_the_supervisor(launch: Launch) -> None:
+    server = launch(workers=2)
+    children = server.children()
+    listening = {
+        f"socket:[{line.split()[9]}]"
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
+        if line.split()[3] == "0A" and int(line.split()[1].split(":")[1], 16) == server.port
+    }
+    held = {name: [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()] for name, pid in children.items()}
+    assert {name: len(listening.intersection(targets)) for name, targets in held.items()} == {"b0": 0, "w0": 1, "w1": 1}
+    assert not any("mailstead.lock" in target for targets in held.values() for target in targets)
+    assert all(os.getpgid(pid) == pid for pid in children.values())
+    assert all("State:\t" in Path(f"/proc/{pid}/status").read_text() for pid in children.values())

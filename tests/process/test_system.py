@@ -20,9 +20,10 @@ from mailstead.process.system import drop_privileges, lock_data_directory, notif
 from mailstead.transport.sockets import AddressRefusedError, check_address
 
 _DROP = """
-import os, socket, subprocess, sys
+import os, socket, sys
 from pathlib import Path
-from mailstead.process.system import drop_privileges
+from mailstead.process.forked import Forked
+from mailstead.process.system import drop_privileges, give_up_low_ports
 drop_privileges("nobody", Path(sys.argv[1]))
 sock = socket.socket(); sock.bind(("127.0.0.1", 0))
 low = socket.socket(); low.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -34,7 +35,12 @@ for port in range(1000, 1020):
 print(os.getuid(), os.getgroups() != [0], [l.split()[1] for l in open("/proc/self/status") if l.startswith("CapEff")][0])
 try: os.setuid(0); print("root again")
 except PermissionError: print("no way back")
-print(subprocess.run(["grep", "CapEff", "/proc/self/status"], capture_output=True, text=True).stdout.split()[1])
+def child():
+    give_up_low_ports()
+    print([l.split()[1] for l in open("/proc/self/status") if l.startswith(("CapEff", "CapPrm"))])
+    return 7
+status = Forked(child).wait(10)
+print(status)
 """
 
 
@@ -47,12 +53,14 @@ def test_only_the_right_to_low_ports_is_left_and_children_lose_even_that() -> No
         result = subprocess.run([sys.executable, "-c", _DROP, directory], capture_output=True, text=True, timeout=30, check=False)
     if "cannot" in result.stderr:
         pytest.fail(result.stderr)
-    uid, groups, capabilities, after, child = result.stdout.split(maxsplit=3)[:3] + result.stdout.split("\n")[1:3]
+    first, after, child, status = result.stdout.splitlines()
+    uid, groups, capabilities = first.split()
     assert int(uid) > 0
     assert groups == "True"
     assert int(capabilities, 16) == 1 << 10
     assert after == "no way back"
-    assert int(child, 16) == 0
+    assert child == str(["0" * 16] * 2)
+    assert status == "7"
 
 
 def test_service_manager_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import click
 
-from mailstead.cli.data_directory import config_option, opened
+from mailstead.cli.bootstrap_option import config_option
+from mailstead.cli.data_directory import opened
 from mailstead.cli.undelete import kept
+from mailstead.cli.unique_ids import pop3_ids
 from mailstead.directory.model import Account, NewAccount
 from mailstead.directory.service import Directory
 from mailstead.settings import Actor
@@ -26,6 +28,8 @@ MAX_LINES = 1_000_000
 def user() -> None:
     """Accounts."""
 
+
+user.add_command(pop3_ids)
 
 def _split(address: str) -> tuple[str, str]:
     name, at, domain = address.rpartition("@")

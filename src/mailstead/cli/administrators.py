@@ -11,7 +11,8 @@ from pathlib import Path
 
 import click
 
-from mailstead.cli.data_directory import config_option, opened
+from mailstead.cli.bootstrap_option import config_option
+from mailstead.cli.data_directory import opened
 from mailstead.settings import Actor
 
 ACTOR = Actor.system("command line")

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import apsw
 import click
 
-from mailstead.cli.data_directory import SEARCHED, become_owner, config_option, explained, find
+from mailstead.cli.bootstrap_option import SEARCHED, config_option, explained, find
+from mailstead.cli.data_directory import become_owner
 from mailstead.process.bootstrap import FILE_NAME
-from mailstead.process.system import release
+from mailstead.process.release import release
 
 if TYPE_CHECKING:
     from mailstead.store.backup.repository import Repository

@@ -1,57 +1,23 @@
-"""Where the commands find their data directory, and how they open it."""
+"""How the commands open their data directory."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import pwd
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
-from mailstead.directory.model import DirectoryError
+from mailstead.cli.bootstrap_option import explained, find
 from mailstead.directory.service import Directory
-from mailstead.migration.service import MigrationError
 from mailstead.process.application import StartError
-from mailstead.process.bootstrap import FILE_NAME, Bootstrap, read
+from mailstead.process.bootstrap import Bootstrap
 from mailstead.process.system import lock_data_directory
-from mailstead.settings import InvalidValueError, PermissionDeniedError, SystemDatabaseError
+from mailstead.settings import SystemDatabaseError
 from mailstead.store.service import Store
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-SEARCHED = (Path(FILE_NAME), Path("/etc/mailstead") / FILE_NAME, Path("/var/lib/mailstead") / FILE_NAME)
-
-
-def config_option(command: F) -> F:
-    """The option `--config`."""
-    return click.option(
-        "--config", "-c", "config", type=click.Path(path_type=Path), envvar="MAILSTEAD_CONFIG",
-        help=f"{FILE_NAME} or the directory it lies in.",
-    )(command)  # fmt: skip
-
-
-def find(config: Path | None) -> Bootstrap:
-    """The bootstrap file that is meant. Raises ClickException."""
-    candidates = [config] if config is not None else [path for path in SEARCHED if path.exists()]
-    if not candidates:
-        raise click.ClickException(f"no {FILE_NAME} here, in /etc/mailstead or in /var/lib/mailstead; use --config")
-    with explained():
-        return read(candidates[0])
-
-
-@contextmanager
-def explained() -> Iterator[None]:
-    """Turn refusals into one line for the operator."""
-    try:
-        yield
-    except (StartError, DirectoryError, InvalidValueError, PermissionDeniedError, SystemDatabaseError, MigrationError) as exc:
-        raise click.ClickException(str(exc)) from exc
-    except PermissionError as exc:
-        raise click.ClickException(f"no right to use {exc.filename}") from exc
 
 
 @contextmanager

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from mailstead.cli.data_directory import config_option, opened
+from mailstead.cli.bootstrap_option import config_option
+from mailstead.cli.data_directory import opened
 from mailstead.cli.undelete import kept
 from mailstead.directory.service import Directory
 from mailstead.settings import Actor

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import click
 
-from mailstead.cli.data_directory import config_option, opened
+from mailstead.cli.bootstrap_option import config_option
+from mailstead.cli.data_directory import opened
 from mailstead.directory.history_names import ObjectNames, objects_named
 from mailstead.directory.reverting import revert as take_back
 from mailstead.settings import Actor

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from mailstead.cli.accounts import ACTOR, need_account
-from mailstead.cli.data_directory import config_option, find, opened, store_beside
+from mailstead.cli.bootstrap_option import config_option, find
+from mailstead.cli.data_directory import opened, store_beside
 
 if TYPE_CHECKING:
     from mailstead.migration.importing import Result

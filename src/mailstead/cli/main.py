@@ -1,28 +1,56 @@
-"""The command group."""
+"""The command group. A command's module is loaded when the command is called, or when help is asked for."""
 
 from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
 
 import click
 
 from mailstead import __version__
-from mailstead.cli.accounts import user
-from mailstead.cli.administrators import admin
-from mailstead.cli.backup import backup
-from mailstead.cli.configuration import listener, setting
-from mailstead.cli.configuration_files import config
-from mailstead.cli.domains import domain
-from mailstead.cli.history import history
-from mailstead.cli.import_mail import import_mail
-from mailstead.cli.maintenance import doctor, export, fsck, support
-from mailstead.cli.migration import migrate
-from mailstead.cli.reindex import reindex
-from mailstead.cli.restore import restore
-from mailstead.cli.serve import demo, init, run
-from mailstead.cli.undelete import undelete
-from mailstead.cli.unique_ids import pop3_ids
+
+#: Where each command is: module in this package, and its name there.
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "admin": ("administrators", "admin"),
+    "backup": ("backup", "backup"),
+    "config": ("configuration_files", "config"),
+    "demo": ("serve", "demo"),
+    "doctor": ("maintenance", "doctor"),
+    "domain": ("domains", "domain"),
+    "export": ("maintenance", "export"),
+    "fsck": ("maintenance", "fsck"),
+    "history": ("history", "history"),
+    "import": ("import_mail", "import_mail"),
+    "init": ("serve", "init"),
+    "listener": ("configuration", "listener"),
+    "migrate": ("migration", "migrate"),
+    "reindex": ("reindex", "reindex"),
+    "restore": ("restore", "restore"),
+    "run": ("run", "run"),
+    "setting": ("configuration", "setting"),
+    "support": ("maintenance", "support"),
+    "undelete": ("undelete", "undelete"),
+    "user": ("accounts", "user"),
+}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class Commands(click.Group):
+    """Finds the commands of `COMMANDS` beside those that are added."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, sorted."""
+        return sorted({*super().list_commands(ctx), *COMMANDS})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, loaded now; None when there is none."""
+        place = COMMANDS.get(cmd_name)
+        if place is None:
+            return super().get_command(ctx, cmd_name)
+        command: click.Command = getattr(importlib.import_module(f"mailstead.cli.{place[0]}"), place[1])
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def main() -> None:
     """Mailstead: one server for mail and collaboration."""
 
@@ -31,12 +59,3 @@ def main() -> None:
 def version() -> None:
     """Print the version."""
     click.echo(f"mailstead {__version__}")
-
-
-user.add_command(pop3_ids)
-for command in (
-    admin,
-    init, run, demo, user, domain, setting, listener, config, history,
-    export, fsck, reindex, doctor, support, backup, restore, undelete, migrate, import_mail,
-):  # fmt: skip
-    main.add_command(command)

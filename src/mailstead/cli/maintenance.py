@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import apsw
 import click
 
+from mailstead.cli.bootstrap_option import config_option, explained, find
 from mailstead.cli.checks import check_all, findings_json
-from mailstead.cli.data_directory import become_owner, closed_to_us, config_option, explained, find
+from mailstead.cli.data_directory import become_owner, closed_to_us
 from mailstead.cli.finding import WORDS
 from mailstead.process.system import lock_data_directory
 

@@ -13,7 +13,8 @@ from typing import Any
 import click
 
 from mailstead.cli.accounts import ACTOR, need_account
-from mailstead.cli.data_directory import config_option, find, opened
+from mailstead.cli.bootstrap_option import config_option, find
+from mailstead.cli.data_directory import opened
 from mailstead.directory.service import Directory
 from mailstead.migration.jobs import Job
 from mailstead.migration.remote import SECURITY

@@ -8,8 +8,9 @@ from pathlib import Path
 import apsw
 import click
 
+from mailstead.cli.bootstrap_option import config_option, find
 from mailstead.cli.checks import is_running
-from mailstead.cli.data_directory import closed_to_us, config_option, find, opened
+from mailstead.cli.data_directory import closed_to_us, opened
 from mailstead.directory.model import Account
 from mailstead.directory.service import Directory
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import click
 
 from mailstead.cli.backup import key_options, moment, opened_repository, repository_errors, secret_of
-from mailstead.cli.data_directory import config_option, find, opened, store_beside
+from mailstead.cli.bootstrap_option import config_option, find
+from mailstead.cli.data_directory import opened, store_beside
 from mailstead.settings import Actor
 
 if TYPE_CHECKING:

@@ -1,19 +1,16 @@
-"""`mailstead init`, `run` and `demo`."""
+"""`mailstead init` and `demo`."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
 import socket
 import sys
 from pathlib import Path
 
 import click
 
-from mailstead.cli.data_directory import config_option, explained, find
+from mailstead.cli.bootstrap_option import explained
 from mailstead.cli.demonstration import banner, demo_plan, has_ports_of
-from mailstead.observe import log
+from mailstead.cli.run import configure_log
 from mailstead.process import installation, launch
 from mailstead.process.bootstrap import FILE_NAME, Bootstrap, read
 
@@ -47,25 +44,6 @@ def init(directory: Path, hostname: str, domain: str, admin: str, admin_password
 
 
 @click.command()
-@config_option
-@click.option("--workers", type=click.IntRange(0, 30), help="Worker processes; 0: everything in one process.")
-@click.option("--log-level", type=click.Choice(sorted(log.LEVELS)), default="information", show_default=True)
-@click.option("--log-style", type=click.Choice(["json", "text"]), default="json", show_default=True)
-@click.option("--log-file", type=click.Path(path_type=Path), help="Append to this file instead of standard error.")
-def run(config: Path | None, workers: int | None, log_level: str, log_style: str, log_file: Path | None) -> None:
-    """Serve in the foreground until told to stop (SIGTERM); SIGHUP reloads."""
-    bootstrap = find(config)
-    _configure_log(log_level, log_style, log_file)
-    if log_file and bootstrap.user and os.geteuid() == 0:
-        # The processes open it by themselves after they have given up root's rights.
-        with explained(), contextlib.suppress(LookupError):  # an unknown user is told of a little later
-            shutil.chown(log_file, bootstrap.user)
-    with explained():
-        status = launch.run(bootstrap, bootstrap.worker_count() if workers is None else workers)
-    sys.exit(status)
-
-
-@click.command()
 @click.option("--data", "data", type=click.Path(path_type=Path), default=Path("demo-data"), show_default=True)
 @click.option("--workers", type=click.IntRange(0, 30), help="Worker processes; 0: everything in one process.")
 @click.option(
@@ -84,16 +62,7 @@ def demo(data: Path, workers: int | None, port_offset: int) -> None:
         elif port_offset and not has_ports_of(data, port_offset):
             click.echo(f"--port-offset counts for a new directory only: {data} exists and keeps its ports.", err=True)
         bootstrap: Bootstrap = read(data)
-        _configure_log("information", "text", data / "mailstead.log")
+        configure_log("information", "text", data / "mailstead.log")
         count = bootstrap.worker_count() if workers is None else workers
         status = launch.run(bootstrap, count, announcement=banner(data))
     sys.exit(status)
-
-
-def _configure_log(level: str, style: str, path: Path | None) -> None:
-    """Here and, through the environment, in every child process."""
-    os.environ["MAILSTEAD_LOG_STYLE"] = style
-    os.environ["MAILSTEAD_LOG_LEVEL"] = level
-    os.environ["MAILSTEAD_LOG_FILE"] = str(path.resolve()) if path else ""
-    with explained():
-        log.configure_from_environment("main")

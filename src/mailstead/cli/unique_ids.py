@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from mailstead.cli.data_directory import config_option, find, opened, store_beside
+from mailstead.cli.bootstrap_option import config_option, find
+from mailstead.cli.data_directory import opened, store_beside
 from mailstead.directory.model import Account
 from mailstead.directory.service import Directory
 from mailstead.mailbox.errors import MailboxError

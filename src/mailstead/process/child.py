@@ -13,7 +13,6 @@ import importlib
 import os
 import signal
 import socket
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from mailstead.observe.metrics import SnapshotWriter, settle
 from mailstead.process import control
 from mailstead.process.application import Application, ListenerSpec, ProcessContext, StartError
 from mailstead.process.binding import bind_or_explain
-from mailstead.process.system import raise_open_files, release, tune_allocator
+from mailstead.process.system import name_process, raise_open_files, tune_allocator
 from mailstead.transport.endpoint import Endpoint
 from mailstead.transport.listener import serve
 
@@ -32,8 +31,6 @@ log = get_logger("SERVER")
 
 HEARTBEAT = 2.0
 STOP_SECONDS = 15.0
-#: Exit status of a process whose code was replaced under a running server.
-OTHER_RELEASE = 4
 
 
 def load_application(path: str) -> Callable[[ProcessContext], Application]:
@@ -250,36 +247,38 @@ def prepare_process() -> None:
     gc.set_threshold(50_000, 20, 50)  # sessions make few cycles; the default walks the heap far too often
 
 
-def main() -> None:
-    """Entry of a supervised process: data directory, name, index, role, workers, first, descriptor, application, release."""
-    data_dir, name, index, role, workers, first, fd, application, wanted = sys.argv[1:10]
+def serve_supervised(
+    channel: socket.socket,
+    factory: Callable[[ProcessContext], Application],
+    data_dir: Path,
+    name: str,
+    index: int,
+    role: str,
+    *,
+    workers: int,
+    first: bool,
+) -> int:
+    """What a process under the supervisor does, until it is told to stop; the exit status.
+
+    ``channel``: its end of the control channel; ``role``: worker or background; ``first``: it readies the node for the others."""
+    name_process(f"mailstead {name}")
     configure_from_environment(name)
     prepare_process()
-    if wanted != release():
-        # It would bring the databases to its own schema, under processes that do not know it.
-        log.error("another release of Mailstead is installed than the one that runs: restart the server")
-        sys.exit(OTHER_RELEASE)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if role == "background":
         with contextlib.suppress(OSError):
             os.nice(5)
-    channel = socket.socket(fileno=int(fd))
 
     async def run() -> None:
-        factory = load_application(application)
-        child = Child(factory, channel, Path(data_dir), name, int(index), role, int(workers), first == "1")
-        await child.run()
+        await Child(factory, channel, data_dir, name, index, role, workers, first).run()
 
     try:
         uvloop.run(run())
     except StartError as exc:
         channel.setblocking(True)
         control.send(channel, {"op": "fatal", "text": str(exc)})
-        sys.exit(3)
+        return 3
     except Exception as exc:
         fault(log, "process failed", exc)
-        sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()
+        return 1
+    return 0

@@ -11,12 +11,13 @@ import os
 import sys
 from pathlib import Path
 
-import uvloop
-
 from mailstead.process.application import StartError
 from mailstead.process.bootstrap import Bootstrap
-from mailstead.process.supervisor import ANNOUNCEMENT, DEFAULT_APPLICATION
 from mailstead.process.system import drop_privileges, lock_data_directory, notify
+
+#: Environment variable with the text to print when every process serves.
+ANNOUNCEMENT = "MAILSTEAD_ANNOUNCEMENT"
+DEFAULT_APPLICATION = "mailstead.process.node:Node"
 
 
 def run(bootstrap: Bootstrap, workers: int, *, announcement: str = "", application: str = DEFAULT_APPLICATION) -> int:
@@ -56,6 +57,8 @@ def _check(data_dir: Path) -> None:
 
 
 def _run_single(data_dir: Path, application: str, announcement: str) -> int:
+    import uvloop
+
     from mailstead.process.child import Child, load_application, prepare_process
 
     prepare_process()

@@ -6,6 +6,7 @@ ports is left, and no child inherits even that.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -14,13 +15,10 @@ import resource
 import socket
 from pathlib import Path
 
-from mailstead import __version__
 from mailstead.process.application import StartError
-from mailstead.settings.schema import MIGRATIONS
-from mailstead.store.schema import QUEUE_STEPS, SHARD_STEPS
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_PR_SET_KEEPCAPS, _PR_SET_NO_NEW_PRIVS = 8, 38
+_PR_SET_KEEPCAPS, _PR_SET_NAME, _PR_SET_NO_NEW_PRIVS = 8, 15, 38
 _CAP_NET_BIND_SERVICE = 1 << 10
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
 
@@ -47,11 +45,6 @@ def raise_open_files() -> int:
         except (OSError, ValueError):
             pass  # not permitted: `doctor` reports the limit
     return soft
-
-
-def release() -> str:
-    """What the code of this process brings databases to: a process of another release must not join a running node."""
-    return f"{__version__}/{len(MIGRATIONS)}/{len(SHARD_STEPS)}/{len(QUEUE_STEPS)}"
 
 
 def lock_data_directory(data_dir: Path) -> int:
@@ -91,13 +84,29 @@ def drop_privileges(user: str, data_dir: Path) -> None:
     os.initgroups(user, entry.pw_gid)
     os.setgid(entry.pw_gid)
     os.setuid(entry.pw_uid)
-    header = (ctypes.c_uint32 * 2)(_LINUX_CAPABILITY_VERSION_3, 0)
-    data = (ctypes.c_uint32 * 6)(_CAP_NET_BIND_SERVICE, _CAP_NET_BIND_SERVICE, 0, 0, 0, 0)
-    if libc.capset(header, data) != 0:
-        raise StartError(f"cannot give up privileges: {os.strerror(ctypes.get_errno())}")
+    _keep_capabilities(libc, _CAP_NET_BIND_SERVICE)
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     if not os.access(data_dir, os.R_OK | os.W_OK | os.X_OK):
         raise StartError(f"the user {user} has no right to write in {data_dir}")
+
+
+def give_up_low_ports() -> None:
+    """In a child of the supervisor: keep no right of its own; root stays root. Raises StartError."""
+    if os.geteuid() != 0:
+        _keep_capabilities(ctypes.CDLL(None, use_errno=True), 0)
+
+
+def _keep_capabilities(libc: ctypes.CDLL, kept: int) -> None:
+    header = (ctypes.c_uint32 * 2)(_LINUX_CAPABILITY_VERSION_3, 0)
+    data = (ctypes.c_uint32 * 6)(kept, kept, 0, 0, 0, 0)
+    if libc.capset(header, data) != 0:
+        raise StartError(f"cannot give up privileges: {os.strerror(ctypes.get_errno())}")
+
+
+def name_process(name: str) -> None:
+    """What `ps -o comm` and `top` show of this process: at most 15 octets of ``name``."""
+    with contextlib.suppress(OSError, AttributeError):  # only the name would be missing
+        ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
 
 
 def notify(state: str) -> None:

@@ -1,0 +1,88 @@
+"""A child process that shares what its parent has loaded.
+
+Invariants:
+- The function given runs in the child and never returns into the parent's code: whatever it does, the child ends there.
+- No signal handler, wake-up descriptor or process group of the parent holds in the child, and its standard input is empty.
+- What else the child must not keep (descriptors, rights) the function lets go of first: a fork, unlike an exec, keeps all of it.
+
+How: `os.fork` in a process without threads or event loop; a pidfd tells when the child has ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+
+_HANDLED = (
+    signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD,
+)  # fmt: skip
+
+
+class Forked:
+    """A running child; ``returncode`` is None until its end is seen, then its exit status, or minus the signal that ended it."""
+
+    def __init__(self, run: Callable[[], int]) -> None:
+        """Fork, and call ``run`` in the child; it returns the exit status. Raises OSError when no process can be had."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self.returncode: int | None = None
+        self.pid = os.fork()
+        if self.pid == 0:
+            os._exit(_in_child(run))
+        # Both sides set it: neither then acts before it holds.
+        with contextlib.suppress(OSError):
+            os.setpgid(self.pid, self.pid)
+        self._pidfd = os.pidfd_open(self.pid)
+
+    def poll(self) -> int | None:
+        """The exit status, or None while the child lives."""
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.returncode = os.waitstatus_to_exitcode(status)
+                os.close(self._pidfd)
+        return self.returncode
+
+    def wait(self, seconds: float | None = None) -> int:
+        """Wait for the end. Raises TimeoutError."""
+        while (status := self.poll()) is None:
+            ready, _, _ = select.select([self._pidfd], [], [], seconds)
+            if not ready:
+                raise TimeoutError(f"process {self.pid} goes on")
+        return status
+
+    def kill(self) -> None:
+        """SIGKILL; nothing when it has ended."""
+        if self.returncode is None:
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    def let_go(self) -> None:
+        """In another child: this one is a sibling's, not ours."""
+        if self.returncode is None:
+            os.close(self._pidfd)
+
+
+def _in_child(run: Callable[[], int]) -> int:
+    status = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in _HANDLED:
+            signal.signal(number, signal.SIG_DFL)
+        os.setpgid(0, 0)  # a Ctrl-C at the terminal is for the parent, which stops gracefully
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        os.close(null)
+        status = run()
+    except SystemExit as exc:
+        status = exc.code if isinstance(exc.code, int) else 1
+    except BaseException:  # nothing of the parent's may run here any more
+        traceback.print_exc()
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return status
