@@ -365,17 +365,21 @@ class Lookup:
 
     def account_settings(self, account_id: int) -> dict[str, Inherited]:
         """Every limit, quota and restriction with its origin (DOM-09). Raises NotFoundError."""
+        return self.settings.account_values(self._chain(account_id))
+
+    def account_setting(self, account_id: int, name: str) -> Value:
+        """One effective value. Raises NotFoundError."""
+        return self.settings.account_value(self._chain(account_id), name).value
+
+    def _chain(self, account_id: int) -> list[tuple[str, int]]:
+        """Where the values of an account lie, nearest first. Raises NotFoundError."""
         account = self.account(account_id)
         if account is None:
             raise NotFoundError(f"account {account_id} does not exist")
         if self._recipient(account_id) is not None:
-            return self.settings.account_values([("recipient", account_id)])
+            return [("recipient", account_id)]
         chain = [("account", account_id), ("class", account.class_id), ("domain", account.domain_id)]
-        return self.settings.account_values([link for link in chain if link[1]])
-
-    def account_setting(self, account_id: int, name: str) -> Value:
-        """One effective value."""
-        return self.account_settings(account_id)[ACCOUNT.setting(name).name].value
+        return [link for link in chain if link[1]]
 
     def language_of(self, account_id: int) -> str:
         """The language of an account: its choice in WebMail, what it inherits, its domain's, the server's."""

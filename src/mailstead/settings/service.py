@@ -11,7 +11,7 @@ chain of account settings `defaults` (server), `domain`, `class`, `account`; `do
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -140,11 +140,19 @@ class Settings:
 
     def account_values(self, chain: Sequence[tuple[str, int]]) -> dict[str, Inherited]:
         """Effective account settings along `chain`, nearest first, e.g. account, class, domain (DOM-09)."""
+        return self._inherited(chain, ACCOUNT.settings)
+
+    def account_value(self, chain: Sequence[tuple[str, int]], name: str) -> Inherited:
+        """One of them. Raises InvalidValueError for a name that is none."""
+        setting = ACCOUNT.setting(name)
+        return self._inherited(chain, (setting,))[setting.name]
+
+    def _inherited(self, chain: Sequence[tuple[str, int]], settings: Iterable[Setting]) -> dict[str, Inherited]:
         explicit = [self.explicit(scope, scope_id) for scope, scope_id in chain]
         explicit.append(self.account_defaults())
         places = [scope for scope, _ in chain] + ["defaults"]
         result: dict[str, Inherited] = {}
-        for setting in ACCOUNT.settings:
+        for setting in settings:
             result[setting.name] = Inherited(setting.default, "factory")
             for index, (values, place) in enumerate(zip(explicit, places, strict=True)):
                 text = values.get(setting.name)
