@@ -19,9 +19,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import argon2
+from argon2.low_level import Type
 
-from mailstead.identity import libcrypt
+from mailstead.identity import argon2_memory, libcrypt
 from mailstead.identity.crypt import crypt_verify
 from mailstead.identity.scram_keys import derive
 
@@ -32,7 +32,11 @@ MAX_ARGON2_WORK = 1 << 22
 """KiB times passes: about four seconds."""
 MAX_ARGON2_LANES = 64
 
-_hasher = argon2.PasswordHasher()
+MAX_ARGON2_DIGEST = 512
+_ARGON2_KINDS = {"id": Type.ID, "i": Type.I, "d": Type.D}
+_argon2_parts = re.compile(
+    r"\$argon2(id|i|d)\$v=(\d{1,3})\$m=(\d{1,8}),t=(\d{1,4}),p=(\d{1,3})\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)", re.ASCII
+).fullmatch
 _argon2_cost = re.compile(r"\$argon2(?:id|i|d)\$v=\d{1,3}\$m=(\d{1,8}),t=(\d{1,4}),p=(\d{1,3})\$", re.ASCII).match
 _pbkdf2 = re.compile(r"\$?(?:pbkdf2(?:[_-]sha(?:1|256|512))?\$)?(\d{1,8})\$([^$]{1,256})\$([^$]{1,256})", re.ASCII).fullmatch
 _dovecot_pbkdf2 = re.compile(r"\$1\$([^$]{1,256})\$(\d{1,8})\$([0-9A-Fa-f]{1,256})", re.ASCII).fullmatch
@@ -105,10 +109,21 @@ def _argon2_fits(payload: str) -> bool:
 def _argon2(password: bytes, payload: str) -> bool:
     if not _argon2_fits(payload):
         return False
-    try:
-        return _hasher.verify(payload, password)
-    except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHash, ValueError):
+    match = _argon2_parts(payload)
+    if match is None:
         return False
+    version, memory, time, lanes = (int(match[group]) for group in (2, 3, 4, 5))
+    try:
+        salt, digest = (base64.b64decode(text + "=" * (-len(text) % 4), validate=True) for text in (match[6], match[7]))
+        if not 4 <= len(digest) <= MAX_ARGON2_DIGEST:
+            return False
+        found = argon2_memory.derive(
+            password, salt, _ARGON2_KINDS[match[1]],
+            time_cost=time, memory_kib=memory, lanes=lanes, length=len(digest), version=version,
+        )  # fmt: skip
+    except ValueError:  # binascii.Error is one, too
+        return False
+    return hmac.compare_digest(found, digest)
 
 
 # -- PBKDF2 and scrypt ----------------------------------------------------------------------------------------

@@ -13,10 +13,11 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import secrets
 
-import argon2
-from argon2.low_level import Type
+from argon2.low_level import ARGON2_VERSION, Type
 
+from mailstead.identity import argon2_memory
 from mailstead.identity.foreign_hashes import DIGESTS, FORMS
 
 MAX_PASSWORD_OCTETS = 4096
@@ -26,7 +27,10 @@ TIME_COST = 2
 MEMORY_KIB = 19 * 1024
 PARALLELISM = 1
 
-_hasher = argon2.PasswordHasher(TIME_COST, MEMORY_KIB, PARALLELISM, type=Type.ID)
+_SALT_OCTETS, _HASH_OCTETS = 16, 32
+argon2_memory.keep(MEMORY_KIB * 1024)
+
+_PARAMETERS = f"$argon2id$v={ARGON2_VERSION}$m={MEMORY_KIB},t={TIME_COST},p={PARALLELISM}$"
 _SCHEME = re.compile(r"\{([A-Za-z0-9._-]{1,32})\}", re.ASCII)
 
 #: Names of one form in different servers.
@@ -74,7 +78,16 @@ def hash_password(password: str) -> str:
         raise ValueError("the password is empty")
     if len(octets) > MAX_PASSWORD_OCTETS:
         raise ValueError(f"the password is longer than {MAX_PASSWORD_OCTETS} octets")
-    return _hasher.hash(octets)
+    salt = secrets.token_bytes(_SALT_OCTETS)
+    digest = argon2_memory.derive(
+        octets, salt, Type.ID,
+        time_cost=TIME_COST, memory_kib=MEMORY_KIB, lanes=PARALLELISM, length=_HASH_OCTETS, version=ARGON2_VERSION,
+    )  # fmt: skip
+    return f"{_PARAMETERS}{_unpadded(salt)}${_unpadded(digest)}"
+
+
+def _unpadded(octets: bytes) -> str:
+    return base64.b64encode(octets).decode().rstrip("=")
 
 
 def spend_time(password: str) -> None:
@@ -138,9 +151,4 @@ def is_supported(stored: str) -> bool:
 def needs_upgrade(stored: str) -> bool:
     """True when the form is not what `hash_password` makes today; it is replaced at the next successful login."""
     scheme, payload = split_scheme(stored)
-    if scheme != "ARGON2ID":
-        return True
-    try:
-        return _hasher.check_needs_rehash(payload)
-    except argon2.exceptions.InvalidHash:
-        return True
+    return scheme != "ARGON2ID" or not payload.startswith(_PARAMETERS)
