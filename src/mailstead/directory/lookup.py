@@ -56,6 +56,12 @@ _RECIPIENT_SQL = (
     "FROM recipient r JOIN domain d ON d.id = r.domain_id"
 )
 
+#: What holds where nothing is explicit; a quota that nobody set is None, so that the server's default quota applies.
+_FACTORY_ACCOUNT: Mapping[str, Any] = {
+    name: None if name == "totalMessageSize" else ACCOUNT.setting(name).default for name in ACCOUNT_SETTINGS
+}
+_FACTORY_DOMAIN = Snapshot(DOMAIN.defaults())
+
 
 @dataclass(frozen=True, slots=True)
 class Name:
@@ -161,8 +167,12 @@ class Lookup:
         if found is not None:
             return found
         with self.database.lock:
+            explicit = self.settings.explicit("domainConfig", domain_id)
+            if not explicit:
+                self._domain_settings.put(domain_id, _FACTORY_DOMAIN)
+                return _FACTORY_DOMAIN
             values = DOMAIN.defaults()
-            for name, text in self.settings.explicit("domainConfig", domain_id).items():
+            for name, text in explicit.items():
                 setting = DOMAIN.by_name.get(name.lower())
                 if setting is not None:
                     with contextlib.suppress(InvalidValueError):  # A range became narrower in a newer release.
@@ -197,9 +207,13 @@ class Lookup:
     def _as_account(self, row: Sequence[Any]) -> Account:
         account_id, domain_id, shard, name, domain, enabled, domain_enabled, class_id, full_name, version, *password = row
         explicit: dict[str, dict[str, str]] = {"account": {}, "class": {}, "domain": {}}
-        for scope, setting, text in self.database.query(_SETTING_SQL, (account_id, class_id, domain_id)):
+        rows = self.database.query(_SETTING_SQL, (account_id, class_id, domain_id))
+        for scope, setting, text in rows:
             explicit[scope][setting] = text
-        effective = {setting: self._effective(setting, explicit) for setting in ACCOUNT_SETTINGS}
+        if rows or self.settings.account_defaults():
+            effective: Mapping[str, Any] = {name: self._effective(name, explicit) for name in ACCOUNT_SETTINGS}
+        else:
+            effective = _FACTORY_ACCOUNT
         services: Any = effective["services"]
         quota: Any = effective["totalMessageSize"]
         return Account(

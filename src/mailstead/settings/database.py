@@ -36,6 +36,8 @@ SECRET_FIELDS = frozenset(
     {"password", "scram", "recoverable", "hash", "secret", "secretAnswer", "token", "smartHostPassword", "srsSecretKey",
      "serverSecretKey", "clusterKey", "SNMPCommunity", "bindPass", "clientSecret"}
 )  # fmt: skip
+MAPPED = 1 << 30
+"""Octets of the file that a reader maps: a look-up whose pages nobody has read yet then copies none of them."""
 MAX_CHANGES = 512
 """More changes than this since the last look, and every cache is dropped whole."""
 
@@ -158,6 +160,7 @@ class SystemDatabase:
             self._migrate(migrations)
             self._reader = self._connect(busy_ms=2_000)
             self._reader.execute("PRAGMA query_only=1")
+            self._reader.execute(f"PRAGMA mmap_size={MAPPED}")
             if create:
                 _sync_directory(path.parent)
                 _sync_directory(path.parent.parent)
