@@ -81,3 +81,46 @@ async def test_reporting_keeps_what_is_set_and_says_what_may_be_set(face: Face) 
     assert (await client.rows("LIST Listeners"))[0].startswith("127.0.0.1:30161")
     await client.ok("START Service", "COMMIT")
     assert "reporting" in (await client.show("SHOW ATTR services"))["services"]
+
+
+async def test_what_waits_for_done_is_shown_and_server_rights_hold_on_domains(face: Face) -> None:
+    """ADM-01: the effective view is what will be after DONE, with what a server permission gives on a domain."""
+    client = await face.client()
+    await client.ok("ENTER AACL", "ADD admin-group helpers", "GRANT permission (changeAccountsPassword) domain example.test")
+    await client.ok("DENY permission (manageLog)")
+    view = "SHOW effective-permissions"
+    assert await client.ok(view) == ["", "Effective permissions:", "manageLog (deny)", ""]
+    assert "changeAccountsPassword (grant)" in await client.ok(f"{view} domain example.test")
+    assert 'Permissions on Domain "example.test":' in await client.ok("SHOW")
+    await client.ok("DONE", "ADD admin-user jun password jun-secret-1", "ADD parent-group helpers")
+    assert await client.rows("LIST parents") == ["helpers"] and 'parent group "helpers"' in await client.ok("SHOW")
+    await client.ok("GRANT permission (manageLog manageAccountsOnAnyDomain)")
+    await client.ok("DENY permission (removeAccounts) domain example.test")
+    assert "manageLog (grant)" in await client.ok(view)
+    shown = await client.ok(f"{view} domain example.test")
+    assert shown[2:-1] == ["changeAccountsPassword (grant)", "manageAccounts (grant)", "removeAccounts (deny)"]
+    await client.ok("DONE", "UPDATE admin-user jun")
+    assert await client.ok(f"{view} domain example.test") == shown
+    assert "does not exist" in await client.err("REMOVE parent-group nothing")
+    await client.ok("REVOKE permission (removeAccounts) domain example.test", "REMOVE parent-group helpers")
+    assert (await client.ok(f"{view} domain example.test"))[2:-1] == ["manageAccounts (grant)"]
+    assert await client.rows("LIST parents") == []
+    assert "is not in the group helpers" in await client.err("REMOVE parent-group helpers")
+    await client.ok("BACK", "UPDATE admin-user jun")
+    assert await client.ok(f"{view} domain example.test") == shown, "BACK drops what waited"
+    await client.ok("BACK", "UPDATE admin-group helpers")
+    assert "cannot be in itself" in await client.err("ADD parent-group helpers")
+
+
+async def test_the_first_retry_comes_before_the_longest_wait(face: Face) -> None:
+    """SMO-06: schedInterval below maxSchedInterval, whichever of them is set."""
+    client = await face.client()
+    await client.ok("CONFIG SERVER", "CONFIG PROCESSING", "SET schedInterval 28800")
+    assert await client.err("COMMIT") == "schedInterval: schedInterval must be below maxSchedInterval"
+    await client.ok("SET maxSchedInterval 28801", "COMMIT", "CONFIG PROCESSING")
+    shown = await client.show()
+    assert (shown["schedInterval"], shown["maxSchedInterval"]) == ("28800", "28801")
+    await client.ok("SET maxSchedInterval 600")
+    assert "must be below" in await client.err("COMMIT")
+    await client.ok("SET schedInterval 300", "COMMIT", "CONFIG PROCESSING")
+    assert (await client.show())["maxSchedInterval"] == "600"
