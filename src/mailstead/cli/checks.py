@@ -290,6 +290,16 @@ def key_fault(path: Path) -> str:
     return ""
 
 
+def certificate_fault(path: Path) -> str:
+    """Why a PEM file cannot serve a listener; "" where it can."""
+    try:
+        leaf(path)
+    except CertificateError as error:
+        return str(error)
+    fault = key_fault(path)
+    return f"{path}: {fault}" if fault else ""
+
+
 def pwd_name(uid: int) -> str:
     """A user's name, or number."""
     try:

@@ -67,7 +67,8 @@ def recount_owner(shard: Shard, owner: int) -> list[str]:
     durable then. Blocking; raises apsw errors, OSError.
     """
     done: list[str] = []
-    for (folder,) in shard.execute("SELECT id FROM folder WHERE account = ? ORDER BY name", (owner,)).fetchall():
+    rows = shard.execute("SELECT id FROM folder WHERE account = ? ORDER BY name", (owner,)).fetchall()
+    for folder in (int(str(row[0])) for row in rows):
         if _amends(shard, folder) is None:
             continue
         shard.begin()
