@@ -78,6 +78,22 @@ def test_rights_and_certificates_that_are_wrong_come_with_a_remedy(data: Path) -
     assert all(row["fix"] for row in found(data) if row["severity"] != "ok")
 
 
+def test_values_that_are_not_allowed_any_more_are_named(data: Path) -> None:
+    directory = Directory.open(data)
+    directory.settings.set_sync("imap", "maxErrors", "7", ADMIN)
+
+    def spoil(transaction: Any) -> None:
+        transaction.execute("UPDATE setting SET value = 'many' WHERE name = 'imap.maxErrors'")
+        bad = json.dumps({"cipherSuite": "OF-YESTERDAY"})
+        transaction.execute("UPDATE listener SET attributes = ? WHERE service = 'imap' AND port = 143", (bad,))
+
+    directory.settings.database.write_sync(spoil)
+    directory.close()
+    rows = [row for row in of(found(data), "settings") if row["severity"] == "warning"]
+    assert any(row["text"].startswith("imap: maxErrors: 'many'") and "setting reset imap maxErrors" in row["fix"] for row in rows)
+    assert any("OF-YESTERDAY" in row["text"] and "listener set imap" in row["fix"] for row in rows), rows
+
+
 def test_a_damaged_database_and_old_leavings(data: Path) -> None:
     shard = data / "index" / "queue-0.db"
     if not shard.exists():

@@ -29,8 +29,9 @@ from mailstead.process.application import ListenerSpec, StartError
 from mailstead.process.binding import bind_or_explain
 from mailstead.process.bootstrap import Bootstrap
 from mailstead.process.certificates import CertificateError, leaf
-from mailstead.settings import SystemDatabaseError
-from mailstead.settings.declarations import OBJECT_KINDS
+from mailstead.settings import InvalidValueError, SystemDatabaseError
+from mailstead.settings.declaration import Setting
+from mailstead.settings.declarations import LISTENER, OBJECT_KINDS, SERVICE_CONTEXTS
 from mailstead.settings.listeners import FACTORY_LISTENERS, NO_CERTIFICATE, ListenerSettings
 
 LOW_SPACE = 1 << 30
@@ -53,6 +54,7 @@ def check_all(bootstrap: Bootstrap, *, network: bool = True) -> Iterator[Finding
     try:
         listeners = [found for service in FACTORY_LISTENERS for found in directory.settings.listeners(service)]
         yield Finding(OK, "settings", f"{len(directory.domains())} domains, {directory.account_count()} accounts")
+        yield from _forgotten_values(directory)
         rules = directory.settings.objects.all(OBJECT_KINDS["logRule"], "service")
         counted = all(rule.values.fileCount for rule in rules)
         yield from _indexes(bootstrap.data_dir, directory.shard_count())
@@ -146,6 +148,35 @@ def _open_files() -> Iterator[Finding]:
     enough = unlimited or hard >= WANTED_FILES
     fix = "" if enough else f"LimitNOFILE={WANTED_FILES} in the service's unit, or ulimit -n"
     yield Finding(OK if enough else WARNING, "open files", text, fix)
+
+
+def _forgotten_values(directory: Directory) -> Iterator[Finding]:
+    """Values that this release, or this machine's OpenSSL, does not take any more: their defaults hold."""
+    query = directory.settings.database.query
+    for stored, text in query("SELECT name, value FROM setting WHERE scope = 'service' AND scope_id = 0 ORDER BY name"):
+        service, _, name = str(stored).rpartition(".")
+        declared = SERVICE_CONTEXTS.get(service)
+        fault = _fault(declared.by_name.get(name.lower()) if declared is not None else None, text)
+        if fault:
+            fix = f"mailstead setting reset {service} {name}, or set another value"
+            yield Finding(WARNING, "settings", f"{service}: {fault}; its default holds", fix)
+    for service, host, port, attributes in query("SELECT service, host, port, attributes FROM listener ORDER BY service, port"):
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        for name, text in json.loads(attributes).items():
+            fault = _fault(LISTENER.by_name.get(name.lower()), text)
+            if fault:
+                fix = f"mailstead listener set {service} {address} {name}=..., to a value that is allowed"
+                yield Finding(WARNING, "settings", f"{service} {address}: {fault}; its default holds", fix)
+
+
+def _fault(setting: Setting | None, text: str) -> str:
+    if setting is None:
+        return ""  # of another release, and kept for it
+    try:
+        setting.parse(text)
+    except InvalidValueError as error:
+        return str(error)
+    return ""
 
 
 def is_running(data_dir: Path) -> bool:
