@@ -27,7 +27,7 @@ def setting() -> None:
 
 @setting.command("list")
 @config_option
-@click.argument("context", required=False, type=click.Choice(sorted(SERVICE_CONTEXTS)))
+@click.argument("context", required=False, type=click.Choice(sorted(SERVICE_CONTEXTS)), metavar="[CONTEXT]")
 @click.option("--changed", is_flag=True, help="Only those that differ from their defaults.")
 def show(config: Path | None, context: str | None, changed: bool) -> None:
     """List settings with their values and meanings."""
@@ -45,7 +45,7 @@ def show(config: Path | None, context: str | None, changed: bool) -> None:
 
 @setting.command("set")
 @config_option
-@click.argument("context", type=click.Choice(sorted(SERVICE_CONTEXTS)))
+@click.argument("context", type=click.Choice(sorted(SERVICE_CONTEXTS)), metavar="CONTEXT")
 @click.argument("name")
 @click.argument("value")
 def change(config: Path | None, context: str, name: str, value: str) -> None:
@@ -57,7 +57,7 @@ def change(config: Path | None, context: str, name: str, value: str) -> None:
 
 @setting.command("reset")
 @config_option
-@click.argument("context", type=click.Choice(sorted(SERVICE_CONTEXTS)))
+@click.argument("context", type=click.Choice(sorted(SERVICE_CONTEXTS)), metavar="CONTEXT")
 @click.argument("name")
 def reset(config: Path | None, context: str, name: str) -> None:
     """Give a setting its default again."""
