@@ -8,6 +8,7 @@ import re
 import tarfile
 import time
 
+import apsw
 import pytest
 
 from mailstead.delivery.model import AcceptedMessage, EnvelopeRecipient
@@ -105,6 +106,34 @@ async def test_scan_finds_a_damaged_message_and_purges_it(face: Face) -> None:
         assert (await client.ok("SCAN peek 20"))[-2] == "state: done"
     assert "no storage" in await client.err("SCAN Storage usid nowhere")
     assert "does not exist" in await client.err("SCAN Account nobody")
+
+
+async def test_repair_puts_counters_right_beside_the_running_server(face: Face) -> None:
+    """STO-01: what quotas and clients go by is right again at once, and numbers that clients know never come twice."""
+    owner = await fill(face)
+    usage = face.mailbox.usage(owner)
+    inbox = await face.mailbox.folder(owner, "INBOX")
+    assert inbox is not None
+    index = apsw.Connection(str(face.services.data_dir / "index" / "shard-0.db"))
+    index.execute("UPDATE folder SET messages = 99, unseen = 7, size = 5, uidnext = 2, modseq = 1 WHERE id = ?", (inbox.id,))
+    index.execute("UPDATE account SET size = 1, messages = 2 WHERE id = ?", (owner,))
+    client = await face.client()
+    await client.ok(DOMAIN, "SCAN ALL")
+    body = await client.ok("SCAN attach")
+    assert "REPAIR puts the counters right, beside the running server" in body, body
+    await client.ok("REPAIR Accounts alice")
+    body = await client.ok("REPAIR attach")
+    assert body[-2] == "state: done" and "2 counters put right" in body, body
+    assert f"alice@example.test: INBOX: 3 messages, 3 unseen, {usage[0]} octets now" in body
+    assert f"alice@example.test: use is 3 messages, {usage[0]} octets now" in body
+    assert any("fsck" in line and "server stopped" in line for line in body)
+    assert face.mailbox.usage(owner) == usage
+    await face.mailbox.append(inbox, [NewMessage(MESSAGE)])
+    row = index.execute("SELECT messages, unseen, uidnext, modseq FROM folder WHERE id = ?", (inbox.id,)).fetchone()
+    assert row is not None and row[:2] == (4, 4) and row[2] > 5 and row[3] > 3
+    index.close()
+    await client.ok("REPAIR Accounts alice skip-stage-3")
+    assert "no counter had to be put right" in await client.ok("REPAIR attach")
 
 
 async def test_repair_says_what_to_do_and_has_mail_indexed_anew(face: Face) -> None:

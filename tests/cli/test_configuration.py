@@ -44,3 +44,15 @@ def test_listeners_are_added_changed_and_removed(data: Path) -> None:
     assert "2444" not in command("listener", "list", "-c", str(data)).output
     assert "not supported" in command("listener", "add", "-c", str(data), "imap", "[fe80::1]:2444").output
     assert "NAME=VALUE" in command("listener", "add", *words, "sslEnable").output
+
+
+def test_a_certificate_that_cannot_serve_is_told_at_once(data: Path) -> None:
+    words = ("-c", str(data), "imap", "[::1]:2444")
+    good = command("listener", "add", *words, "certFile=certs/default.pem")
+    assert good.exit_code == 0 and "Warning" not in good.output
+    (data / "certs" / "half.pem").write_text((data / "certs" / "default.pem").read_text().partition("-----BEGIN PRIVATE")[0])
+    faults = {"certs/none.pem": "No such file", "mailstead.toml": "holds no PEM certificate", "certs/half.pem": "half.pem: "}
+    for name, why in faults.items():
+        result = command("listener", "set", *words, f"certFile={name}")
+        assert result.exit_code == 0 and "Warning: " in result.output and why in result.output, result.output
+    assert "Warning" not in command("listener", "set", *words, "certFile=none").output

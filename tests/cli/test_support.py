@@ -52,6 +52,48 @@ def test_findings_as_json_and_every_one_says_what_to_do(data: Path) -> None:
     assert "         do: " in text
 
 
+def test_rights_and_certificates_that_are_wrong_come_with_a_remedy(data: Path) -> None:
+    pem, index = data / "certs" / "default.pem", data / "index"
+    good = pem.read_bytes()
+    os.chmod(pem, 0o644)
+    os.chmod(data, 0o755)
+    os.chmod(index / "system.db", 0o400)
+    rows = found(data)
+    assert all(row["fix"] for row in rows if row["severity"] != "ok"), rows
+    rights = of(rows, "rights")
+    assert any(f"{index / 'system.db'} are closed" in row["text"] and row["fix"] == f"chmod -R u+rwX {data}" for row in rights)
+    assert any("open to every user" in row["text"] and row["fix"] == f"chmod o-rwx {data}" for row in rights)
+    assert f"chmod 600 {pem}" in of(rows, "certificate")[0]["fix"]
+    os.chmod(index / "system.db", 0o600)
+    os.chmod(data, 0o500)
+    assert any(row["text"].startswith(f"{data} are closed") for row in of(found(data), "rights"))
+    os.chmod(data, 0o700)
+    for octets in (b"nonsense", good[: len(good) // 2]):
+        pem.write_bytes(octets)
+        (row,) = of(found(data), "certificate")
+        assert row["severity"] == "problem" and str(pem) in row["fix"], row
+    pem.unlink()
+    assert str(pem) in of(found(data), "certificate")[0]["fix"]
+    (index / "queue-0.db").unlink(missing_ok=True)
+    assert all(row["fix"] for row in found(data) if row["severity"] != "ok")
+
+
+def test_values_that_are_not_allowed_any_more_are_named(data: Path) -> None:
+    directory = Directory.open(data)
+    directory.settings.set_sync("imap", "maxErrors", "7", ADMIN)
+
+    def spoil(transaction: Any) -> None:
+        transaction.execute("UPDATE setting SET value = 'many' WHERE name = 'imap.maxErrors'")
+        bad = json.dumps({"cipherSuite": "OF-YESTERDAY"})
+        transaction.execute("UPDATE listener SET attributes = ? WHERE service = 'imap' AND port = 143", (bad,))
+
+    directory.settings.database.write_sync(spoil)
+    directory.close()
+    rows = [row for row in of(found(data), "settings") if row["severity"] == "warning"]
+    assert any(row["text"].startswith("imap: maxErrors: 'many'") and "setting reset imap maxErrors" in row["fix"] for row in rows)
+    assert any("OF-YESTERDAY" in row["text"] and "listener set imap" in row["fix"] for row in rows), rows
+
+
 def test_a_damaged_database_and_old_leavings(data: Path) -> None:
     shard = data / "index" / "queue-0.db"
     if not shard.exists():
@@ -162,7 +204,7 @@ def plant(data: Path) -> list[str]:
     planted: list[str] = []
 
     def fresh() -> str:
-        planted.append(f"S3cr3t-{len(planted):03d}-vAlue")
+        planted.append(f"S3cr3t-{len(planted):03d}-vAlue-long-enough-for-keys")
         return planted[-1]
 
     directory = Directory.open(data)
@@ -174,6 +216,8 @@ def plant(data: Path) -> list[str]:
                     settings.set_sync(context.name, setting.name, fresh(), ADMIN)
         for kind in OBJECT_KINDS.values():
             secret = [setting for setting in kind.context.settings if setting.secret]
+            if kind.name == "staticParam":
+                secret = [kind.context.setting("value")]
             if secret:
                 attributes = {setting.name: fresh() for setting in secret}
                 attributes[kind.context.setting(kind.key).name] = "planted"

@@ -36,7 +36,10 @@ CONTEXTS = (
     *RECIPIENT_CONTEXTS.values(),
     *(kind.context for kind in OBJECT_KINDS.values()),
 )
-FORMS = (Kind.TIME, Kind.DATE, Kind.EMAIL, Kind.URL, Kind.HOST, Kind.HOST_PORT, Kind.IP_PORT, Kind.ZONE)
+FORMS = (
+    Kind.TIME, Kind.DATE, Kind.EMAIL, Kind.URL, Kind.HOST, Kind.HOST_PORT, Kind.IP_PORT, Kind.ZONE, Kind.FILE_NAME, Kind.DIRECTORY,
+    Kind.CIPHERS,
+)  # fmt: skip
 ALL: list[tuple[Context, Setting]] = [(context, setting) for context in CONTEXTS for setting in context.settings]
 """Every declaration there is."""
 
@@ -244,3 +247,38 @@ def test_canonical_forms_are_given_back_unchanged(kind: Kind, text: str) -> None
     except InvalidValueError:
         return
     assert setting.parse(setting.render(value)) == value
+
+
+def test_log_files_stay_in_their_place_and_keep_to_the_ranges() -> None:
+    """LOG-02; whoever may set a path of the log must not be able to have lines written into certificates or databases."""
+    log, rule = SERVICE_CONTEXTS["log"], OBJECT_KINDS["logRule"].context
+    assert log.setting("path").parse("logs/of-mail/") == "logs/of-mail"
+    for path in ("", ".", "/etc", "../x", "logs/../..", "index", "INDEX", "certs/x", "log", "keys", "run", "a/../tmp"):
+        with pytest.raises(InvalidValueError, match=r"path: .* expected a directory under the data directory"):
+            log.setting("path").parse(path)
+    assert rule.setting("fileName").parse("imap of today.txt") == "imap of today.txt"
+    for name in ("", "../evil.txt", "a/b", ".hidden", "x" * 65, "a\\b"):
+        with pytest.raises(InvalidValueError, match=r"fileName: .* expected a file name"):
+            rule.setting("fileName").parse(name)
+    for context in (log, rule):
+        assert context.setting("fileSize").parse("0") == 0 and context.setting("fileSize").parse("100") == 100
+        with pytest.raises(InvalidValueError, match="expected a number from 100 to 2097151, or 0, KB"):
+            context.setting("fileSize").parse("99")
+        assert context.setting("fileTime").parse("600") == 600 and context.setting("fileTime").parse("0") == 0
+        with pytest.raises(InvalidValueError, match="expected a number from 600 to 2592000, or 0, seconds"):
+            context.setting("fileTime").parse("599")
+    assert rule.setting("module").parse("managesieve") == "MANAGESIEVE"
+
+
+def test_keys_are_long_enough_or_absent_and_ciphers_are_known() -> None:
+    """SMO-15, STO-03, LIS-06."""
+    server = SERVICE_CONTEXTS["server"]
+    for name, least in (("srsSecretKey", 10), ("serverSecretKey", 32)):
+        assert server.setting(name).parse("") == "" and server.setting(name).parse("a" * least) == "a" * least
+        with pytest.raises(InvalidValueError, match=f"{name}: expected {least} to 255 characters, or none"):
+            server.setting(name).parse("a" * (least - 1))
+    ciphers = LISTENER.setting("cipherSuite")
+    assert ciphers.parse("HIGH:!aNULL") == "HIGH:!aNULL"
+    for text in ("NOSUCH", "!ALL"):
+        with pytest.raises(InvalidValueError, match=r"cipherSuite: .* expected a list of ciphers that OpenSSL knows"):
+            ciphers.parse(text)

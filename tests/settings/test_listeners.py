@@ -40,6 +40,18 @@ async def test_listeners_are_added_changed_and_removed(stored: Settings) -> None
         await stored.remove_listener("imap", "127.0.0.1:2144", "test")
 
 
+async def test_a_stored_value_that_is_not_allowed_any_more_gives_way_to_the_default(stored: Settings) -> None:
+    """A newer OpenSSL may know a cipher no more; its listener must be served all the same, and can be put right."""
+    made = await stored.add_listener("imap", "127.0.0.1:2143", {"maxConnections": "7"}, "test")
+    attributes = '{"cipherSuite": "OF-YESTERDAY", "maxConnections": "7", "idleTimeout": "many"}'
+    stored.database.write_sync(lambda t: t.execute("UPDATE listener SET attributes = ?", (attributes,)))
+    stored.listener_rows.forget()
+    (found,) = stored.listeners("imap")
+    assert (found.cipherSuite, found.idleTimeout, found.maxConnections) == (made.cipherSuite, made.idleTimeout, 7)
+    changed = await stored.update_listener("imap", "127.0.0.1:2143", {"cipherSuite": "HIGH"}, "test")
+    assert changed.cipherSuite == "HIGH"
+
+
 async def test_tls_from_the_first_octet_needs_a_certificate(stored: Settings) -> None:
     without = {"sslEnable": "yes", "certFile": "none"}
     for attributes in (without, {"sslEnable": "yes", "CERTFILE": ""}):

@@ -264,7 +264,7 @@ class InheritingContext(AttributeContext):
 def _parameter_line(setting: Setting) -> str:
     words = "|".join(setting.choices) or {Kind.BOOL: "yes|no", Kind.INT: "number"}.get(setting.kind, "text")
     value = f"(<{words}>)" if setting.kind in (Kind.CHOICE_SET, Kind.LIST) else f"<{words}>"
-    bounds = f"; {setting.minimum} to {setting.maximum}" if setting.kind is Kind.INT else ""
+    bounds = f"; {setting.bounds()}" if setting.kind is Kind.INT else ""
     unit = f" {setting.unit}" if setting.unit else ""
     return f"SET {setting.name} {value} - {setting.help}{bounds}{unit}"
 

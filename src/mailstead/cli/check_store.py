@@ -100,7 +100,8 @@ def _left_over(data_dir: Path) -> Iterator[Finding]:
                 continue
     if found:
         fix = "they are left over from something that was interrupted; they may be removed"
-        yield Finding(WARNING, "left over", f"{found[0]} and {len(found) - 1} more", fix)
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        yield Finding(WARNING, "left over", f"{found[0]}{more}", fix)
     else:
         yield Finding(OK, "left over", "no unfinished files")
 

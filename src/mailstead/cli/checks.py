@@ -12,6 +12,7 @@ import pwd
 import resource
 import shutil
 import ssl
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,8 +29,9 @@ from mailstead.process.application import ListenerSpec, StartError
 from mailstead.process.binding import bind_or_explain
 from mailstead.process.bootstrap import Bootstrap
 from mailstead.process.certificates import CertificateError, leaf
-from mailstead.settings import SystemDatabaseError
-from mailstead.settings.declarations import OBJECT_KINDS
+from mailstead.settings import InvalidValueError, SystemDatabaseError
+from mailstead.settings.declaration import Setting
+from mailstead.settings.declarations import LISTENER, OBJECT_KINDS, SERVICE_CONTEXTS
 from mailstead.settings.listeners import FACTORY_LISTENERS, NO_CERTIFICATE, ListenerSettings
 
 LOW_SPACE = 1 << 30
@@ -52,6 +54,7 @@ def check_all(bootstrap: Bootstrap, *, network: bool = True) -> Iterator[Finding
     try:
         listeners = [found for service in FACTORY_LISTENERS for found in directory.settings.listeners(service)]
         yield Finding(OK, "settings", f"{len(directory.domains())} domains, {directory.account_count()} accounts")
+        yield from _forgotten_values(directory)
         rules = directory.settings.objects.all(OBJECT_KINDS["logRule"], "service")
         counted = all(rule.values.fileCount for rule in rules)
         yield from _indexes(bootstrap.data_dir, directory.shard_count())
@@ -102,16 +105,40 @@ def _rights(bootstrap: Bootstrap) -> Iterator[Finding]:
             fix = f"chown -R {name} {bootstrap.data_dir}"
             yield Finding(PROBLEM, "rights", f"{bootstrap.data_dir} does not belong to {name}", fix)
             return
-    odd = [path for path in bootstrap.data_dir.glob("*/*") if path.lstat().st_uid != owner]
+    odd, closed = _wrong_rights(bootstrap.data_dir, owner)
     if odd:
         fix = f"chown -R {pwd_name(owner)} {bootstrap.data_dir}"
-        yield Finding(PROBLEM, "rights", f"{odd[0]} and {len(odd) - 1} more belong to another user", fix)
+        yield Finding(PROBLEM, "rights", f"{_and_more(odd)} belong to another user than {pwd_name(owner)}", fix)
     elif os.geteuid() not in (0, owner):
         yield Finding(PROBLEM, "rights", f"you are not the owner of {bootstrap.data_dir}", "run this as root or as the owner")
     else:
         yield Finding(OK, "rights", "all files belong to the owner of the data directory")
+    if closed:
+        text = f"{_and_more(closed)} are closed to {pwd_name(owner)}, whom they belong to"
+        yield Finding(PROBLEM, "rights", text, f"chmod -R u+rwX {bootstrap.data_dir}")
     if os.stat(bootstrap.data_dir).st_mode & 0o007:
-        yield Finding(WARNING, "rights", f"{bootstrap.data_dir} is open to every user of this machine (chmod o-rwx)")
+        text = f"{bootstrap.data_dir} is open to every user of this machine"
+        yield Finding(WARNING, "rights", text, f"chmod o-rwx {bootstrap.data_dir}")
+
+
+def _wrong_rights(data_dir: Path, owner: int) -> tuple[list[Path], list[Path]]:
+    """What belongs to somebody else, and what its owner can neither read nor write; two levels deep."""
+    odd, closed = [], []
+    for path in (data_dir, *data_dir.glob("*"), *data_dir.glob("*/*")):
+        try:
+            status = path.lstat()
+        except OSError:
+            continue  # gone meanwhile, or below a directory that is closed and told
+        if status.st_uid != owner:
+            odd.append(path)
+        wanted = 0o700 if stat.S_ISDIR(status.st_mode) else 0o600 if path.parent.name == "index" else 0o400
+        if not stat.S_ISLNK(status.st_mode) and status.st_mode & wanted != wanted:
+            closed.append(path)
+    return odd, closed
+
+
+def _and_more(paths: list[Path]) -> str:
+    return str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
 
 
 def _open_files() -> Iterator[Finding]:
@@ -121,6 +148,35 @@ def _open_files() -> Iterator[Finding]:
     enough = unlimited or hard >= WANTED_FILES
     fix = "" if enough else f"LimitNOFILE={WANTED_FILES} in the service's unit, or ulimit -n"
     yield Finding(OK if enough else WARNING, "open files", text, fix)
+
+
+def _forgotten_values(directory: Directory) -> Iterator[Finding]:
+    """Values that this release, or this machine's OpenSSL, does not take any more: their defaults hold."""
+    query = directory.settings.database.query
+    for stored, text in query("SELECT name, value FROM setting WHERE scope = 'service' AND scope_id = 0 ORDER BY name"):
+        service, _, name = str(stored).rpartition(".")
+        declared = SERVICE_CONTEXTS.get(service)
+        fault = _fault(declared.by_name.get(name.lower()) if declared is not None else None, text)
+        if fault:
+            fix = f"mailstead setting reset {service} {name}, or set another value"
+            yield Finding(WARNING, "settings", f"{service}: {fault}; its default holds", fix)
+    for service, host, port, attributes in query("SELECT service, host, port, attributes FROM listener ORDER BY service, port"):
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        for name, text in json.loads(attributes).items():
+            fault = _fault(LISTENER.by_name.get(name.lower()), text)
+            if fault:
+                fix = f"mailstead listener set {service} {address} {name}=..., to a value that is allowed"
+                yield Finding(WARNING, "settings", f"{service} {address}: {fault}; its default holds", fix)
+
+
+def _fault(setting: Setting | None, text: str) -> str:
+    if setting is None:
+        return ""  # of another release, and kept for it
+    try:
+        setting.parse(text)
+    except InvalidValueError as error:
+        return str(error)
+    return ""
 
 
 def is_running(data_dir: Path) -> bool:
@@ -145,8 +201,8 @@ def _indexes(data_dir: Path, shards: int) -> Iterator[Finding]:
 
     missing = missing_indexes(data_dir, shard_numbers(shards))
     for number in missing:
-        remedy = f"the server's next start builds it anew from the log, and so does `mailstead fsck --rebuild-shard {number}`"
-        yield Finding(PROBLEM, "index", f"{shard_path(data_dir / 'index', number)} is missing; {remedy}")
+        remedy = f"start the server, which builds it anew from the log; so does `mailstead fsck --rebuild-shard {number}`"
+        yield Finding(PROBLEM, "index", f"{shard_path(data_dir / 'index', number)} is missing", remedy)
     if not missing:
         yield Finding(OK, "index", "no file is missing")
 
@@ -174,8 +230,7 @@ def _held_ports(data_dir: Path, listeners: list[ListenerSettings]) -> Iterator[F
         return
     held = _server_listens_on(data_dir)
     if held is None:
-        text = "cannot see what the running server listens on; ask as root or as the user it runs as"
-        yield Finding(WARNING, "ports", text)
+        yield Finding(WARNING, "ports", "cannot see what the running server listens on", "ask as root or as the user it runs as")
         return
     idle = [one for one in enabled if (str(ipaddress.ip_address(one.host)), one.port) not in held]
     for listener in idle:
@@ -204,18 +259,20 @@ def _ports(listeners: list[ListenerSettings]) -> Iterator[Finding]:
 def _certificates(bootstrap: Bootstrap, listeners: list[ListenerSettings], own: str) -> Iterator[Finding]:
     for listener in listeners:
         if listener.enable and listener.sslEnable and listener.certFile in NO_CERTIFICATE:
-            yield Finding(
-                PROBLEM, "certificate", f"{listener.service} {listener.address} has sslEnable but no certFile: it serves nobody"
-            )
+            text = f"{listener.service} {listener.address} has sslEnable but no certFile: it serves nobody"
+            fix = f"mailstead listener set {listener.service} {listener.address} certFile=certs/default.pem"
+            yield Finding(PROBLEM, "certificate", text, fix)
     names = sorted({listener.certFile for listener in listeners if listener.enable} - set(NO_CERTIFICATE))
     if not names:
-        yield Finding(WARNING, "certificate", "no listener has one: TLS is not offered")
+        fix = "put certificate, chain and key into certs/default.pem, and `mailstead listener set ... certFile=certs/default.pem`"
+        yield Finding(WARNING, "certificate", "no listener has one: TLS is not offered", fix)
     now = datetime.datetime.now(datetime.UTC)
     for name in names:
         try:
             certificate = leaf(bootstrap.data_dir / name)
         except CertificateError as exc:
-            yield Finding(PROBLEM, "certificate", str(exc))
+            fix = f"put certificate, chain and key (PEM) into {bootstrap.data_dir / name}, mode 600; it is taken in half a minute"
+            yield Finding(PROBLEM, "certificate", str(exc), fix)
             continue
         days = (certificate.not_valid_after_utc - now).days
         severity = PROBLEM if days < 0 else WARNING if days < 14 else OK
@@ -237,7 +294,8 @@ def _certificates(bootstrap: Bootstrap, listeners: list[ListenerSettings], own: 
         with contextlib.suppress(OSError):
             if os.stat(bootstrap.data_dir / name).st_mode & 0o077:
                 severity = max(severity, WARNING)
-                notes.append("other users can read the key (chmod 600)")
+                notes.append("other users can read the key")
+                fixes.append(f"chmod 600 {bootstrap.data_dir / name}")
         yield Finding(severity, "certificate", ", ".join(notes), "; ".join(fixes))
 
 
@@ -261,6 +319,16 @@ def key_fault(path: Path) -> str:
     except OSError as error:
         return f"the file cannot be read: {error.strerror}"
     return ""
+
+
+def certificate_fault(path: Path) -> str:
+    """Why a PEM file cannot serve a listener; "" where it can."""
+    try:
+        leaf(path)
+    except CertificateError as error:
+        return str(error)
+    fault = key_fault(path)
+    return f"{path}: {fault}" if fault else ""
 
 
 def pwd_name(uid: int) -> str:

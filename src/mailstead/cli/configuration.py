@@ -10,10 +10,12 @@ from pathlib import Path
 
 import click
 
-from mailstead.cli.bootstrap_option import config_option
+from mailstead.cli.bootstrap_option import config_option, find
+from mailstead.cli.checks import certificate_fault
 from mailstead.cli.data_directory import opened
 from mailstead.settings import Actor
 from mailstead.settings.declarations import LISTENER, LISTENING_SERVICES, SERVICE_CONTEXTS
+from mailstead.settings.listeners import NO_CERTIFICATE
 
 ACTOR = Actor.system("command line")
 SERVICES = tuple(sorted(LISTENING_SERVICES - {"global"}))
@@ -26,7 +28,7 @@ def setting() -> None:
 
 @setting.command("list")
 @config_option
-@click.argument("context", required=False, type=click.Choice(sorted(SERVICE_CONTEXTS)))
+@click.argument("context", required=False, type=click.Choice(sorted(SERVICE_CONTEXTS)), metavar="[CONTEXT]")
 @click.option("--changed", is_flag=True, help="Only those that differ from their defaults.")
 def show(config: Path | None, context: str | None, changed: bool) -> None:
     """List settings with their values and meanings."""
@@ -44,7 +46,7 @@ def show(config: Path | None, context: str | None, changed: bool) -> None:
 
 @setting.command("set")
 @config_option
-@click.argument("context", type=click.Choice(sorted(SERVICE_CONTEXTS)))
+@click.argument("context", type=click.Choice(sorted(SERVICE_CONTEXTS)), metavar="CONTEXT")
 @click.argument("name")
 @click.argument("value")
 def change(config: Path | None, context: str, name: str, value: str) -> None:
@@ -56,7 +58,7 @@ def change(config: Path | None, context: str, name: str, value: str) -> None:
 
 @setting.command("reset")
 @config_option
-@click.argument("context", type=click.Choice(sorted(SERVICE_CONTEXTS)))
+@click.argument("context", type=click.Choice(sorted(SERVICE_CONTEXTS)), metavar="CONTEXT")
 @click.argument("name")
 def reset(config: Path | None, context: str, name: str) -> None:
     """Give a setting its default again."""
@@ -96,6 +98,16 @@ def _attributes(pairs: tuple[str, ...]) -> dict[str, str]:
     return attributes
 
 
+def _warn_of_certificate(config: Path | None, attributes: tuple[str, ...]) -> None:
+    """Say so at once where the file that was named cannot serve; it may be put there later, so it is no refusal."""
+    named = [value for name, value in _attributes(attributes).items() if name.lower() == "certfile" and value not in NO_CERTIFICATE]
+    for value in named:
+        fault = certificate_fault(find(config).data_dir / value)
+        if fault:
+            text = f"Warning: {fault}. Until it can be used, TLS goes on with the last good file, and not at all after a start."
+            click.echo(text, err=True)
+
+
 @listener.command("add")
 @config_option
 @click.argument("service", type=click.Choice(SERVICES))
@@ -106,6 +118,7 @@ def add(config: Path | None, service: str, address: str, attributes: tuple[str, 
     with opened(config) as directory:
         asyncio.run(directory.settings.add_listener(service, address, _attributes(attributes), ACTOR))
     click.echo(f"{service} listens on {address}.")
+    _warn_of_certificate(config, attributes)
 
 
 @listener.command("set")
@@ -118,6 +131,7 @@ def update(config: Path | None, service: str, address: str, attributes: tuple[st
     with opened(config) as directory:
         asyncio.run(directory.settings.update_listener(service, address, _attributes(attributes), ACTOR))
     click.echo(f"{service} on {address} is changed.")
+    _warn_of_certificate(config, attributes)
 
 
 @listener.command("remove")

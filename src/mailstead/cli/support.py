@@ -35,6 +35,8 @@ TAIL = 512 << 10
 MAX_FILES = 30
 SHORTEST_SECRET = 4
 REMOVED = "[removed]"
+STATIC_VALUE = ("staticParam", "value")
+"""What a gateway of short messages is told with each of them: where the key of the account is, as a rule."""
 _NAMED = re.compile(
     r"(\b\w*(?:password|passwd|pass|passphrase|secret|secretkey|token|authorization|cookie|clusterkey|community)\"?\s*[=:]\s*)"
     r"(\"[^\"\n]*\"|[^\s,;}]+)",
@@ -137,7 +139,7 @@ def known_secrets(settings: Settings) -> set[str]:
         kind = OBJECT_KINDS.get(str(kind_name))
         for name, value in json.loads(attributes).items():
             setting = kind.context.by_name.get(str(name).lower()) if kind is not None else None
-            if setting.secret if setting is not None else _sounds_secret(str(name)):
+            if (kind_name, name) == STATIC_VALUE or (setting.secret if setting is not None else _sounds_secret(str(name))):
                 found.add(str(value))
     for table, columns in (
         ("account", ("password", "scram", "recoverable")), ("admin", ("password", "scram")),

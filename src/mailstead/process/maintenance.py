@@ -2,7 +2,8 @@
 
 Invariants: one task of a kind and domain at a time; what a task says is kept, bounded, until the next of its kind begins;
 compaction has one user at a time, the clock or an administrator; a read lock outlives a restart of the background process and
-ends by itself after a day; what reads the whole log does so in a process of its own.
+ends by itself after a day; what reads the whole log does so in a process of its own; a repair beside the running server sets
+counters alone, and says what else there is to do and how.
 
 A task is known by its kind (compact, scan, repair, findinvalid) and domain (0 for the server's).
 """
@@ -26,7 +27,9 @@ from mailstead.mailbox.service import Mailbox
 from mailstead.observe.log import get_logger
 from mailstead.process.background import BackgroundRefusedError, BackgroundVerbs
 from mailstead.store.backup.hold import hold
+from mailstead.store.counters import recount_owner
 from mailstead.store.service import Store
+from mailstead.store.shard import Shard
 from mailstead.store.submission import Unavailable
 from mailstead.store.upkeep import Upkeep
 
@@ -38,6 +41,7 @@ LOCK_SECONDS = 86_400.0
 LOCK_FILE = "readlock.json"
 MAX_ROUNDS = 1000
 OUTPUT_LIMIT = 1 << 20
+LOCK_WAIT_SECONDS = 10.0
 Say = Callable[[str], None]
 
 
@@ -160,8 +164,13 @@ class Maintenance:
                     ended = True
                     count, messages, invalid, counters = told["end"]
                     say(f"{count} mailboxes, {messages} messages, {invalid} invalid messages, {counters} wrong counters")
-                    if invalid or counters:
-                        say("`mailstead fsck --repair`, with the server stopped, puts right what can be")
+                    if counters and not arguments.get("amend"):
+                        say("REPAIR puts the counters right, beside the running server")
+                    if invalid and not arguments.get("purge"):
+                        say(
+                            "FINDINVALIDMSG with purge removes what cannot be read; `mailstead fsck --repair`, with the server "
+                            "stopped, does so too and keeps what is left of it under lost/; `mailstead restore` looks into backups"
+                        )
         finally:
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
@@ -171,6 +180,33 @@ class Maintenance:
             raise BackgroundRefusedError("the process that looked through the mail was ended")
         if arguments.get("purge"):
             say(f"{await self._purge(bad, say)} messages removed")
+
+    async def _repair(self, task: Task, arguments: Mapping[str, Any]) -> None:
+        """Look through owners, and put their counters right; the rest needs the server stopped, and is said."""
+        await self._scan(task.say, {**arguments, "amend": True})
+        by_shard: dict[int, list[tuple[int, str]]] = {}
+        for owner, shard, name in arguments["owners"]:
+            by_shard.setdefault(int(shard), []).append((int(owner), str(name)))
+        amended = 0
+        for number, owners in sorted(by_shard.items()):
+            amended += await asyncio.to_thread(self._recount, task, number, owners)
+        task.say(f"{amended} counters put right" if amended else "no counter had to be put right")
+        task.say("rows and references of messages: `mailstead fsck` tells, and --repair with the server stopped puts them right")
+
+    def _recount(self, task: Task, number: int, owners: list[tuple[int, str]]) -> int:
+        handle = Shard(self._data_dir / "index", number, self._store.files)
+        amended = 0
+        try:
+            handle.wait_for_lock(LOCK_WAIT_SECONDS)
+            for owner, name in owners:
+                if task.stopping:
+                    break
+                for text in recount_owner(handle, owner):
+                    amended += 1
+                    task.say(f"{name}: {text}")
+        finally:
+            handle.close()
+        return amended
 
     async def _purge(self, bad: list[tuple[int, int, int]], say: Say) -> int:
         by_folder: dict[tuple[int, int], list[int]] = {}
@@ -283,7 +319,9 @@ class Maintenance:
                 if self._locked:
                     raise BackgroundRefusedError("the storages are locked for reading; READUNLOCK them first")
                 self._start(kind, domain, lambda task: self._compact(task, bool(arguments.get("forced"))))
-            elif kind in ("scan", "repair", "findinvalid"):
+            elif kind == "repair":
+                self._start(kind, domain, lambda task: self._repair(task, arguments))
+            elif kind in ("scan", "findinvalid"):
                 self._start(kind, domain, lambda task: self._scan(task.say, arguments))
             else:
                 raise BackgroundRefusedError(f"there is no task {kind[:40]}")

@@ -57,6 +57,9 @@ class Kind(enum.Enum):
     HOST_PORT = "host:port, IPv6 addresses in brackets"
     IP_PORT = "an IP address, with :port where it is not the usual one"
     ZONE = "a time zone such as Europe/Berlin"
+    FILE_NAME = "a file name of letters, digits, blanks and . @ + - _, at most 64, and no dot or blank at its beginning"
+    DIRECTORY = "a directory under the data directory, and none that the server keeps its own files in"
+    CIPHERS = "a list of ciphers that OpenSSL knows"
 
 
 _FORMS: Mapping[Kind, Callable[[str], str]] = {
@@ -67,6 +70,9 @@ _FORMS: Mapping[Kind, Callable[[str], str]] = {
     Kind.HOST_PORT: written_forms.host_port,
     Kind.IP_PORT: written_forms.ip_with_port,
     Kind.ZONE: written_forms.time_zone,
+    Kind.FILE_NAME: written_forms.file_name,
+    Kind.DIRECTORY: written_forms.own_directory,
+    Kind.CIPHERS: written_forms.ciphers,
 }
 
 
@@ -82,10 +88,10 @@ class Reload(enum.Enum):
 class Setting:
     """One setting.
 
-    `minimum`/`maximum` bound an INT, or the length of a TEXT or a list; `choices` are the allowed words, of an INT those
-    that may stand instead of the number, of a URL the schemes. `empty` is the word an empty set is shown as. A TEXT and
-    the kinds with a grammar may be empty where their default is, or with `optional`. `permission` is what a change needs
-    where it is not the context's.
+    `minimum`/`maximum` bound an INT, or the length of a TEXT, SECRET or a list; `or_zero` allows an INT to be 0, and a SECRET to be
+    empty, besides; `choices` are the allowed words, of an INT those that may stand instead of the number, of a URL the schemes.
+    `empty` is the word an empty set is shown as. A TEXT and the kinds with a grammar may be empty where their default is, or
+    with `optional`. `permission` is what a change needs where it is not the context's.
     """
 
     name: str
@@ -102,6 +108,7 @@ class Setting:
     empty: str = ""
     permission: str = ""
     optional: bool = False
+    or_zero: bool = False
 
     @property
     def secret(self) -> bool:
@@ -149,13 +156,17 @@ class Setting:
         if self.kind is Kind.INT:
             unit = f" {self.unit}" if self.unit else ""
             words = "".join(f", or {word}" for word in self.choices)
-            return f"a number from {self.minimum} to {self.maximum}{unit}{words}"
+            return f"a number from {self.bounds()}{unit}{words}"
         if self.kind is Kind.URL and self.choices:
             return f"a URL with {' or '.join(self.choices)}"
         if self.choices:
             words = ", ".join(word or '""' for word in self.choices)
             return ("any of " if self.kind is Kind.CHOICE_SET else "one of ") + words + (f", or {self.empty}" if self.empty else "")
         return str(self.kind.value)
+
+    def bounds(self) -> str:
+        """The range of an INT in words."""
+        return f"{self.minimum} to {self.maximum}{', or 0,' if self.or_zero else ''}"
 
     def _refuse(self, text: str) -> InvalidValueError:
         shown = "the value" if self.secret else repr(text[:80])
@@ -177,7 +188,7 @@ class Setting:
         if not (word.isascii() and word.isdigit() and len(word) <= 20):
             raise self._refuse(text)
         number = int(word)
-        if not self.minimum <= number <= self.maximum:
+        if not self.minimum <= number <= self.maximum and not (self.or_zero and number == 0):
             raise self._refuse(text)
         return number
 
@@ -229,8 +240,9 @@ class Setting:
             raise self._refuse(text) from error
 
     def _parse_text(self, text: str) -> str:
-        if not self.minimum <= len(text) <= self.maximum:
-            raise InvalidValueError(f"{self.name}: expected {self.minimum} to {self.maximum} characters")
+        if not self.minimum <= len(text) <= self.maximum and not (self.or_zero and not text):
+            none = ", or none" if self.or_zero else ""
+            raise InvalidValueError(f"{self.name}: expected {self.minimum} to {self.maximum} characters{none}")
         return text
 
 
@@ -392,5 +404,6 @@ def path(name: str, default: str, help: str, **more: Any) -> Setting:
 
 
 def form(name: str, kind: Kind, default: str, help: str, **more: Any) -> Setting:
-    """A value of one of the kinds with a grammar: TIME, DATE, EMAIL, URL, HOST, HOST_PORT, IP_PORT, ZONE."""
+    """A value of one of the kinds with a grammar: TIME, DATE, EMAIL, URL, HOST, HOST_PORT, IP_PORT, ZONE,
+    FILE_NAME, DIRECTORY, CIPHERS."""
     return Setting(name, kind, default, help, **more)

@@ -19,7 +19,7 @@ from mailstead.settings.actor import Actor
 from mailstead.settings.database import SystemDatabase, Transaction
 from mailstead.settings.declaration import Context, InvalidValueError, ObjectKind, Setting
 from mailstead.settings.objects import NamedObject, Objects, Operation, sort_key
-from mailstead.settings.service import store_value
+from mailstead.settings.service import check_pair, has_pair, store_value, typed_values
 
 MAX_CONTENT = 4 * 1024 * 1024
 """Longest text of `content`, in characters."""
@@ -244,9 +244,18 @@ def commit_operation(
             _write_content(transaction, actor.name, place, name, content.text)
         for staged_change in staged:
             staged_change(transaction)
+        _check_pairs(transaction, pending)
         return first, int(transaction.value("SELECT coalesce(max(seq), 0) FROM history"))
 
     return operation
+
+
+def _check_pairs(transaction: Transaction, pending: Pending) -> None:
+    """Rules between two settings, as they are once all is written. Raises InvalidValueError."""
+    for (place, _name), change in pending.values.items():
+        if place.scope == "service" and has_pair(change.context, change.setting):
+            rows = transaction.execute("SELECT name, value FROM setting WHERE scope = 'service' AND scope_id = 0")
+            check_pair(change.context, change.setting, change.text, typed_values(change.context, dict(rows)))
 
 
 def _touched(pending: Pending) -> Iterable[tuple[str, int, str]]:

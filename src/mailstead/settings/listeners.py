@@ -305,7 +305,10 @@ def _listener(service: str, listener_id: int, host: str, port: int, attributes: 
         setting = LISTENER.by_name.get(name.lower())
         if setting is None:
             continue  # Written by another release.
-        values[setting.name] = setting.parse(text)
+        try:
+            values[setting.name] = setting.parse(text)
+        except InvalidValueError:
+            continue  # A range became narrower, or OpenSSL forgot a cipher: the default holds, and the listener goes on.
     return ListenerSettings({**values, "id": listener_id, "service": service, "host": host, "port": port})
 
 

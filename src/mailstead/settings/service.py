@@ -308,9 +308,24 @@ def context_of(name: str) -> Context:
     return found
 
 
+def has_pair(context: Context, setting: Setting) -> bool:
+    """Whether a rule binds the setting to another one."""
+    return context.name == "processing" and setting.name in ("schedInterval", "maxSchedInterval")
+
+
+def typed_values(context: Context, rows: Mapping[str, str]) -> Snapshot:
+    """A service's values where `rows` are all that the server has set, by stored name."""
+    values = context.defaults()
+    for name, text in rows.items():
+        owner, _, setting = name.rpartition(".")
+        if owner == context.name:
+            _keep(context, values, setting, text)
+    return Snapshot(values)
+
+
 def check_pair(context: Context, setting: Setting, text: str | None, current: Any) -> None:
     """Rules between two settings: SMO-06 demands schedInterval below maxSchedInterval."""
-    if context.name != "processing" or setting.name not in ("schedInterval", "maxSchedInterval"):
+    if not has_pair(context, setting):
         return
     value: Any = setting.default if text is None else setting.parse(text)
     first = value if setting.name == "schedInterval" else current.schedInterval

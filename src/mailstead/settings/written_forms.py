@@ -1,13 +1,15 @@
-"""Canonical forms of values that are text with a grammar: times, dates, addresses, URLs, hosts.
+"""Canonical forms of values that are text with a grammar: times, dates, addresses, URLs, hosts, names of files, ciphers.
 
 Invariants: every function gives a form that it gives back unchanged, or raises ValueError; none looks at anything but
-its argument (a time zone's name is looked up in the zone files of this machine).
+its argument (a time zone's name is looked up in the zone files of this machine, ciphers are those of its OpenSSL).
 """
 
 from __future__ import annotations
 
 import ipaddress
+import posixpath
 import re
+import ssl
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
@@ -15,6 +17,10 @@ from functools import lru_cache
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+from mailstead.observe.log_rules import safe_name
+
+OWN_DIRECTORIES = ("certs", "index", "keys", "log", "lost", "run", "tmp")
+"""Directories that hold what the server cannot do without; a setting must not have other files written there."""
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 _TIME = re.compile(r"([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?")
@@ -130,3 +136,31 @@ def time_zone(text: str) -> str:
         return ZoneInfo(text).key
     except (OSError, KeyError) as error:  # a directory of zones, or no zone
         raise ValueError(text) from error
+
+
+def file_name(text: str) -> str:
+    """The name of a log file: it lies in the directory of the log, wherever that is (LOG-02)."""
+    if not safe_name(text):
+        raise ValueError(text)
+    return text
+
+
+def own_directory(text: str) -> str:
+    """A relative path that stays under the data directory, outside OWN_DIRECTORIES and not the data directory itself."""
+    path = posixpath.normpath(text)
+    first = path.partition("/")[0]
+    if posixpath.isabs(path) or first in (".", "..") or first.lower() in OWN_DIRECTORIES:
+        raise ValueError(text)
+    return path
+
+
+@lru_cache(maxsize=256)
+def ciphers(text: str) -> str:
+    """A cipher list of OpenSSL that names one cipher at least."""
+    if len(text) > 4096:
+        raise ValueError(text)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).set_ciphers(text)
+    except ssl.SSLError as error:
+        raise ValueError(text) from error
+    return text

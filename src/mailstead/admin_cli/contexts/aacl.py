@@ -20,6 +20,7 @@ from mailstead.directory.admins import check_admin_password
 from mailstead.directory.password_policy import StoredPassword
 from mailstead.settings.declaration import boolean
 from mailstead.settings.edits import Place
+from mailstead.settings.permissions import SERVER_FORM, canonical
 
 MAX_PASSWORD = 1024
 _YES_NO = boolean("value", False, "")
@@ -144,6 +145,9 @@ class _HolderContext(AttributeContext, DoneContext):
         self.renamed_to = ""
         self.description: str | None = None
         self.new_password: StoredPassword | None = None
+        self.waiting_parents: dict[str, bool] = {}
+        self.waiting_effects: dict[tuple[int, str], str] = {}
+        """What waits for DONE, to be shown: groups it joins or leaves, and the effect of (domain id, permission), "" for none."""
         self.begin()
 
     @property
@@ -198,27 +202,56 @@ class _HolderContext(AttributeContext, DoneContext):
     @command("LIST parents", "lists the groups it is in")
     def list_parents(self, arguments: Arguments) -> Result:
         """LIST parents."""
-        found = self.session.services.directory.admin_parents(self.holder_id)
-        return table("The list of parent groups:", ("name",), ((name,) for name in found))
+        return table("The list of parent groups:", ("name",), ((name,) for name in self.parents()))
+
+    def parents(self) -> list[str]:
+        """Its groups by name, as they are to be after DONE."""
+        found = set(self.session.services.directory.admin_parents(self.holder_id))
+        joined = {name for name, joins in self.waiting_parents.items() if joins}
+        return sorted((found | joined) - (self.waiting_parents.keys() - joined))
+
+    def entries(self) -> dict[tuple[int, str], str]:
+        """Its own effect of each (domain id, permission), as it is to be after DONE."""
+        number = self.holder_id
+        stored = self.session.services.directory.permission_entries(holder_id=number) if number else []
+        found = {(entry.domain_id, entry.permission): entry.effect for entry in stored}
+        return {key: effect for key, effect in (found | self.waiting_effects).items() if effect}
+
+    def effects(self) -> dict[tuple[int, str], str]:
+        """The same after inheritance: its own entries, else a refusal before a grant over all groups (section 7)."""
+        directory = self.session.services.directory
+        inherited: dict[tuple[int, str], str] = {}
+        seen: set[str] = set()
+        level = self.parents()
+        while level:
+            seen.update(level)
+            groups = [group for name in level if (group := directory.admin_group(name)) is not None]
+            for group in groups:
+                for entry in directory.permission_entries(holder_id=group.id):
+                    key = (entry.domain_id, entry.permission)
+                    if inherited.get(key) != "deny":
+                        inherited[key] = entry.effect
+            level = sorted({name for group in groups for name in directory.admin_parents(group.id)} - seen)
+        return inherited | self.entries()
 
     @command("ADD parent-group [name] <name>", "puts it into a group")
     def add_parent(self, arguments: Arguments) -> Result:
         """ADD parent-group."""
-        _need_group(self, arguments["name"])
-        step = self.session.services.directory.admin_membership(
-            arguments["name"], self.holder, actor=self.session.actor, add=True
-        )
-        self.pending.add(step)
-        return None
+        return self._membership(arguments["name"], add=True)
 
     @command("REMOVE parent-group [name] <name>", "takes it out of a group")
     def remove_parent(self, arguments: Arguments) -> Result:
         """REMOVE parent-group."""
-        _need_group(self, arguments["name"])
-        step = self.session.services.directory.admin_membership(
-            arguments["name"], self.holder, actor=self.session.actor, add=False
-        )
-        self.pending.add(step)
+        return self._membership(arguments["name"], add=False)
+
+    def _membership(self, name: str, *, add: bool) -> Result:
+        group = _need_group(self, name).name
+        if add and group == self.holder:
+            raise CommandError(f"the group {group} cannot be in itself")
+        if not add and group not in self.parents():
+            raise CommandError(f"{self.holder} is not in the group {group}")
+        self.pending.add(self.session.services.directory.admin_membership(group, self.holder, actor=self.session.actor, add=add))
+        self.waiting_parents[group] = add
         return None
 
     @command("GRANT permission (<permNames>) [domain <name>]", "gives permissions")
@@ -244,6 +277,9 @@ class _HolderContext(AttributeContext, DoneContext):
             for name in arguments.lists["permnames"]
         ]
         self.pending.add(*steps)
+        found = directory.domain_by_name(domain) if domain is not None else None
+        for name in arguments.lists["permnames"]:
+            self.waiting_effects[found.id if found else 0, canonical(name, domain=found is not None)] = effect
         return None
 
     @command("SHOW effective-permissions [domain <name>]", "shows permissions after inheritance")
@@ -259,8 +295,12 @@ class _HolderContext(AttributeContext, DoneContext):
         admin = directory.admin(self.holder)
         if admin is not None and admin.everything:
             return Reply(["", "Effective permissions:", "everything", ""])
-        effects = directory.effective_effects(self.holder_id)
-        lines = [f"{name} ({effect})" for (place, name), effect in sorted(effects.items()) if place == number]
+        effects = self.effects()
+        shown = {name: effect for (place, name), effect in effects.items() if place == number}
+        for name, server in SERVER_FORM.items() if number else ():
+            if effects.get((0, server)) == "grant":
+                shown.setdefault(name, "grant")  # what is given on any domain is given on this one
+        lines = [f"{name} ({effect})" for name, effect in sorted(shown.items())]
         return Reply(["", "Effective permissions:", *lines, ""])
 
     @command("SHOW", "shows it with its permissions")
@@ -314,18 +354,17 @@ class AdminUserContext(_HolderContext):
 def _show(context: _HolderContext) -> Reply:
     directory = context.session.services.directory
     lines = ["", "General parameters:", *(f"{name} = {value}" for name, value in context.shown_pairs())]
-    number = context.holder_id
-    lines += [f"parent group {quoted(name)}" for name in directory.admin_parents(number)]
+    lines += [f"parent group {quoted(name)}" for name in context.parents()]
     admin = directory.admin(context.holder)
     if admin is not None and admin.everything:
         lines.append("Permissions on Server: everything")
-    entries = directory.permission_entries(holder_id=number) if number else []
-    for place in sorted({entry.domain_id for entry in entries}):
+    entries = sorted(context.entries().items())
+    for place in sorted({number for (number, _name), _effect in entries}):
         domain = directory.domain(place) if place else None
         if place and domain is None:
             continue
         lines.append("Permissions on Server:" if domain is None else f"Permissions on Domain {quoted(domain.name)}:")
-        lines += [f"    {entry.permission} ({entry.effect})" for entry in entries if entry.domain_id == place]
+        lines += [f"    {name} ({effect})" for (number, name), effect in entries if number == place]
     return Reply([*lines, ""])
 
 

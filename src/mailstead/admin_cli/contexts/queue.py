@@ -183,10 +183,14 @@ class QueueContext(SubContext):
 
 
 class QuarantineContext(SubContext):
-    """Messages held back. Nothing holds mail back yet, so there are none."""
+    """Messages held back (SMO-14). Filters will do that; this release has none that do, so there are no messages."""
 
     name = "queue-quarantine"
     title = "QUARANTINE"
+
+    def __init__(self, session: Any, parent: Any) -> None:
+        super().__init__(session, parent)
+        self.filtered = False
 
     @command("LIST", "lists the messages")
     def list_all(self, arguments: Arguments) -> Result:
@@ -197,6 +201,7 @@ class QuarantineContext(SubContext):
     def list_filter(self, arguments: Arguments) -> Result:
         """LIST FILTER."""
         parse_filter([word.value for word in arguments.rest])
+        self.filtered = True
         return table("The list of messages in the quarantine:", HEADINGS, ())
 
     @command("LIST ID <id>", "shows a message")
@@ -205,6 +210,8 @@ class QuarantineContext(SubContext):
     def act(self, arguments: Arguments) -> Result:
         """Nothing is there to act on."""
         given = arguments.get("mailid", arguments.get("id", ""))
-        if given.lower() == "lastfilter":
+        if given.lower() == "lastfilter" and "mailid" in arguments:
+            if not self.filtered:
+                raise CommandError("there was no LIST FILTER yet")
             return Reply(notes=("0 messages",))
         raise CommandError(f"the message {given[:80]} does not exist in the quarantine")

@@ -5,20 +5,24 @@ Invariants: an administrator changes its own state without any permission, and n
 
 from __future__ import annotations
 
-from typing import Any
-
 from mailstead.admin_cli.context import CliContext, Command, Result, make, needs, run_now
 from mailstead.admin_cli.contexts.account_objects import METHOD
 from mailstead.admin_cli.grammar import CommandError
 from mailstead.admin_cli.responses import attribute, table
 from mailstead.admin_cli.syntax import Arguments
-from mailstead.settings.declaration import boolean
+from mailstead.settings.database import SystemDatabase
+from mailstead.settings.declaration import Context, boolean
 from mailstead.settings.declarations import SERVICE_CONTEXTS
-from mailstead.settings.edits import Step, place_of
+from mailstead.settings.edits import Pending, Step, place_of
+from mailstead.settings.history import Filter, entries
 from mailstead.settings.objects import NamedObject
 
 _YES_NO = boolean("value", False, "")
 _SERVER = SERVICE_CONTEXTS["server"]
+_TRACED = tuple(SERVICE_CONTEXTS[name] for name in ("smtpIncoming", "imap", "pop3", "cli"))
+TRACE_LEVEL = "31"
+MAX_LOOKED_AT = 1000
+"""Entries of the history in which the level before a trace is looked for."""
 
 
 def commands() -> list[Command]:
@@ -32,8 +36,8 @@ def commands() -> list[Command]:
         make("SET twoFactorConfigured <yes|no>", "no removes all your second factors", _set_two_factor),
         make("SHOW onboardingComplete", "tells whether the first-run wizard is done with", _show_onboarding),
         make("SET onboardingComplete <yes|no>", "ends or repeats the first-run wizard", _set_onboarding, allowed=server),
-        make("ENABLE ExecutionTrace", "logs at the level of the protocol", _trace("yes"), allowed=server),
-        make("DISABLE ExecutionTrace", "takes that back", _trace("no"), allowed=server),
+        make("ENABLE ExecutionTrace", "logs what clients say: logLevel 31 of SMTP, IMAP, POP3 and CLI", _trace_on, allowed=server),
+        make("DISABLE ExecutionTrace", "gives them the logLevel they had before", _trace_off, allowed=server),
     ]
 
 
@@ -95,15 +99,35 @@ async def _set_onboarding(context: CliContext, arguments: Arguments) -> Result:
     return None
 
 
-def _trace(value: str) -> Any:
-    async def handler(context: CliContext, arguments: Arguments) -> Result:
-        def change(pending: Any) -> None:
-            for name in ("smtpIncoming", "imap", "pop3", "cli"):
-                declared = SERVICE_CONTEXTS[name]
-                level = "31" if value == "yes" else None
-                pending.set_value(place_of(declared), declared, declared.setting("logLevel"), level)
+async def _trace_on(context: CliContext, arguments: Arguments) -> Result:
+    def change(pending: Pending) -> None:
+        for declared in _TRACED:
+            pending.set_value(place_of(declared), declared, declared.setting("logLevel"), TRACE_LEVEL)
 
-        await run_now(context, change)
-        return None
+    await run_now(context, change)
+    return None
 
-    return handler
+
+async def _trace_off(context: CliContext, arguments: Arguments) -> Result:
+    settings = context.session.services.settings
+    explicit = settings.explicit("service", 0)
+
+    def change(pending: Pending) -> None:
+        for declared in _TRACED:
+            level = declared.setting("logLevel")
+            if explicit.get(declared.stored_name(level)) == TRACE_LEVEL:
+                pending.set_value(place_of(declared), declared, level, _level_before(settings.database, declared))
+
+    await run_now(context, change)
+    return None
+
+
+def _level_before(database: SystemDatabase, declared: Context) -> str | None:
+    """What a service's level was before it was that of the trace; None: its default, or not known any more."""
+    name = declared.stored_name(declared.setting("logLevel"))
+    wanted = Filter(objects=((None, None, f"set {declared.name}"),))
+    for entry in entries(database, wanted, limit=MAX_LOOKED_AT):
+        before, after = entry.changes().get(name, (None, None))
+        if after == TRACE_LEVEL and before != TRACE_LEVEL:
+            return None if before is None else str(before)
+    return None

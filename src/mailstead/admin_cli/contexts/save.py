@@ -57,7 +57,8 @@ async def save(context: CliContext, arguments: Arguments) -> Result:
         await asyncio.to_thread(_save, services.directory, target, bool(given))
     except (OSError, ValueError) as error:
         raise CommandError(f"the configuration cannot be written: {getattr(error, 'strerror', None) or error}") from error
-    return None
+    # Programs send SAVE CONFIG without a path, and read the first line as the status.
+    return Reply(notes=(f"written to {target.resolve()}",)) if given else None
 
 
 async def show_config(context: Any, arguments: Arguments) -> Result:

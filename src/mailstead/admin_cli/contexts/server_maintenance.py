@@ -19,11 +19,17 @@ from mailstead.admin_cli.syntax import Arguments
 from mailstead.restoring.labels import BackupLabels
 
 SMTP_FILTERS = "smtpFilters"
-_ALONE = "this server stands alone: its processes share one data directory, and no other node is known"
-_CERTIFICATES = (
-    "certificates are not ordered from an authority yet; put the certificate and its key into one PEM file under certs/ and name "
-    "it in certFile of the listener's SSLCONTROL"
+_ALONE = (
+    "this server stands alone: this release has no cluster, and no other node is known; runMode, clusterKey and the addresses are "
+    "kept for the release that has one"
 )
+_CERTIFICATES = (
+    "this release does not order certificates; have one issued by another ACME client, put its chain and key into one PEM file "
+    "under certs/ (mode 600), and name it in certFile of the listener's SSLCONTROL; a file that is replaced is taken within half a "
+    "minute"
+)
+_NONE_ORDERED = "this release does not order certificates, so there is none to revoke; revoke it where it was issued"
+_NO_TERMS = "terms: expected accept or yes: an authority issues nothing to who does not accept its terms"
 _TREE = "the tree is not mounted into the file system; any FTP client shows the same tree on the listeners of FTP-BACKUP"
 
 
@@ -104,11 +110,17 @@ class CertsContext(DoneContext):
     name = "server-certs"
     title = "CERTS"
 
-    @command("GENERATE letsencrypt hostname <hostname> terms <accept|yes> [contact <email>]", "orders a certificate")
-    @command("REVOKE letsencrypt hostname <hostname>", "revokes a certificate")
+    @command("GENERATE letsencrypt hostname <hostname> terms <accept|yes> [contact <email>]", "would order a certificate")
     def order(self, arguments: Arguments) -> Result:
-        """Nothing is ordered yet."""
+        """Nothing is ordered yet (CRT-01)."""
+        if arguments["terms"].lower() not in ("accept", "yes"):
+            raise CommandError(_NO_TERMS)
         raise CommandError(_CERTIFICATES)
+
+    @command("REVOKE letsencrypt hostname <hostname>", "would revoke one that was ordered")
+    def revoke(self, arguments: Arguments) -> Result:
+        """Nothing was ordered."""
+        raise CommandError(_NONE_ORDERED)
 
 
 # -- CLUSTER -------------------------------------------------------------------------------------------------------

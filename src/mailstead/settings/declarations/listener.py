@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from mailstead.settings.declaration import Context, Reload, Setting, boolean, choice_set, integer, path, text
+from mailstead.settings.declaration import Context, Kind, Reload, Setting, boolean, choice_set, form, integer, path, text
 
 HTTP_DEFAULTS: Mapping[str, int] = {"maxConnections": 1000, "maxIntervalConnections": 1200, "peerMaxConnections": 100}
 """Where listeners of WebMail and WebAdmin differ."""
@@ -41,7 +41,7 @@ TLS = (
     path("caFile", "", "Authorities for client certificates"),
     path("dhParamFile", "", "Diffie-Hellman parameters; empty = built in"),
     integer("maxChainDepth", 4, 1, 16, "Longest certificate chain of a client"),
-    text("cipherSuite", CIPHERS, "OpenSSL cipher list", longest=4096),
+    form("cipherSuite", Kind.CIPHERS, CIPHERS, "OpenSSL cipher list"),
     boolean("preferServerCipherSuiteOrder", True, "The server's order of ciphers decides"),
     boolean("useEphemeralKey", True, "Forward secrecy"),
     boolean("requestClientAuth", False, "Ask for a client certificate"),

@@ -22,9 +22,9 @@ from mailstead.settings.declarations.listener import TLS
 from mailstead.settings.declarations.service_model import USERDB
 
 LOG_MODULES = (
-    "*", "SMTP-IN", "SMTP-OUT", "IMAP", "POP3", "WEBMAIL", "WEBADMIN", "DNR", "RPOP", "CLI", "PROCESSING", "LOG", "REPORTING",
-    "FTP-BACKUP", "PROXY_POP3", "PROXY_IMAP", "USERDB", "PROXY_WEBMAIL", "FILTERS", "CALLOG", "SECURITY", "JOBLOG", "SERVER",
-    "SRVLOG", "MAILBOXAPI",
+    "*", "SMTP-IN", "SMTP-OUT", "IMAP", "POP3", "MANAGESIEVE", "WEBMAIL", "WEBADMIN", "DNR", "RPOP", "CLI", "PROCESSING", "LOG",
+    "REPORTING", "FTP-BACKUP", "PROXY_POP3", "PROXY_IMAP", "USERDB", "PROXY_WEBMAIL", "FILTERS", "CALLOG", "SECURITY", "JOBLOG",
+    "SERVER", "SRVLOG", "MAILBOXAPI",
 )  # fmt: skip
 FILTER_TYPES = ("script", "socket", "integrated", "wmFilter", "system")
 FILTER_PERMISSIONS: Mapping[str, str] = {
@@ -78,9 +78,9 @@ LOG_RULE = kind(
         text("hostname", "*", "Host whose lines are taken; * = every one", longest=255),
         choice("module", "*", LOG_MODULES, "Module whose lines are taken; * = every one"),
         integer("logLevel", 15, 0, 31, "Sum of 1 critical, 2 error, 4 warning, 8 information, 16 protocol"),
-        text("fileName", "default.txt", "File that is written, in the directory of the log", longest=64),
-        integer("fileSize", 5120, 0, 2_097_151, "Size at which the file is rotated; 0 = 2 GB", "KB"),
-        integer("fileTime", 86_400, 0, 2_592_000, "Age at which the file is rotated; 0 = never", "seconds"),
+        form("fileName", Kind.FILE_NAME, "default.txt", "File that is written, in the directory of the log"),
+        integer("fileSize", 5120, 100, 2_097_151, "Size at which the file is rotated; 0 = 2 GB", "KB", or_zero=True),
+        integer("fileTime", 86_400, 600, 2_592_000, "Age at which the file is rotated; 0 = never", "seconds", or_zero=True),
         integer("fileCount", 0, 0, 1000, "Rotated files that are kept; 0 = all"),
         choice("rotatePeriod", "none", ("none", "day", "week", "month"), "Rotation by the calendar"),
         choice("type", "local", ("local", "remote"), "Lines of this server or of others"),
