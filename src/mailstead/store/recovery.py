@@ -232,7 +232,7 @@ def apply_step(shards: dict[int, Shard], step: Step) -> None:
     run_step(shards[step.shard], step)
     homeless = [d for d in step.deliveries if d.outcome == FOLDER_GONE and d.target.kind == TargetKind.FOLDER]
     for delivery in step.deliveries:
-        if delivery.outcome == REPLACED_GONE:
+        if delivery.outcome == REPLACED_GONE and delivery.target.kind == TargetKind.FOLDER:
             # What it replaces went in another order than the records now come: what was acknowledged is kept.
             delivery.target.replaces_uid = 0
             homeless.append(delivery)

@@ -3,7 +3,8 @@
 Invariants
 - What waits in the list's mailbox carries a signed line in front, so that no sender can bring along an approval.
 - An answer is from the null sender, says that a machine wrote it, and goes to nobody more often than the list allows in a day.
-- An answer and the end of the job that it answers are one record: after a crash it is sent once.
+- An answer is one record with the end of the job that it answers, or of its stage, and with the taking away of what waited:
+  after a crash it is sent once.
 
 The list's folders: INBOX has what was sent on; Requests what waits for its sender's confirmation; PendingRequests what waits
 for the administrator, who moves it to ConfirmedRequests; Digest what the next digest will have, Digests those that were sent.
@@ -30,7 +31,9 @@ from mailstead.message.build import format_address, text_message
 from mailstead.message.headers import iter_fields
 from mailstead.observe.log import get_logger
 from mailstead.settings.actor import Actor
-from mailstead.store.record import MessageHead, Target, TargetKind
+from mailstead.store.operations import to_ranges
+from mailstead.store.record import MessageHead, Target, TargetKind, encode_ranges
+from mailstead.store.submission import TargetOutcome
 
 log = get_logger("PROCESSING")
 
@@ -162,6 +165,17 @@ class Office:
             mid=self.store.new_id() if front else 0, quota_size=quota[0], quota_messages=quota[1],
         )  # fmt: skip
 
+    def removal(self, folder: Folder, uids: Sequence[int]) -> Target:
+        """A target that takes messages out of a folder of the list, in one record with what is done about them."""
+        return Target(
+            TargetKind.REMOVAL, folder.shard, folder.account, folder.id, date=int(time.time()), mid=self.store.new_id(),
+            detail=encode_ranges(to_ranges(sorted(uids))),
+        )  # fmt: skip
+
+    def was_kept(self, recipient: Recipient, mid: int) -> bool:
+        """Whether a message was put into the list's mailbox, wherever it is by now."""
+        return self.store.reader(recipient.shard).row("SELECT 1 FROM wide WHERE mid = ?", (mid,)) is not None
+
     def mark(self, recipient: Recipient, kind: str, address: str, name: str, sender: str) -> bytes:
         """The signed line in front of what waits."""
         values = {"kind": kind, "address": address[:320], "name": name[:100], "sender": sender[:320]}
@@ -208,6 +222,15 @@ class Office:
     ) -> bool:  # fmt: skip
         """Send an answer, in one record with other targets. False where it was not sent; the others are done all the same.
         Raises Unavailable."""
+        targets, octets = await self.answering(recipient, to, answer, counted=counted, sender=sender, headers=headers)
+        await self.submit([*targets, *with_targets], octets, sender)
+        return bool(targets)
+
+    async def answering(
+        self, recipient: Recipient, to: str, answer: Answer, *, counted: bool = True, sender: str = "",
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> tuple[list[Target], bytes]:  # fmt: skip
+        """Targets and octets of an answer; none where it is not to be sent."""
         targets: list[Target] = []
         octets = b""
         if to and (not counted or self.may_answer(recipient, to)):
@@ -215,8 +238,7 @@ class Office:
             targets = await self._targets(to, octets, sender)
         elif to:
             log.warning("list answers no more today", list=recipient.address, to=to)
-        await self.submit([*targets, *with_targets], octets, sender)
-        return bool(targets)
+        return targets, octets
 
     def _written(self, recipient: Recipient, to: str, answer: Answer, headers: Sequence[tuple[str, str]]) -> bytes:
         address = self.directory.list_address
@@ -246,13 +268,13 @@ class Office:
                 target.overlay, target.mid = front, variant
         return plan.targets
 
-    async def submit(self, targets: list[Target], octets: bytes, sender: str = "") -> list[Any]:
+    async def submit(self, targets: list[Target], octets: bytes, sender: str = "") -> list[TargetOutcome]:
         """One record. Raises Unavailable."""
         if not targets:
             return []
         return await self.store.submit_message(MessageHead(sender, int(time.time()), targets), octets or b"\r\n", shown=True)
 
-    async def tell_owner(self, recipient: Recipient, subject: str, body: str) -> None:
-        """A notice to whoever looks after the list. Raises Unavailable."""
+    async def tell_owner(self, recipient: Recipient, subject: str, body: str, *, with_targets: Sequence[Target] = ()) -> None:
+        """A notice to whoever looks after the list, in one record with other targets. Raises Unavailable."""
         owner = self.directory.list_address(recipient, "owner")
-        await self.send(recipient, owner, Answer(subject, body), counted=False)
+        await self.send(recipient, owner, Answer(subject, body), counted=False, with_targets=with_targets)
