@@ -278,7 +278,11 @@ class Expander:
                 target.overlay, target.mid = front, variant
         sender = active.mail.entry.sender
         receipt = _receipt(active, plan)
-        outcomes = await self._delivery.store_copies(active.mail, [*plan.targets, progress], sender, receipt)
+        try:
+            outcomes = await self._delivery.store_copies(active.mail, [*plan.targets, progress], sender, receipt)
+        except BaseException:
+            await self._delivery.planner.give_back(plan)
+            raise
         active.given += len(plan.targets)
         self.counts.given += len(plan.targets)
         active.job = msgspec.structs.replace(active.job, path=path or ())

@@ -81,8 +81,8 @@ class Administration:
         values = office.values(recipient, email=waiting.address, name=waiting.name, command=waiting.kind, reason=reason)
         name = "autoRejectResponse" if waiting.kind == "post" else "subscribeDenied"
         to = waiting.sender if waiting.kind == "post" else waiting.address
-        targets, octets = await office.answering(recipient, to, office.template(recipient, name, values))
-        removed, *_ = await office.submit([office.removal(folder, [uid]), *targets], octets)
+        plan, octets = await office.answering(recipient, to, office.template(recipient, name, values))
+        removed, *_ = await office.submit([office.removal(folder, [uid])], octets, plan=plan)
         if removed.outcome:
             raise MessageMissing("it does not wait any more")
         return waiting

@@ -22,6 +22,7 @@ from mailstead.delivery.lists.outgoing import ListFace
 from mailstead.delivery.lists.tokens import Signer
 from mailstead.delivery.model import AcceptedMessage, EnvelopeRecipient
 from mailstead.delivery.service import Delivery
+from mailstead.delivery.targets import Plan
 from mailstead.directory.address import address_key
 from mailstead.directory.list_templates import filled
 from mailstead.directory.model import Recipient, RecipientKind
@@ -222,23 +223,23 @@ class Office:
     ) -> bool:  # fmt: skip
         """Send an answer, in one record with other targets. False where it was not sent; the others are done all the same.
         Raises Unavailable."""
-        targets, octets = await self.answering(recipient, to, answer, counted=counted, sender=sender, headers=headers)
-        await self.submit([*targets, *with_targets], octets, sender)
-        return bool(targets)
+        plan, octets = await self.answering(recipient, to, answer, counted=counted, sender=sender, headers=headers)
+        await self.submit(with_targets, octets, sender, plan)
+        return bool(plan.targets)
 
     async def answering(
         self, recipient: Recipient, to: str, answer: Answer, *, counted: bool = True, sender: str = "",
         headers: Sequence[tuple[str, str]] = (),
-    ) -> tuple[list[Target], bytes]:  # fmt: skip
-        """Targets and octets of an answer; none where it is not to be sent."""
-        targets: list[Target] = []
+    ) -> tuple[Plan, bytes]:  # fmt: skip
+        """Plan and octets of an answer; without targets where it is not to be sent."""
+        plan = Plan()
         octets = b""
         if to and (not counted or self.may_answer(recipient, to)):
             octets = self._written(recipient, to, answer, headers)
-            targets = await self._targets(to, octets, sender)
+            plan = await self._plan(to, octets, sender)
         elif to:
             log.warning("list answers no more today", list=recipient.address, to=to)
-        return targets, octets
+        return plan, octets
 
     def _written(self, recipient: Recipient, to: str, answer: Answer, headers: Sequence[tuple[str, str]]) -> bytes:
         address = self.directory.list_address
@@ -252,10 +253,10 @@ class Office:
             host=domain if domain.isascii() else "localhost", auto_submitted="auto-replied", headers=more,
         )  # fmt: skip
 
-    async def _targets(self, to: str, octets: bytes, sender: str) -> list[Target]:
+    async def _plan(self, to: str, octets: bytes, sender: str) -> Plan:
         found = self.directory.resolve(to)
         if found.kind in (RecipientKind.LIST, RecipientKind.UNKNOWN_USER, RecipientKind.DISABLED):
-            return []  # a list does not write to lists
+            return Plan()  # a list does not write to lists
         message = AcceptedMessage(
             f"list-{self.store.new_id():x}", sender, [EnvelopeRecipient(to, found, "NEVER")], b"", octets, len(octets),
             int(time.time()), body_type="7BIT" if octets.isascii() else "8BITMIME", utf8=not to.isascii(),
@@ -266,13 +267,21 @@ class Office:
         for target in plan.targets:
             if target.kind == TargetKind.FOLDER:
                 target.overlay, target.mid = front, variant
-        return plan.targets
+        return plan
 
-    async def submit(self, targets: list[Target], octets: bytes, sender: str = "") -> list[TargetOutcome]:
-        """One record. Raises Unavailable."""
-        if not targets:
+    async def submit(
+        self, targets: Sequence[Target], octets: bytes, sender: str = "", plan: Plan | None = None
+    ) -> list[TargetOutcome]:
+        """One record: targets, and those of a plan behind them. Raises Unavailable."""
+        plan = plan or Plan()
+        every = [*targets, *plan.targets]
+        if not every:
             return []
-        return await self.store.submit_message(MessageHead(sender, int(time.time()), targets), octets or b"\r\n", shown=True)
+        try:
+            return await self.store.submit_message(MessageHead(sender, int(time.time()), every), octets or b"\r\n", shown=True)
+        except BaseException:
+            await self.delivery.planner.give_back(plan)
+            raise
 
     async def tell_owner(self, recipient: Recipient, subject: str, body: str, *, with_targets: Sequence[Target] = ()) -> None:
         """A notice to whoever looks after the list, in one record with other targets. Raises Unavailable."""
