@@ -6,8 +6,8 @@ Invariants
 - Small groups are expanded at once, yielding to the event loop; lists, and groups of more than INLINE_MEMBERS, become one
   target that the background process expands (`expansion`), so that their size delays nobody.
 - Mail for an account with an active Sieve script goes where the script says; a script runs once for a message.
-- What a script redirects is mail that its account sends: it counts against the account's limits (QTA-04) before it becomes a target,
-  and where it may not be sent the message is kept (RFC 5228 section 2.10.6). Whoever cannot store the plan gives it back.
+- What a script redirects is mail that its account sends: it counts against the account's limits (QTA-04) before it becomes a
+  target, and where it may not be sent the message is kept (RFC 5228 section 2.10.6). Whoever cannot store the plan gives it back.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ class Lost:
 class Plan:
     """Targets, whom each stands for, the account whose INBOX takes it where its folder is gone (0: none), and what could not
     become one. ``rehoused``: some went to an INBOX after all; ``discarded``: recipients whose rules throw the message away;
-    ``watched``: accounts that want to know when their mailbox is nearly full; ``redirected``: (account, address, octets) of what was
-    counted as sent by scripts."""
+    ``watched``: accounts that want to know when their mailbox is nearly full; ``redirected``: (account, address, octets) of what
+    was counted as sent by scripts."""
 
     targets: list[Target] = field(default_factory=list)
     origins: list[int] = field(default_factory=list)

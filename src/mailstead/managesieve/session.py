@@ -247,11 +247,11 @@ class Session:
         """The login is done."""
         self.account = account
         self.collector.limit = MAX_LITERAL
-        self.link.logged_in(self)
+        self.link.entered(self)
 
     def leave(self) -> None:
         """UNAUTHENTICATE (RFC 5804 section 2.14.1)."""
-        self.link.logged_out(self)
+        self.link.left(self)
         self.account = None
         self.collector.limit = MAX_LITERAL_FRESH
 

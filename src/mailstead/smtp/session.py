@@ -92,7 +92,7 @@ class Session:
 
     __slots__ = (
         "_busy", "_discarding", "_line_since", "_opening", "_out", "_rest", "_stopping", "_task", "auth_errors", "auth_version",
-        "authenticated", "ended", "errors", "extended", "helo", "link", "login", "mechanism", "options", "protocol_log", "server",
+        "authenticated", "errors", "extended", "gone", "helo", "link", "login", "mechanism", "options", "protocol_log", "server",
         "sink", "transaction", "transactions",
     )  # fmt: skip
 
@@ -108,7 +108,7 @@ class Session:
         self.transactions = 0
         self.errors = self.auth_errors = 0
         self.sink: Sink | None = None
-        self.ended = False
+        self.gone = False
         self.protocol_log = bool(link.log.speaks_protocol)
         self._out: list[bytes] = []
         self._rest = b""
@@ -161,9 +161,9 @@ class Session:
         self._out.append(self.options.greeting)
         self.flush()
 
-    def lost(self) -> None:
+    def ended(self) -> None:
         """The connection is gone."""
-        self.ended = True
+        self.gone = True
         if self.transaction is not None and self.transaction.incoming is not None:
             _LOST.inc()
         if not self._busy:  # whoever is busy cleans up when done
@@ -283,7 +283,7 @@ class Session:
     def proceed(self) -> None:
         """Go on with what was kept. The reply of whoever waited is queued already."""
         self._busy = False
-        if self.ended:
+        if self.gone:
             self.end_transaction()
             return
         rest, self._rest = self._rest, b""
