@@ -16,6 +16,7 @@ class Words:
     def __init__(self, link: SpokenTo) -> None:
         self.link = link
         self.events: list[str] = ["opened"]
+        self.over = asyncio.Event()
 
     def received(self, data: bytes) -> None:
         if data == b"LOGIN\r\n":
@@ -26,6 +27,7 @@ class Words:
 
     def ended(self) -> None:
         self.events.append("ended")
+        self.over.set()
 
     def stop(self) -> None:
         self.events.append("stop")
@@ -79,8 +81,8 @@ async def test_who_never_logs_in_goes_where_the_listener_lets_everybody_stay(sta
     reader, writer, link = await spoken(start, idle_timeout=0.0)
     assert await asyncio.wait_for(rest(reader), 20) == b"silence\r\n"
     writer.close()
-    while not link.session or link.session.events[-1] != "ended":
-        await asyncio.sleep(0.01)
+    assert link.session is not None
+    await asyncio.wait_for(link.session.over.wait(), 20)
     assert link.session.events == ["opened", "ended"]
 
 
