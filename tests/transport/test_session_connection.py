@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 from mailstead.transport.endpoint import Endpoint
-from mailstead.transport.session_connection import LOGIN_SECONDS, SessionConnection
+from mailstead.transport.session_connection import SessionConnection
 from tests.transport.test_connection import dial, line, rest
 
 
 class Words:
     """LOGIN and OUT are what a login and its end are; anything else comes back."""
+
+    options = SimpleNamespace(loginTimeout=60)
 
     def __init__(self, link: SpokenTo) -> None:
         self.link = link
@@ -35,12 +38,11 @@ class Words:
         self.link.close()
 
 
-class SpokenTo(SessionConnection[Words]):
+class SpokenTo(SessionConnection[Words, None]):
     seen: list[SpokenTo] = []
-    seconds = LOGIN_SECONDS
 
     def __init__(self, endpoint: Endpoint) -> None:
-        super().__init__(endpoint)
+        super().__init__(endpoint, None)
         SpokenTo.seen = [self]
 
     def opened(self) -> Words:
@@ -48,9 +50,6 @@ class SpokenTo(SessionConnection[Words]):
 
     def greet(self, session: Words) -> None:
         self.send(b"hello\r\n")
-
-    def login_seconds(self, session: Words) -> float:
-        return self.seconds
 
     def silent(self, session: Words) -> None:
         self.send(b"silence\r\n")
@@ -65,7 +64,7 @@ async def spoken(start: Any, **options: Any) -> tuple[Any, Any, SpokenTo]:
 
 
 async def test_silence_before_and_after_the_login(start: Any) -> None:
-    for allowed, before in ((0.0, LOGIN_SECONDS), (300.0, LOGIN_SECONDS), (5.0, 5.0)):
+    for allowed, before in ((0.0, 60.0), (300.0, 60.0), (5.0, 5.0)):
         reader, writer, link = await spoken(start, idle_timeout=allowed)
         assert link.idle_timeout == before
         for word, seconds in ((b"LOGIN\r\n", allowed), (b"OUT\r\n", before)):
@@ -77,7 +76,7 @@ async def test_silence_before_and_after_the_login(start: Any) -> None:
 
 
 async def test_who_never_logs_in_goes_where_the_listener_lets_everybody_stay(start: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(SpokenTo, "seconds", 0.3)
+    monkeypatch.setattr(Words, "options", SimpleNamespace(loginTimeout=0.3))
     reader, writer, link = await spoken(start, idle_timeout=0.0)
     assert await asyncio.wait_for(rest(reader), 20) == b"silence\r\n"
     writer.close()

@@ -10,23 +10,15 @@ from mailstead.transport.endpoint import Endpoint
 from mailstead.transport.session_connection import SessionConnection
 
 
-class AdminConnection(SessionConnection[Session]):
+class AdminConnection(SessionConnection[Session, "AdminServer"]):
     """One administration connection."""
 
     log_module = "CLI"
-    __slots__ = ("_server",)
-
-    def __init__(self, endpoint: Endpoint, server: AdminServer) -> None:
-        super().__init__(endpoint)
-        self._server = server
+    __slots__ = ()
 
     def opened(self) -> Session:
         """See SessionConnection."""
         return Session(self, self._server.services, RootContext)
-
-    def login_seconds(self, session: Session) -> float:
-        """See SessionConnection."""
-        return float(session.options.loginTimeout)
 
     def greet(self, session: Session) -> None:
         """The greeting and the first prompt."""

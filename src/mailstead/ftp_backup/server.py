@@ -11,20 +11,23 @@ from mailstead.transport.connection import Connection
 from mailstead.transport.endpoint import Endpoint
 from mailstead.transport.session_connection import SessionConnection
 
+LOGIN_SECONDS = 60.0
+"""Silence allowed before the login; the service has no setting for it."""
 
-class FtpConnection(SessionConnection[Session]):
+
+class FtpConnection(SessionConnection[Session, "FtpServer"]):
     """One control connection."""
 
     log_module = "FTP-BACKUP"
-    __slots__ = ("_server",)
-
-    def __init__(self, endpoint: Endpoint, server: FtpServer) -> None:
-        super().__init__(endpoint)
-        self._server = server
+    __slots__ = ()
 
     def opened(self) -> Session:
         """See SessionConnection."""
         return Session(self, self._server.services, self._server.entries)
+
+    def login_seconds(self, session: Session) -> float:
+        """See SessionConnection."""
+        return LOGIN_SECONDS
 
     def greet(self, session: Session) -> None:
         """The name of the server."""

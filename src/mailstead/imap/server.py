@@ -18,23 +18,15 @@ from mailstead.transport.session_connection import SessionConnection
 DEFAULT_GREETING = "Mailstead IMAP4 service is ready"
 
 
-class ImapConnection(SessionConnection[Session]):
+class ImapConnection(SessionConnection[Session, "ImapServer"]):
     """One IMAP connection."""
 
     log_module = "IMAP"
-    __slots__ = ("_server",)
-
-    def __init__(self, endpoint: Endpoint, server: ImapServer) -> None:
-        super().__init__(endpoint)
-        self._server = server
+    __slots__ = ()
 
     def opened(self) -> Session:
         """See SessionConnection."""
         return Session(self, self._server.services, self._server.entries)
-
-    def login_seconds(self, session: Session) -> float:
-        """See SessionConnection."""
-        return float(session.options.loginTimeout)
 
     def greet(self, session: Session) -> None:
         """The capabilities and the text of the service."""

@@ -12,23 +12,15 @@ from mailstead.transport.endpoint import Endpoint
 from mailstead.transport.session_connection import SessionConnection
 
 
-class ManageSieveConnection(SessionConnection[Session]):
+class ManageSieveConnection(SessionConnection[Session, "ManageSieveServer"]):
     """One ManageSieve connection."""
 
     log_module = "MANAGESIEVE"
-    __slots__ = ("_server",)
-
-    def __init__(self, endpoint: Endpoint, server: ManageSieveServer) -> None:
-        super().__init__(endpoint)
-        self._server = server
+    __slots__ = ()
 
     def opened(self) -> Session:
         """See SessionConnection."""
         return Session(self, self._server.services, self._server.entries)
-
-    def login_seconds(self, session: Session) -> float:
-        """See SessionConnection."""
-        return float(session.options.loginTimeout)
 
     def greet(self, session: Session) -> None:
         """The capabilities (RFC 5804 section 1.7)."""

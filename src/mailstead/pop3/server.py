@@ -11,23 +11,15 @@ from mailstead.transport.endpoint import Endpoint
 from mailstead.transport.session_connection import SessionConnection
 
 
-class Pop3Connection(SessionConnection[Session]):
+class Pop3Connection(SessionConnection[Session, "Pop3Server"]):
     """One POP3 connection."""
 
     log_module = "POP3"
-    __slots__ = ("_server",)
-
-    def __init__(self, endpoint: Endpoint, server: Pop3Server) -> None:
-        super().__init__(endpoint)
-        self._server = server
+    __slots__ = ()
 
     def opened(self) -> Session:
         """See SessionConnection."""
         return Session(self, self._server.services, self._server.entries)
-
-    def login_seconds(self, session: Session) -> float:
-        """See SessionConnection."""
-        return float(session.options.loginTimeout)
 
     def greet(self, session: Session) -> None:
         """The text of the service."""

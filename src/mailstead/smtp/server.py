@@ -19,15 +19,11 @@ from mailstead.transport.endpoint import Endpoint
 from mailstead.transport.session_connection import SessionConnection
 
 
-class SmtpConnection(SessionConnection[Session]):
+class SmtpConnection(SessionConnection[Session, "SmtpServer"]):
     """One SMTP connection."""
 
     log_module = "SMTP-IN"
-    __slots__ = ("_server",)
-
-    def __init__(self, endpoint: Endpoint, server: SmtpServer) -> None:
-        super().__init__(endpoint)
-        self._server = server
+    __slots__ = ()
 
     def opened(self) -> Session:
         """See SessionConnection."""

@@ -24,6 +24,7 @@ from mailstead.observe.log import fault
 from mailstead.observe.metrics import faults, smtp_messages
 from mailstead.smtp.grammar import MAX_AUTH_LINE, MAX_LINE, NO_PARAMETERS, BadCommand, MailParameters
 from mailstead.smtp.trace import opening, protocol
+from mailstead.transport.link import SessionLink
 
 if TYPE_CHECKING:
     from mailstead.delivery.model import EnvelopeRecipient
@@ -39,28 +40,14 @@ _FOREIGN = frozenset({b"GET", b"POST", b"PUT", b"HEAD", b"CONNECT", b"OPTIONS", 
 _LOST = smtp_messages.labels("connection lost")
 
 
-class Link(Protocol):
-    """What a session needs of its connection (`transport.connection.Connection`)."""
+class Link(SessionLink, Protocol):
+    """See SessionLink."""
 
-    peer: tuple[str, int]
-    local: tuple[str, int]
-    tls: Any
-    session_id: str
-    closing: bool
-    write_blocked: bool
-    endpoint: Any
     idle_timeout: float
 
     def send(self, data: bytes) -> None: ...
-    def close(self) -> None: ...
-    def abort(self) -> None: ...
     def touch(self) -> None: ...
-    def hold(self) -> None: ...
-    def resume(self) -> None: ...
     def begin_tls(self) -> asyncio.Future[bool]: ...
-    async def drained(self) -> None: ...
-    @property
-    def log(self) -> Any: ...
 
 
 class Sink(Protocol):

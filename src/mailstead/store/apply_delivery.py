@@ -97,6 +97,13 @@ class StoredMessage:
         self.received = received
         self.index = index
 
+    def with_index(self, index: MessageIndex) -> StoredMessage:
+        """The message as a recipient with header lines of its own sees it: ``index`` is of those and the body."""
+        return StoredMessage(
+            self.seq, self.id, self.file, self.offset, self.length, self.external, self.external_size, self.sender, self.received,
+            index,
+        )  # fmt: skip
+
 
 def wide_row(delivery: Delivery) -> tuple[Any, ...]:
     record, index = delivery.record, delivery.record.index

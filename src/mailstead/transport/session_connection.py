@@ -8,17 +8,16 @@ How: a face says what its session is (`opened`), how it greets, what it says to 
 
 from __future__ import annotations
 
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from mailstead.transport.connection import Connection
 from mailstead.transport.endpoint import Endpoint
 
-LOGIN_SECONDS = 60.0
-"""Silence allowed before the login where a face has no setting for it."""
-
 
 class ConnectedSession(Protocol):
-    """What a connection needs of its session."""
+    """What a connection needs of its session. ``options``: the settings of its service."""
+
+    options: Any
 
     def received(self, data: bytes) -> None:
         """Octets from the client."""
@@ -31,15 +30,17 @@ class ConnectedSession(Protocol):
 
 
 S = TypeVar("S", bound=ConnectedSession)
+V = TypeVar("V")
 
 
-class SessionConnection(Connection, Generic[S]):
-    """Base of the connections whose protocol has a session."""
+class SessionConnection(Connection, Generic[S, V]):
+    """Base of the connections whose protocol has a session; ``server`` is what all of them share."""
 
-    __slots__ = ("session",)
+    __slots__ = ("_server", "session")
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, server: V) -> None:
         super().__init__(endpoint)
+        self._server = server
         self.session: S | None = None
 
     # ---- for the faces -----------------------------------------------------------------------------------------
@@ -53,7 +54,7 @@ class SessionConnection(Connection, Generic[S]):
 
     def login_seconds(self, session: S) -> float:
         """Silence allowed before the login, 0 for what the listener allows."""
-        return LOGIN_SECONDS
+        return float(session.options.loginTimeout)
 
     def silent(self, session: S) -> None:
         """The client has said nothing for too long."""

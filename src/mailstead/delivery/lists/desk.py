@@ -129,14 +129,19 @@ class Desk:
         if not sent:
             log.info("list answer not sent", list=recipient.address, to=writer.address)
 
-    async def _ask(self, active: Active, recipient: Recipient, writer: Writer, kind: str) -> None:
+    async def _dropped(self, active: Active, recipient: Recipient, writer: Writer) -> bool:
+        """End a job whose writer is not answered: a machine, or somebody who has had all answers of the day."""
         if writer.automatic:
-            log.info("request of a machine dropped", list=recipient.address, reason=writer.automatic)
-            await finish(self._office.delivery, active.row)
-            return
-        if not self._office.answers_left(recipient, writer.address):
+            log.info("mail of a machine dropped", list=recipient.address, reason=writer.automatic)
+        elif not self._office.answers_left(recipient, writer.address):
             log.warning("list takes no more requests today", list=recipient.address, to=writer.address)
-            await finish(self._office.delivery, active.row)
+        else:
+            return False
+        await finish(self._office.delivery, active.row)
+        return True
+
+    async def _ask(self, active: Active, recipient: Recipient, writer: Writer, kind: str) -> None:
+        if await self._dropped(active, recipient, writer):
             return
         answer = await self._requests.ask(recipient, kind, writer.address, writer.name, active.mail, active.mail.entry.sender)
         await self._answer(active, recipient, writer, answer)
@@ -175,13 +180,7 @@ class Desk:
     # -- commands -----------------------------------------------------------------------------------------------
 
     async def _commands(self, active: Active, recipient: Recipient, writer: Writer) -> None:
-        if writer.automatic:
-            log.info("commands of a machine dropped", list=recipient.address, reason=writer.automatic)
-            await finish(self._office.delivery, active.row)
-            return
-        if not self._office.answers_left(recipient, writer.address):
-            log.warning("list takes no more commands today", list=recipient.address, to=writer.address)
-            await finish(self._office.delivery, active.row)
+        if await self._dropped(active, recipient, writer):
             return
         octets = await octets_of(self._office.store, active.mail)
         subject = decode_header(field_value(active.mail.head, b"subject") or b"")
