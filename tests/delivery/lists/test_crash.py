@@ -16,12 +16,14 @@ from pathlib import Path
 
 import pytest
 
+from mailstead.delivery.lists.bounces import PROBE_AFTER
 from mailstead.directory.model import Recipient, RecipientEdit
 from mailstead.mailbox.model import NewMessage
 from mailstead.settings.database import Transaction
 from mailstead.settings.declarations import LIST_QUOTAS
 from mailstead.settings.service import store_value
 from tests.delivery.lists.conftest import DOMAIN, LIST, World, parsed, text_of, world_at
+from tests.delivery.lists.test_bounces_and_digests import bounce, report
 from tests.smtp.harness import ADMIN, Face, running
 
 ALICE, BOB, CAROL = f"alice@{DOMAIN}", f"bob@{DOMAIN}", f"carol@{DOMAIN}"
@@ -286,3 +288,34 @@ async def test_a_digest(tmp_path: Path, runner: Runner, archived: bool) -> None:
 
     later = ("later", str(time.time() % 1 + 25 * 3600))
     await runner.at_each_step(tmp_path / "a", check, *later, again=later)
+
+
+@pytest.mark.parametrize("probed", [False, True])
+async def test_the_owner_hears_of_a_member_whose_mail_comes_back(tmp_path: Path, runner: Runner, probed: bool) -> None:
+    far = "far@remote.test"
+    async with world_at(tmp_path / "a") as world:
+        news = await world.make([far], bounceThreshold="1", adminEmail=BOB)
+        await world.sent("words", sender=ALICE)
+        (copy,) = world.queued()
+        await world.clear_queue()
+        to = copy.sender
+        if probed:
+            await bounce(world, to, report())
+            await world.lists.upkeep(time.time() + PROBE_AFTER + 100)
+            to = world.queued()[0].sender
+            await world.clear_queue()
+        await world.expander.stop()
+        client = await world.face.ready()
+        assert (await client.send(report().encode(), to, sender="")).startswith("250")
+
+    async def check(face: Face) -> None:
+        member = face.directory.member(news.id, far)
+        told = await subjects(face, BOB)
+        assert told[f"news: mail to {far} comes back"] == 1
+        if probed:
+            assert member is None
+            assert told[f"news: {far} was removed"] == 1
+        else:
+            assert member is not None and member.state == "disabled"
+
+    await runner.at_each_step(tmp_path / "a", check)

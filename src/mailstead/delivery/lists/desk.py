@@ -62,6 +62,9 @@ class Desk:
         if active.job.path[:1] == (LEAVING,):
             await self._requests.leave(active, recipient)
             return True
+        if active.job.path and active.job.role == "bounces":
+            await self._bounces.act(active, recipient)
+            return True
         if active.job.path:
             return await self._held.go_on(active, recipient, writer)
         match active.job.role:
@@ -69,9 +72,14 @@ class Desk:
                 await self._post(active, recipient, writer)
             case "bounces":
                 octets = await octets_of(self._office.store, active.mail)
-                done = await self._bounces.take(recipient, active.job.token, octets, active.mail.head, active.mail.entry.sender)
+                done, stage = await self._bounces.take(
+                    recipient, active.job.token, octets, active.mail.head, active.mail.entry.sender
+                )
                 log.info("bounce of a list", list=recipient.address, done=done)
-                await finish(self._office.delivery, active.row)
+                if stage:
+                    await self._office.submit([active.stage(*stage)], b"")
+                else:
+                    await finish(self._office.delivery, active.row)
             case "confirm":
                 await self._confirm(active, recipient, writer)
             case "subscribe" | "unsubscribe":

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mailstead.delivery.jobs import ExpansionJob, JobKind
 from mailstead.delivery.lists.outgoing import ListFace
 from mailstead.delivery.lists.tokens import Signer
 from mailstead.delivery.model import AcceptedMessage, EnvelopeRecipient
@@ -34,6 +35,7 @@ from mailstead.observe.log import get_logger
 from mailstead.settings.actor import Actor
 from mailstead.store.operations import to_ranges
 from mailstead.store.record import MessageHead, Target, TargetKind, encode_ranges
+from mailstead.store.service import QUEUE
 from mailstead.store.submission import TargetOutcome
 
 log = get_logger("PROCESSING")
@@ -172,6 +174,11 @@ class Office:
             TargetKind.REMOVAL, folder.shard, folder.account, folder.id, date=int(time.time()), mid=self.store.new_id(),
             detail=encode_ranges(to_ranges(sorted(uids))),
         )  # fmt: skip
+
+    def job_at(self, recipient: Recipient, role: str, *stage: str) -> Target:
+        """A job of the list without a mail, which begins at a stage."""
+        job = ExpansionJob(JobKind.LIST, recipient.id, recipient.address, role, path=stage)
+        return Target(TargetKind.EXPANSION, QUEUE, date=int(time.time()), recipient=recipient.address, detail=job.encode())
 
     def was_kept(self, recipient: Recipient, mid: int) -> bool:
         """Whether a message was put into the list's mailbox, wherever it is by now."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 import time
 
 from mailstead.delivery.expansion import Active
-from mailstead.delivery.jobs import ExpansionJob, JobKind
 from mailstead.delivery.lists.office import REQUESTS, Answer, Office
 from mailstead.delivery.stored import StoredMail
 from mailstead.directory.members import checked_member, checked_name
@@ -21,8 +20,7 @@ from mailstead.directory.model import InvalidNameError, Member, Recipient
 from mailstead.mailbox.model import Folder
 from mailstead.observe.log import get_logger
 from mailstead.store.operations import Expunge, to_ranges
-from mailstead.store.record import MessageHead, Target, TargetKind
-from mailstead.store.service import QUEUE
+from mailstead.store.record import MessageHead, Target
 
 log = get_logger("PROCESSING")
 
@@ -99,8 +97,7 @@ class Requests:
 
     def leaving(self, recipient: Recipient, member: Member) -> Target:
         """A target that ends a membership at once, and says so: a job of the list that has come to that stage."""
-        job = ExpansionJob(JobKind.LIST, recipient.id, recipient.address, "confirm", path=leaving_stage(member))
-        return Target(TargetKind.EXPANSION, QUEUE, date=int(time.time()), recipient=recipient.address, detail=job.encode())
+        return self._office.job_at(recipient, "confirm", *leaving_stage(member))
 
     async def leave(self, active: Active, recipient: Recipient) -> None:
         """The stage LEAVING: end the membership, unless that is done already, and say so. Raises DirectoryError, Unavailable."""
