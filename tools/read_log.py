@@ -17,6 +17,7 @@ import zlib
 HEADER = struct.Struct("<4sBBBBIIQQQ16sI")
 MAGIC = b"MSR1"
 MESSAGE, CHANGE, CANCEL, SEAL, EFFECTS, RELOCATED, BEGIN = range(1, 8)
+REMOVAL = 6  # a target that only takes messages away
 
 
 def unpack(data, at=0):
@@ -156,6 +157,8 @@ def main():
                     ]
                     new = set()
                     for one in targets:
+                        if one[0] == REMOVAL:
+                            continue
                         place = "queue" if one[0] == 2 else str(field(one, 2, 0))
                         mid = field(one, 8, 0) or ident
                         if (place, mid) not in known:

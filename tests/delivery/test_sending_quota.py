@@ -5,10 +5,17 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
+from mailstead.delivery.expansion import Expander
 from mailstead.delivery.sending_quota import SendingQuota
+from mailstead.delivery.targets import INLINE_MEMBERS
 from mailstead.directory import Directory
+from mailstead.mailbox.model import NewMessage
+from mailstead.queue.queue_index import START
+from mailstead.store.submission import Unavailable
 from tests.delivery.sending import limit, logged_in, settled
-from tests.smtp.harness import MESSAGE, Client, Face
+from tests.smtp.harness import ADMIN, MESSAGE, Client, Face
 
 ALICE = "alice@example.test"
 
@@ -137,3 +144,109 @@ async def test_a_full_mailbox_may_not_send(face: Face) -> None:
     assert (await send(client)).startswith("552 5.2.2 Your mailbox is 50% full")
     await limit(face, quotaSendMessageThreshold="60")
     assert (await send(client)).startswith("250")
+
+
+async def redirecting(face: Face, to: str = "far@remote.test", user: str = ALICE) -> None:
+    """Alice's mail goes elsewhere by her script."""
+    account = face.account(user)
+    await face.mailbox.put_script(account.id, "main", f'redirect "{to}";')
+    await face.mailbox.activate_script(account.id, "main")
+
+
+async def test_what_a_script_redirects_counts(face: Face) -> None:
+    await limit(face, sentMessagesCount="2", sentOverquotaEmailAddress="postmaster@example.test")
+    await redirecting(face)
+    stranger = await face.ready()
+    for _ in range(4):
+        assert (await stranger.send(MESSAGE, ALICE)).startswith("250")
+    await settled(face)
+    assert [row[1] for row in face.queued()] == ["far@remote.test"] * 2
+    assert len(await face.messages(ALICE)) == 2  # RFC 5228 section 2.10.6: what cannot be done keeps the message
+    status = face.delivery.sending.status(face.account(ALICE))
+    assert (status.messages, status.recipients) == (2, 2) and status.size >= 2 * len(MESSAGE)
+    (notice,) = await face.messages("postmaster@example.test")
+    assert b"Subject: alice@example.test has reached its sending limit\r\n" in notice
+    assert (await send(await logged_in(face))).startswith("450")  # it is one limit, whichever way mail leaves
+
+
+async def test_a_redirection_to_an_exception_does_not_count(face: Face) -> None:
+    await limit(face, sentRecipientsCount="1", sentRecipientsExceptions="(*.partner.test)")
+    await redirecting(face, "x@mail.partner.test")
+    stranger = await face.ready()
+    for _ in range(3):
+        assert (await stranger.send(MESSAGE, ALICE)).startswith("250")
+    assert len(face.queued()) == 3
+    assert face.delivery.sending.status(face.account(ALICE)).messages == 0
+
+
+async def test_a_large_message_is_not_redirected_beyond_the_limit(face: Face) -> None:
+    await limit(face, sentMessagesSize="3")
+    await redirecting(face)
+    stranger = await face.ready()
+    assert (await stranger.send(MESSAGE + b"z\r\n" * 300_000, ALICE)).startswith("250")
+    assert (await stranger.send(MESSAGE, ALICE)).startswith("250")
+    assert len(face.queued()) == 1 and len(await face.messages(ALICE)) == 1
+
+
+async def test_a_redirection_that_is_not_taken_is_not_counted(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
+    await limit(face, sentMessagesCount="5")
+    await limit(face, "bob", totalMessageSize="1")
+    await redirecting(face, "bob@example.test")
+    stranger = await face.ready()
+    assert (await stranger.send(MESSAGE + b"z" * 2000 + b"\r\n", ALICE)).startswith("552")
+    assert face.delivery.sending.status(face.account(ALICE)).messages == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(face.delivery.store, "submit_message", _failing)
+        assert (await stranger.send(MESSAGE, ALICE)).startswith("451")
+    assert face.delivery.sending.status(face.account(ALICE)).messages == 0
+    assert (await stranger.send(MESSAGE, ALICE)).startswith("250")
+    assert face.delivery.sending.status(face.account(ALICE)).messages == 1
+
+
+def _failing(*_: object, **more: object) -> asyncio.Future[None]:
+    future = asyncio.get_running_loop().create_future()
+    future.set_exception(Unavailable("the disk failed"))
+    return future
+
+
+async def test_redirections_at_once_are_counted_exactly(face: Face) -> None:
+    await limit(face, sentMessagesCount="7")
+    await redirecting(face)
+    clients = [await face.ready() for _ in range(20)]
+    assert all(reply.startswith("250") for reply in await asyncio.gather(*(one.send(MESSAGE, ALICE) for one in clients)))
+    assert (len(face.queued()), len(await face.messages(ALICE))) == (7, 13)
+
+
+async def test_a_full_mailbox_redirects_nothing(face: Face) -> None:
+    await limit(face, totalMessageCount="4", quotaSendMessageThreshold="50")
+    await redirecting(face)
+    stranger = await face.ready()
+    assert (await stranger.send(MESSAGE, ALICE)).startswith("250")
+    assert len(face.queued()) == 1
+    await limit(face, quotaSendMessageThreshold="1")
+    account = face.account(ALICE)
+    inbox = await face.mailbox.folder(account.id, "INBOX")
+    assert inbox is not None
+    await face.mailbox.append(inbox, [NewMessage(MESSAGE)])
+    assert (await stranger.send(MESSAGE, ALICE)).startswith("250")
+    assert (len(face.queued()), len(await face.messages(ALICE))) == (1, 2)
+
+
+async def test_the_members_of_a_large_group_redirect_within_their_limits(face: Face) -> None:
+    await limit(face, sentMessagesCount="1")
+    await redirecting(face)
+    members = [ALICE, *(f"m{number}@far.test" for number in range(INLINE_MEMBERS))]
+    await face.directory.create_group("example.test", "large", members, actor=ADMIN)
+    expander = Expander(face.delivery)
+    task = asyncio.create_task(expander.run())
+    stranger = await face.ready()
+    for _ in range(2):
+        assert (await stranger.send(MESSAGE, "large@example.test")).startswith("250")
+    for _ in range(2000):
+        if not face.store.queue_index.expansions(START, 1):
+            break
+        await asyncio.sleep(0.01)
+    await expander.stop()
+    await task
+    redirected = [row for row in face.queued() if row[1] == "far@remote.test"]
+    assert (len(redirected), len(await face.messages(ALICE))) == (1, 1)

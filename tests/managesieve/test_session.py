@@ -196,13 +196,13 @@ async def test_many_small_commands_leave_others_their_turn(face: Face) -> None:
 async def test_a_login_while_the_password_changes_does_not_stay(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
     account = face.directory.account_by_address(USER)
     assert account is not None
-    real = ManageSieveConnection.logged_in
+    real = ManageSieveConnection.entered
 
     def stale(connection: ManageSieveConnection, session: Session) -> None:
         session.account = dataclasses.replace(account, auth_version=account.auth_version - 1)
         real(connection, session)
 
-    monkeypatch.setattr(ManageSieveConnection, "logged_in", stale)
+    monkeypatch.setattr(ManageSieveConnection, "entered", stale)
     client = await face.client()
     assert (await client.reply())[1].startswith(b"BYE")
 

@@ -197,11 +197,9 @@ async def test_the_account_goes_and_its_job_with_it(here: Here, there: There) ->
     await here.service.start(here.account.id, **there.source, actor=ADMIN, continuous=True)
     await here.over()
     await here.directory.delete_account(here.account.id, actor=ADMIN)
-    for _ in range(100):
-        if not here.directory.database.query("SELECT 1 FROM migration_job"):
-            break
-        await asyncio.sleep(0.05)
-    assert not here.directory.database.query("SELECT 1 FROM migration_job")
+    async with asyncio.timeout(60):
+        while here.directory.database.query("SELECT 1 FROM migration_job"):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
     assert not here.directory.database.query("SELECT 1 FROM migration_folder")
 
 

@@ -123,9 +123,9 @@ async def test_a_folder_that_cannot_be_opened_does_not_keep_the_others(here: Her
     assert [octets for octets, _, _ in await here.messages("Z")] == [text(2)]
 
 
-async def connect(fake: FakeImap, **more: object) -> ImapClient:
+async def connect(fake: FakeImap, timeout: float = 30.0, **more: object) -> ImapClient:
     remote = Remote("127.0.0.1", fake.port, "u", "secret", **more)  # type: ignore[arg-type]
-    return await ImapClient.connect(remote, timeout=1)
+    return await ImapClient.connect(remote, timeout=timeout)
 
 
 HOSTILE = {
@@ -143,7 +143,8 @@ async def test_a_hostile_server_is_left(fake: FakeImap, case: str) -> None:
     fake.say["LIST"] = HOSTILE[case]
     client = await connect(fake)
     await client.login("u", "secret")
-    async with asyncio.timeout(5):
+    client.stream.timeout = 1.0
+    async with asyncio.timeout(30):
         with pytest.raises(RemoteError):
             await client.folders()
     client.close()
@@ -198,7 +199,9 @@ async def test_ways_to_log_in(fake: FakeImap, capabilities: str, password: str, 
     fake.say["AUTHENTICATE"] = "+ \r\n"
     client = await connect(fake)
     task = asyncio.create_task(client.login("u", password))
-    await asyncio.sleep(0.2)
+    async with asyncio.timeout(60):
+        while not fake.seen:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
     assert first in fake.seen[0]
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -18,6 +18,10 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
+START_SECONDS = 100.0
+"""A start takes a second or two; a machine that is busy with other things may take this long."""
+PATIENCE = 60.0
+"""As long as a condition is waited for; it is looked at all the time, so this costs only where it never holds."""
 
 
 def free_port() -> int:
@@ -27,7 +31,7 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
     """Poll until true; fails after `seconds`."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -36,6 +40,22 @@ def wait_for(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
             return value
         time.sleep(0.02)
     raise AssertionError("did not happen in time")
+
+
+def said_by(popen: subprocess.Popen[str], word: str, seconds: float = START_SECONDS) -> None:
+    """Read the output of a process to the line that begins with `word`; the process is killed where it does not come in time."""
+    timer = threading.Timer(seconds, popen.kill)
+    timer.start()
+    lines = []
+    assert popen.stdout is not None
+    try:
+        for line in popen.stdout:
+            lines.append(line)
+            if line.startswith(word):
+                return
+    finally:
+        timer.cancel()
+    raise AssertionError("".join(lines) or f"no word within {seconds:g} seconds")
 
 
 @dataclass
@@ -48,8 +68,8 @@ class Running:
 
     def dial(self, port: int = 0) -> tuple[socket.socket, str]:
         """Connect and read the greeting."""
-        sock = socket.create_connection(("127.0.0.1", port or self.port), 10)
-        sock.settimeout(10)
+        sock = socket.create_connection(("127.0.0.1", port or self.port), PATIENCE)
+        sock.settimeout(PATIENCE)
         return sock, sock.recv(1000).decode()
 
     def configure(self, **settings: object) -> None:
@@ -74,7 +94,7 @@ class Running:
     def stop(self) -> int:
         """Gracefully; the exit status."""
         self.popen.send_signal(signal.SIGTERM)
-        return self.popen.wait(20)
+        return self.popen.wait(PATIENCE)
 
 
 Launch = Callable[..., Running]
@@ -103,11 +123,7 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
         )  # fmt: skip
         running = Running(data, port, popen)
         started.append(running)
-        timer = threading.Timer(30, popen.kill)
-        timer.start()
-        assert popen.stdout is not None
-        assert popen.stdout.readline().strip() == expect
-        timer.cancel()
+        said_by(popen, expect)
         return running
 
     yield go

@@ -116,10 +116,9 @@ async def test_new_accounts_are_welcomed_once(face: Face, tmp_path: Path) -> Non
     )
     duty = asyncio.create_task(run(Welcome(directory, face.store, face.delivery.account_mail), directory))
     await directory.create_account("example.test", "dora", hash="{PLAIN}x", full_name="Dora D", actor=ADMIN)
-    for _ in range(200):
-        await asyncio.sleep(0.02)
-        if await face.messages("dora@example.test"):
-            break
+    async with asyncio.timeout(60):
+        while not await face.messages("dora@example.test"):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
     duty.cancel()
     await asyncio.gather(duty, return_exceptions=True)
     (welcome,) = await face.messages("dora@example.test")

@@ -43,7 +43,7 @@ async def fill(store: Store, count: int) -> None:
 
 
 async def until(condition: Any) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110  (another process does it)
             await asyncio.sleep(0.05)
 

@@ -34,8 +34,16 @@ async def parts(tmp_path: Path) -> AsyncIterator[tuple[Path, Store, Mailbox]]:
 async def begun(parts: tuple[Path, Store, Mailbox]) -> tuple[Maintenance, BackgroundVerbs, asyncio.Task[None]]:
     made, verbs = Maintenance(*parts), BackgroundVerbs()
     made.offer(verbs)
+    first_round = asyncio.Event()
+    real = made._end_old_lock
+
+    async def noted() -> None:
+        await real()
+        first_round.set()
+
+    made._end_old_lock = noted  # type: ignore[method-assign]
     running = asyncio.create_task(made.run())
-    await asyncio.sleep(0.2)
+    await asyncio.wait_for(first_round.wait(), 60)
     return made, verbs, running
 
 
@@ -102,8 +110,10 @@ async def test_one_task_of_a_kind_and_what_it_says_is_bounded(
     await verbs.call("maintenance.abort", kind="scan", domain=4)
     assert (await verbs.call("maintenance.lines", kind="scan", domain=4, after=0))["state"] == "aborted"
     gate.set()
-    await asyncio.sleep(0.05)
-    assert (await verbs.call("maintenance.lines", kind="scan", domain=3, after=0))["state"] == "done"
+    async with asyncio.timeout(60):
+        while (state := (await verbs.call("maintenance.lines", kind="scan", domain=3, after=0))["state"]) == "running":  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    assert state == "done"
     with pytest.raises(BackgroundRefusedError, match="no task"):
         await verbs.call("maintenance.start", kind="nonsense", domain=0)
     await ended(running)

@@ -69,7 +69,7 @@ async def test_mail_leaves_and_a_refusal_comes_back_as_a_report(node: Node) -> N
         assert (await node.delivery.accept(message)).result is Result.STORED
     account = node.directory.account_by_address("alice@example.test")
     assert account is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not remote.taken or not node.mailbox.usage(account.id)[1]:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     assert b"Subject: to friend@elsewhere.test" in remote.taken[0]
@@ -85,7 +85,7 @@ async def test_sending_stops_and_starts_with_its_service(node: Node) -> None:
     assert node.outbound is not None
 
     async def becomes(running: bool) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (node.outbound is not None and node.outbound._running is not None) != running:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
 

@@ -15,7 +15,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +23,7 @@ import pytest
 from tests.cli.conftest import PASSWORD, free_offset
 from tests.imap.conftest import Client, message
 from tests.imap.mirror import Mirror, compact, expand
-from tests.process.conftest import Running, wait_for
+from tests.process.conftest import PATIENCE, Running, said_by, wait_for
 
 SEEDS = int(os.environ.get("MAILSTEAD_CRASHES", "1"))
 ROUNDS = 4
@@ -47,17 +46,7 @@ class Server:
             [*words, "--port-offset", str(self.offset)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         self.running = Running(self.data, 0, self.popen)
-        timer = threading.Timer(40, self.popen.kill)
-        timer.start()
-        lines = []
-        assert self.popen.stdout is not None
-        for line in self.popen.stdout:
-            lines.append(line)
-            if line.startswith("Ready"):
-                break
-        else:
-            raise AssertionError("".join(lines))
-        timer.cancel()
+        said_by(self.popen, "Ready")
 
     def kill_worker(self, rng: random.Random) -> int:
         """One worker dies; its process id."""
@@ -74,12 +63,12 @@ class Server:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass  # it left when it lost its supervisor
-        self.popen.wait(10)
+        self.popen.wait(PATIENCE)
         wait_for(lambda: not self.running.children())
 
     async def client(self) -> Client:
         """A session of alice; a port that answers no more (a worker is starting) is tried again."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 try:
                     reader, writer = await asyncio.open_connection("127.0.0.1", 2143 + self.offset, limit=1 << 22)
@@ -249,7 +238,7 @@ async def truth(client: Client, box: str) -> tuple[dict[int, frozenset[str]], di
     return flags, subjects
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(900)  # several starts, each as slow as the machine is busy
 @pytest.mark.parametrize("seed", range(SEEDS))
 async def test_clients_hold_the_truth_after_a_crash(server: Server, seed: int) -> None:
     rng = random.Random(seed)

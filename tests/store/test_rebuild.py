@@ -14,11 +14,12 @@ import pytest
 from mailstead.mailbox.model import Folder, NewMessage
 from mailstead.mailbox.service import Mailbox
 from mailstead.settings.actor import Actor
+from mailstead.store.apply_delivery import REPLACED_GONE
 from mailstead.store.files import Files
 from mailstead.store.fsck import fsck
 from mailstead.store.operations import QueueOutcome
 from mailstead.store.rebuild import rebuild_shard
-from mailstead.store.record import MessageHead, Target, TargetKind
+from mailstead.store.record import MessageHead, Target, TargetKind, encode_ranges
 from mailstead.store.service import QUEUE, Store, prepare
 from mailstead.store.shard import shard_path
 from mailstead.store.snapshot import snapshots, take_snapshot
@@ -86,6 +87,17 @@ async def everything(store: Store, other: Store, tag: str) -> None:
         Target(TargetKind.FOLDER, n % SHARDS, n, overlay=b"X-For: %d\r\n" % n, mid=store.new_id()) for n in (100, 101, leaving)
     ]
     await store.submit_message(MessageHead("s@x", 7, targets), reply)
+    for account in (100, 101):  # taken away in the record of a message for one of them, and once more, when it is gone
+        box = await need(here, account, "Archive")
+        uids = (await here.append(box, [NewMessage(text(f"away{tag}{account}{n}")) for n in range(3)])).uids
+        ranges = encode_ranges([uids[0], uids[1]])
+        away = Target(TargetKind.REMOVAL, box.shard, account, box.id, date=9, mid=store.new_id(), detail=ranges)
+        with_message = [away, Target(TargetKind.FOLDER, 100 % SHARDS, 100)]
+        found = [await store.submit_message(MessageHead("s@x", 7, with_message), text(f"instead{tag}{account}")) for _ in "ab"]
+        assert [outcome.outcome for outcomes in found for outcome in outcomes] == [0, 0, REPLACED_GONE, 0]
+        view = await here.open(box)
+        assert not set(view.uids) & set(uids[:2]) and uids[2] in view.uids
+        view.release()
     queued = [Target(TargetKind.QUEUE, QUEUE, date=1, recipient=f"{n}@remote.test") for n in "ab"]
     (outcome, _) = await store.submit_message(MessageHead("s@x", 7, queued), text(f"out{tag}"))
     await other.change([QueueOutcome(QUEUE, outcome.mid, [(0, 1, 0, 1, 0, "250", b"")])], shown=False)

@@ -7,62 +7,30 @@ from mailstead.admin_cli.services import AdminServices
 from mailstead.admin_cli.session import Session
 from mailstead.transport.connection import Connection
 from mailstead.transport.endpoint import Endpoint
-
-LOGIN_SECONDS = 60.0
-"""Silence allowed before the login."""
+from mailstead.transport.session_connection import SessionConnection
 
 
-class AdminConnection(Connection):
+class AdminConnection(SessionConnection[Session, "AdminServer"]):
     """One administration connection."""
 
     log_module = "CLI"
-    __slots__ = ("_server", "session")
+    __slots__ = ()
 
-    def __init__(self, endpoint: Endpoint, server: AdminServer) -> None:
-        super().__init__(endpoint)
-        self._server = server
-        self.session: Session | None = None
+    def opened(self) -> Session:
+        """See SessionConnection."""
+        return Session(self, self._server.services, RootContext)
 
-    def started(self) -> None:
-        """Greet."""
-        self.session = Session(self, self._server.services, RootContext)
-        if not 0 < self.idle_timeout <= LOGIN_SECONDS:
-            self.idle_timeout = LOGIN_SECONDS
-            self.touch()
-        self.session.greet()
+    def greet(self, session: Session) -> None:
+        """The greeting and the first prompt."""
+        session.greet()
 
-    def received(self, data: bytes) -> None:
-        """Octets from the client."""
-        if self.session is not None:
-            self.session.received(data)
-
-    def logged_in(self, session: Session) -> None:
-        """From here on the listener's idle timeout holds."""
-        self.idle_timeout = self.endpoint.idle_timeout
-        self.touch()
-
-    def ended(self, exc: Exception | None) -> None:
-        """The connection is gone."""
-        if self.session is not None:
-            self.session.ended()
-
-    def idle_expired(self) -> None:
+    def silent(self, session: Session) -> None:
         """Silence for too long."""
-        if self.session is not None:
-            self.session.stop("idle for too long")
-        else:
-            self.close()
+        session.stop("idle for too long")
 
     def over_limit(self, reason: str) -> None:
         """Refused before the greeting."""
         self.send(f"-ERR: {reason}\r\n".encode())
-
-    def shutting_down(self) -> None:
-        """The process stops."""
-        if self.session is not None:
-            self.session.stop()
-        else:
-            self.close()
 
 
 class AdminServer:

@@ -261,7 +261,7 @@ class Session:
         self.actor, self._version = found
         self._stored = self._password_mark()
         self.context = self._make_root(self)
-        self.link.logged_in(self)
+        self.link.logged_in()
         self.link.log.info("administrator logged in", admin=self.actor.name, peer=self.link.peer[0])
         self._send(Reply(text="Authentication successful"), self.context.prompt)
 

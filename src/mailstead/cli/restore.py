@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import shutil
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -104,8 +106,30 @@ def _remove_leftovers(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
+@dataclass(frozen=True, slots=True)
+class _Between:
+    """The server that is restored into, and what it is restored from."""
+
+    config: Path | None
+    directory: Path
+    label: str
+    until: str
+    quotas: bool
+    key_file: Path | None
+    passphrase_file: Path | None
+
+
 def _into_options(command: Callable[..., None]) -> Callable[..., None]:
-    """What all that restore into a server have."""
+    """What all that restore into a server have; the command gets it as one value."""
+
+    @functools.wraps(command)
+    def run(
+        config: Path | None, directory: Path, label: str, until: str, quotas: bool, key_file: Path | None,
+        passphrase_file: Path | None, **own: Any,
+    ) -> None:  # fmt: skip
+        command(_Between(config, directory, label, until, quotas, key_file, passphrase_file), **own)
+
+    decorated: Callable[..., None] = run
     for option in (
         click.option("--until", default="", help="As it was at this time (UTC), e.g. 2026-11-29T10:30:00."),
         click.option("--label", default="", help="From this backup; without it (and --until) from the last one."),
@@ -113,14 +137,11 @@ def _into_options(command: Callable[..., None]) -> Callable[..., None]:
         key_options,
         config_option,
     ):
-        command = option(command)
-    return command
+        decorated = option(decorated)
+    return decorated
 
 
-def _into(
-    config: Path | None, directory: Path, label: str, until: str, key_file: Path | None, passphrase_file: Path | None,
-    work: Callable[[Restorer], Awaitable[object]],
-) -> None:  # fmt: skip
+def _into(between: _Between, work: Callable[[Restorer], Awaitable[object]]) -> None:
     """Run ``work`` with a restorer between the backup and the server."""
     from mailstead.mailbox.errors import MailboxError
     from mailstead.mailbox.service import Mailbox
@@ -128,10 +149,10 @@ def _into(
     from mailstead.restoring.source import Source
     from mailstead.store.backup.view import choose
 
-    repository = opened_repository(directory, secret_of(key_file, passphrase_file))
-    bootstrap = find(config)
+    repository = opened_repository(between.directory, secret_of(between.key_file, between.passphrase_file))
+    bootstrap = find(between.config)
     with repository_errors():
-        point = choose(repository, label, moment(until) if until else None)
+        point = choose(repository, between.label, moment(between.until) if between.until else None)
 
     async def run(opened_directory: Directory) -> None:
         _remove_leftovers(bootstrap.data_dir / "tmp")
@@ -143,7 +164,7 @@ def _into(
         finally:
             source.close()
 
-    with opened(config) as opened_directory, repository_errors():
+    with opened(between.config) as opened_directory, repository_errors():
         try:
             asyncio.run(run(opened_directory))
         except MailboxError as exc:
@@ -157,15 +178,12 @@ def _into(
 @click.option("--settings", is_flag=True, help="Settings and aliases of the backup also for accounts that are here.")
 @click.option("--passwords", is_flag=True, help="Passwords of the backup also for accounts that are here.")
 @_into_options
-def domain(
-    config: Path | None, directory: Path, name: str, to: str, settings: bool, passwords: bool, label: str, until: str,
-    quotas: bool, key_file: Path | None, passphrase_file: Path | None,
-) -> None:  # fmt: skip
+def domain(between: _Between, name: str, to: str, settings: bool, passwords: bool) -> None:
     """A domain with accounts, groups, lists, public folders and their mail; what is there stays and does not come twice."""
     from mailstead.restoring.service import How
 
-    how = How(passwords, settings, quotas)
-    _into(config, directory, label, until, key_file, passphrase_file, lambda restorer: restorer.domain(name, to=to, how=how))
+    how = How(passwords, settings, between.quotas)
+    _into(between, lambda restorer: restorer.domain(name, to=to, how=how))
 
 
 @restore.command("account")
@@ -175,15 +193,12 @@ def domain(
 @click.option("--settings", is_flag=True, help="Settings and aliases of the backup also for an account that is here.")
 @click.option("--password", is_flag=True, help="The password of the backup also for an account that is here.")
 @_into_options
-def account(
-    config: Path | None, directory: Path, address: str, to: str, settings: bool, password: bool, label: str, until: str,
-    quotas: bool, key_file: Path | None, passphrase_file: Path | None,
-) -> None:  # fmt: skip
+def account(between: _Between, address: str, to: str, settings: bool, password: bool) -> None:
     """An account: folders, messages, subscriptions, scripts, rights; with password and settings where it is gone."""
     from mailstead.restoring.service import How
 
-    how = How(password, settings, quotas)
-    _into(config, directory, label, until, key_file, passphrase_file, lambda restorer: restorer.account(address, to=to, how=how))
+    how = How(password, settings, between.quotas)
+    _into(between, lambda restorer: restorer.account(address, to=to, how=how))
 
 
 @restore.command("folder")
@@ -194,22 +209,19 @@ def account(
 @click.option("--into", "into", default="", help="Into this folder instead.")
 @click.option("--below", is_flag=True, help="The folders below it, too.")
 @_into_options
-def folder(
-    config: Path | None, directory: Path, address: str, folder: str, to: str, into: str, below: bool, label: str, until: str,
-    quotas: bool, key_file: Path | None, passphrase_file: Path | None,
-) -> None:  # fmt: skip
+def folder(between: _Between, address: str, folder: str, to: str, into: str, below: bool) -> None:
     """A folder of an account; of a domain's public folders where ADDRESS is the domain."""
     from mailstead.restoring.mail import Wanted
     from mailstead.restoring.service import How
 
-    wanted, how = Wanted(folder, below, into=into), How(limited=quotas)
+    wanted, how = Wanted(folder, below, into=into), How(limited=between.quotas)
 
     def work(restorer: Restorer) -> Awaitable[object]:
         if "@" not in address:
             return restorer.public_folders(address, wanted=wanted, how=how)
         return restorer.account(address, to=to, wanted=wanted, how=how)
 
-    _into(config, directory, label, until, key_file, passphrase_file, work)
+    _into(between, work)
 
 
 @restore.command("message")
@@ -221,18 +233,12 @@ def folder(
 @click.option("--to", default="", help="Into this account instead.")
 @click.option("--into", "into", default="", help="Into this folder instead of the one it was in.")
 @_into_options
-def message(
-    config: Path | None, directory: Path, address: str, message_id: str, name: str, uid: int, to: str, into: str, label: str,
-    until: str, quotas: bool, key_file: Path | None, passphrase_file: Path | None,
-) -> None:  # fmt: skip
+def message(between: _Between, address: str, message_id: str, name: str, uid: int, to: str, into: str) -> None:
     """One message of an account."""
     from mailstead.restoring.mail import Wanted
     from mailstead.restoring.service import How
 
     if not message_id and not (name and uid):
         raise click.ClickException("give --message-id, or --folder and --uid")
-    wanted, how = Wanted(name, False, message_id, uid, into), How(limited=quotas)
-    _into(
-        config, directory, label, until, key_file, passphrase_file,
-        lambda restorer: restorer.account(address, to=to, wanted=wanted, how=how),
-    )  # fmt: skip
+    wanted, how = Wanted(name, False, message_id, uid, into), How(limited=between.quotas)
+    _into(between, lambda restorer: restorer.account(address, to=to, wanted=wanted, how=how))

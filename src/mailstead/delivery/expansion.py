@@ -64,6 +64,11 @@ class Active:
     state: object = None
     """What the handler of this kind of job keeps between chunks."""
 
+    def stage(self, *words: str) -> Target:
+        """The target that says which stage a list's job has come to; a crash behind the record goes on there."""
+        self.job = msgspec.structs.replace(self.job, path=words)
+        return self.progress(words)
+
     def progress(self, path: tuple[str, ...] | None) -> Target:
         """The target that says how far it has come; None: to its end."""
         detail = b"" if path is None else msgspec.structs.replace(self.job, path=path).encode()
@@ -273,7 +278,11 @@ class Expander:
                 target.overlay, target.mid = front, variant
         sender = active.mail.entry.sender
         receipt = _receipt(active, plan)
-        outcomes = await self._delivery.store_copies(active.mail, [*plan.targets, progress], sender, receipt)
+        try:
+            outcomes = await self._delivery.store_copies(active.mail, [*plan.targets, progress], sender, receipt)
+        except BaseException:
+            await self._delivery.planner.give_back(plan)
+            raise
         active.given += len(plan.targets)
         self.counts.given += len(plan.targets)
         active.job = msgspec.structs.replace(active.job, path=path or ())

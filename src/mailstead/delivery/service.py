@@ -92,12 +92,12 @@ class Delivery:
         self.mailbox = mailbox
         self.settings = settings if settings is not None else directory.settings
         self.elsewhere = elsewhere
-        self.planner = Planner(store, directory, mailbox, elsewhere)
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
         self.account_mail = AccountMail(directory, mailbox, store.data_dir)
         self.alerts = QuotaAlerts(directory, mailbox, self.account_mail, self._spawn)
         self.sending = SendingQuota(directory, mailbox, self.account_mail, self.send_system_mail)
+        self.planner = Planner(store, directory, mailbox, self.sending, elsewhere)
 
     async def close(self) -> None:
         """Wait for the messages in hand."""
@@ -296,6 +296,7 @@ class Delivery:
 
     async def _deliver_slowly(self, message: AcceptedMessage, done: Done) -> None:
         spool = message.spool
+        plan = Plan()
         try:
             plan = await self.planner.expand(message)
             if not plan.targets:
@@ -309,6 +310,7 @@ class Delivery:
             outcomes = await self._submit(message, plan, body, index)
         except Exception as error:
             await self._release(spool, kept=False)
+            await self.planner.give_back(plan)
             done(self._unavailable(message, error))
             return
         await self._finish(message, plan, outcomes, done)
@@ -356,6 +358,8 @@ class Delivery:
         stored = len(plan.targets) - len(refused) + len(plan.discarded)
         _OVER_QUOTA.inc(sum(1 for _, result in refused if result is Result.OVER_QUOTA))
         results = self._results(message, plan, refused)
+        if not stored:
+            await self.planner.give_back(plan)
         if not stored and not late:
             # A recipient without a target of its own (its mailbox was another's, too) is as refused as that one.
             worst = next((result for result in results if result is not Result.STORED), Result.TEMPORARY)

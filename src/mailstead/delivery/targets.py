@@ -6,6 +6,8 @@ Invariants
 - Small groups are expanded at once, yielding to the event loop; lists, and groups of more than INLINE_MEMBERS, become one
   target that the background process expands (`expansion`), so that their size delays nobody.
 - Mail for an account with an active Sieve script goes where the script says; a script runs once for a message.
+- What a script redirects is mail that its account sends: it counts against the account's limits (QTA-04) before it becomes a
+  target, and where it may not be sent the message is kept (RFC 5228 section 2.10.6). Whoever cannot store the plan gives it back.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from mailstead.delivery.jobs import ExpansionJob, JobKind
 from mailstead.delivery.model import AcceptedMessage, EnvelopeRecipient, Result
 from mailstead.delivery.restrictions import permits
 from mailstead.delivery.scripts import Scripts
+from mailstead.delivery.sending_quota import SendingQuota
 from mailstead.directory.model import Account, RecipientKind, Resolution
 from mailstead.directory.resolve import Expanded
 from mailstead.directory.service import Directory
@@ -67,7 +70,8 @@ class Lost:
 class Plan:
     """Targets, whom each stands for, the account whose INBOX takes it where its folder is gone (0: none), and what could not
     become one. ``rehoused``: some went to an INBOX after all; ``discarded``: recipients whose rules throw the message away;
-    ``watched``: accounts that want to know when their mailbox is nearly full."""
+    ``watched``: accounts that want to know when their mailbox is nearly full; ``redirected``: (account, address, octets) of what
+    was counted as sent by scripts."""
 
     targets: list[Target] = field(default_factory=list)
     origins: list[int] = field(default_factory=list)
@@ -83,6 +87,7 @@ class Plan:
     discarded: set[int] = field(default_factory=set)
     scripted: set[int] = field(default_factory=set)
     watched: list[Account] = field(default_factory=list)
+    redirected: list[tuple[Account, str, int]] = field(default_factory=list)
 
 
 def is_literal(domain: str) -> bool:
@@ -97,8 +102,11 @@ def is_literal(domain: str) -> bool:
 class Planner:
     """Makes plans for the messages of one process."""
 
-    def __init__(self, store: Store, directory: Directory, mailbox: Mailbox, elsewhere: RemoteRecipients | None = None) -> None:
+    def __init__(
+        self, store: Store, directory: Directory, mailbox: Mailbox, sending: SendingQuota, elsewhere: RemoteRecipients | None = None
+    ) -> None:
         self._elsewhere = elsewhere
+        self._sending = sending
         self._store = store
         self._directory = directory
         self._mailbox = mailbox
@@ -124,13 +132,23 @@ class Planner:
     async def expand(self, message: AcceptedMessage) -> Plan:
         """The plan of any message."""
         plan = Plan()
-        for number, recipient in enumerate(message.recipients):
-            if recipient.resolution.kind is not RecipientKind.GROUP:
-                await self.route(plan, message, number, recipient.resolution, recipient)
-        for number, recipient in enumerate(message.recipients):
-            if recipient.resolution.kind is RecipientKind.GROUP:
-                await self._expand(plan, message, number, recipient)
+        try:
+            for number, recipient in enumerate(message.recipients):
+                if recipient.resolution.kind is not RecipientKind.GROUP:
+                    await self.route(plan, message, number, recipient.resolution, recipient)
+            for number, recipient in enumerate(message.recipients):
+                if recipient.resolution.kind is RecipientKind.GROUP:
+                    await self._expand(plan, message, number, recipient)
+        except BaseException:
+            await self.give_back(plan)
+            raise
         return plan
+
+    async def give_back(self, plan: Plan) -> None:
+        """What the plan counted as sent by scripts was not sent after all."""
+        redirected, plan.redirected = plan.redirected, []
+        for account, address, size in redirected:
+            await self._sending.give_back(account, [address], size)
 
     async def _expand(self, plan: Plan, message: AcceptedMessage, number: int, recipient: EnvelopeRecipient) -> None:
         found = await self._members(recipient.resolution.object_id)
@@ -232,6 +250,8 @@ class Planner:
                     found_there = await self._members(target.object_id)
                     if not found_there or len(plan.targets) > MAX_TARGETS:
                         return "the group has no members, or too many"
+                    if refusal := await self._charge(plan, account, action.address, message.size):
+                        return refusal
                     if len(found_there) > INLINE_MEMBERS:
                         self._later(plan, message, number, target, recipient)
                         found_there = []
@@ -240,6 +260,8 @@ class Planner:
                             await asyncio.sleep(0)
                         await self.route(plan, message, number, one.resolution, recipient, depth=depth + 1)
                 elif self._leads_on(target):
+                    if refusal := await self._charge(plan, account, action.address, message.size):
+                        return refusal
                     await self.route(plan, message, number, target, recipient, depth=depth + 1)
                 else:
                     return f"redirection to nowhere: {target.kind.value}"
@@ -248,6 +270,16 @@ class Planner:
                 words = _printable(" ", action.reason)[:300].encode("ascii", "replace").decode("ascii")
                 reason = f"550 5.7.1 {words.strip() or 'rejected'}"
                 plan.lost.append(Lost(number, account.address, reason, Result.REJECTED))
+        return ""
+
+    async def _charge(self, plan: Plan, account: Account, address: str, size: int) -> str:
+        """Count what a script redirects as sent by its account (QTA-04); why it may not be sent, "" if it may."""
+        if not self._sending.limits(account):
+            return ""
+        refusal = await self._sending.check_and_count(account, [address], size)
+        if refusal is not None:
+            return refusal.text
+        plan.redirected.append((account, address, size))
         return ""
 
     def _takes(self, account: Account, message: AcceptedMessage) -> bool:

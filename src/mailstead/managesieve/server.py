@@ -9,68 +9,48 @@ from mailstead.managesieve.services import ManageSieveServices
 from mailstead.managesieve.session import Session, reply
 from mailstead.transport.connection import Connection
 from mailstead.transport.endpoint import Endpoint
+from mailstead.transport.session_connection import SessionConnection
 
 
-class ManageSieveConnection(Connection):
+class ManageSieveConnection(SessionConnection[Session, "ManageSieveServer"]):
     """One ManageSieve connection."""
 
     log_module = "MANAGESIEVE"
-    __slots__ = ("_server", "session")
+    __slots__ = ()
 
-    def __init__(self, endpoint: Endpoint, server: ManageSieveServer) -> None:
-        super().__init__(endpoint)
-        self._server = server
-        self.session: Session | None = None
+    def opened(self) -> Session:
+        """See SessionConnection."""
+        return Session(self, self._server.services, self._server.entries)
 
-    def started(self) -> None:
-        """Greet with the capabilities (RFC 5804 section 1.7)."""
-        self.session = session = Session(self, self._server.services, self._server.entries)
-        limit = float(session.options.loginTimeout)
-        if self.idle_timeout > limit > 0:
-            self.idle_timeout = limit
-            self.touch()
+    def greet(self, session: Session) -> None:
+        """The capabilities (RFC 5804 section 1.7)."""
         session.emit(capabilities(session) + reply(b"OK", "Mailstead ManageSieve ready"))
         session.flush()
 
-    def received(self, data: bytes) -> None:
-        """Octets from the client."""
-        if self.session is not None:
-            self.session.received(data)
-
-    def logged_in(self, session: Session) -> None:
-        """From here on the listener's idle timeout holds, and the session ends when its account changes."""
-        self.idle_timeout = self.endpoint.idle_timeout
-        self.touch()
+    def entered(self, session: Session) -> None:
+        """A login: the session ends when its account changes."""
+        self.logged_in()
         assert session.account is not None
         self._server.sessions.enter(session, session.account)
 
-    def logged_out(self, session: Session) -> None:
-        """The session is nobody's."""
+    def left(self, session: Session) -> None:
+        """The session is nobody's (RFC 5804 section 2.14.1)."""
         self._server.sessions.leave(session, session.account)
+        self.logged_out()
 
     def ended(self, exc: Exception | None) -> None:
         """The connection is gone."""
+        super().ended(exc)
         if self.session is not None:
-            self.session.ended()
-            self.logged_out(self.session)
+            self._server.sessions.leave(self.session, self.session.account)
 
-    def idle_expired(self) -> None:
+    def silent(self, session: Session) -> None:
         """Silence for too long."""
-        if self.session is not None:
-            self.session.bye("Idle for too long")
-        else:
-            self.close()
+        session.bye("Idle for too long")
 
     def over_limit(self, reason: str) -> None:
         """Refused before the greeting."""
         self.send(reply(b"BYE", reason, "TRYLATER"))
-
-    def shutting_down(self) -> None:
-        """The process stops."""
-        if self.session is not None:
-            self.session.stop()
-        else:
-            self.close()
 
 
 class ManageSieveServer:

@@ -19,6 +19,7 @@ from mailstead.managesieve.grammar import MAX_LITERAL, MAX_LITERAL_FRESH, BadCom
 from mailstead.observe.log import fault
 from mailstead.observe.metrics import faults, managesieve_commands
 from mailstead.sieve.grammar import SieveError
+from mailstead.transport.output_queue import OutputQueue
 
 if TYPE_CHECKING:
     from mailstead.directory.model import Account
@@ -62,11 +63,11 @@ def reply(word: bytes, text: str, code: str = "") -> bytes:
     return b"%b%b %b\r\n" % (word, middle, string(text.encode("utf-8", "replace")))
 
 
-class Session:
+class Session(OutputQueue):
     """``link`` is the connection (transport.connection.Connection)."""
 
     def __init__(self, link: Any, services: ManageSieveServices, entries: dict[bytes, tuple[Handler, str]]) -> None:
-        self.link = link
+        super().__init__(link)
         self.services = services
         self.entries = entries
         self.options: Any = services.settings.service("managesieve")
@@ -74,23 +75,8 @@ class Session:
         self.account: Account | None = None
         self.errors = self.auth_errors = 0
         self.quitting = self.stopping = False
-        self._out: list[bytes] = []
-        self._out_size = 0
         self._task: asyncio.Task[None] | None = None
         self._answer: asyncio.Future[bytes] | None = None
-
-    # -- output ---------------------------------------------------------------------------------------------------
-
-    def emit(self, data: bytes) -> None:
-        """Queue octets for the client."""
-        self._out.append(data)
-        self._out_size += len(data)
-
-    def flush(self) -> None:
-        """Hand what is queued to the connection."""
-        if self._out:
-            out, self._out, self._out_size = self._out, [], 0
-            self.link.send_many(out)
 
     def bye(self, text: str, code: str = "") -> None:
         """Say BYE and close."""
@@ -247,11 +233,11 @@ class Session:
         """The login is done."""
         self.account = account
         self.collector.limit = MAX_LITERAL
-        self.link.logged_in(self)
+        self.link.entered(self)
 
     def leave(self) -> None:
         """UNAUTHENTICATE (RFC 5804 section 2.14.1)."""
-        self.link.logged_out(self)
+        self.link.left(self)
         self.account = None
         self.collector.limit = MAX_LITERAL_FRESH
 

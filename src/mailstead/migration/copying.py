@@ -17,8 +17,9 @@ from mailstead.mailbox.model import Folder
 from mailstead.mailbox.service import Mailbox
 from mailstead.migration import jobs
 from mailstead.migration.appending import Appender, Incoming, batches_of, fitting
+from mailstead.migration.fetched import Fetched
 from mailstead.migration.folder_names import Plan, plan
-from mailstead.migration.imap_client import MAX_MESSAGE, Fetched, ImapClient, Refused
+from mailstead.migration.imap_client import MAX_MESSAGE, ImapClient, Refused
 from mailstead.migration.jobs import Job
 from mailstead.migration.ledger import Key, Ledger
 from mailstead.migration.remote import Remote

@@ -18,9 +18,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from mailstead.message import mutf7
-from mailstead.message.dates import parse_imap_date_time
 from mailstead.message.line_ends import LineEnds, canonical
-from mailstead.message.threading import message_id
+from mailstead.migration.fetched import Fetched, fetched
 from mailstead.migration.folder_names import SourceFolder
 from mailstead.migration.imap_response import (
     Atom,
@@ -75,18 +74,6 @@ class Selected:
     uidvalidity: int
     exists: int
     highest_modseq: int
-
-
-@dataclass(slots=True)
-class Fetched:
-    """One message's data, as far as asked for. `body` is CRLF throughout."""
-
-    uid: int = 0
-    flags: tuple[str, ...] | None = None
-    date: int = 0
-    size: int = 0
-    body: bytes | Spool | None = None
-    message_id: str = ""
 
 
 class ImapClient:
@@ -421,7 +408,7 @@ class ImapClient:
 
         def each(found: list[Value]) -> None:
             if len(found) == 3 and isinstance(found[1], bytes) and found[1].upper() == b"FETCH" and isinstance(found[2], list):
-                message = _fetched(found[2])
+                message = fetched(found[2])
                 if message.uid and (expected is None or message.uid in expected):
                     take(message)
                 elif isinstance(message.body, Spool):
@@ -484,28 +471,3 @@ def _quoted(octets: bytes) -> bytes:
 def _without_nul(octets: bytes) -> bytes:
     """NUL, which no message may have (RFC 5322), as other servers show it."""
     return octets.replace(b"\0", b"\x80") if b"\0" in octets else octets
-
-
-def _fetched(items: list[Value]) -> Fetched:
-    message = Fetched()
-    try:
-        for place in range(0, len(items) - 1, 2):
-            name, value = text(items[place]).upper(), items[place + 1]
-            if name == b"UID":
-                message.uid = number(value)
-            elif name == b"FLAGS" and isinstance(value, list):
-                message.flags = tuple(text(flag).decode("utf-8", "replace") for flag in value)
-            elif name == b"INTERNALDATE":
-                message.date = max(0, parse_imap_date_time(text(value).decode("ascii", "replace")) or 0)
-            elif name == b"RFC822.SIZE":
-                message.size = number(value)
-            elif name in (b"BODY[]", b"RFC822", b"BINARY[]"):
-                if isinstance(value, Large):
-                    message.body = value.spool  # type: ignore[assignment]
-                elif value is not None:
-                    message.body = text(value)
-            elif name.startswith(b"BODY[HEADER.FIELDS") and isinstance(value, bytes):
-                message.message_id = message_id(value.partition(b":")[2])
-    except BadResponse as error:
-        raise RemoteBroken(f"the server's answer cannot be read: {error}") from None
-    return message

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import cast
+
+from mailstead.transport.client_stream import TLS_ERRORS, ClientStream
 
 BUFFER = 1 << 20
 
@@ -21,10 +22,11 @@ class RemoteBroken(RemoteError):
     """What the server sends is not IMAP, or more than it may send."""
 
 
-class ImapStream(asyncio.Protocol):
+class ImapStream(ClientStream):
     """Use `connect`. `timeout`: seconds the server may be silent while something is awaited from it."""
 
     def __init__(self, host: str, timeout: float) -> None:
+        super().__init__()
         self.host = host
         self.timeout = timeout
         self.tls = False
@@ -33,12 +35,7 @@ class ImapStream(asyncio.Protocol):
         self._buffer = bytearray()
         self._start = 0
         self._searched = 0
-        self._transport: asyncio.Transport | None = None
-        self._waiter: asyncio.Future[None] | None = None
-        self._error = ""
         self._paused = False
-        self._writable = asyncio.Event()
-        self._writable.set()
 
     @classmethod
     async def connect(
@@ -62,7 +59,7 @@ class ImapStream(asyncio.Protocol):
     # -- asyncio.Protocol --------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
+        super().connection_made(transport)
         peer = transport.get_extra_info("peername")
         if peer:
             self.peer = (str(peer[0]), int(peer[1]))
@@ -73,29 +70,6 @@ class ImapStream(asyncio.Protocol):
             self._transport.pause_reading()
             self._paused = True
         self._wake()
-
-    def eof_received(self) -> bool:
-        self._fail("the server closed the connection")
-        return False
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._fail(str(exc) if exc else "the server closed the connection")
-
-    def pause_writing(self) -> None:
-        self._writable.clear()
-
-    def resume_writing(self) -> None:
-        self._writable.set()
-
-    def _fail(self, reason: str) -> None:
-        if not self._error:
-            self._error = reason
-        self._writable.set()
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
     # -- reading -----------------------------------------------------------------------------------------------
 
@@ -110,14 +84,10 @@ class ImapStream(asyncio.Protocol):
         if self._paused and self._transport is not None:
             self._transport.resume_reading()
             self._paused = False
-        self._waiter = asyncio.get_running_loop().create_future()
         try:
-            async with asyncio.timeout(self.timeout):
-                await self._waiter
+            await self._woken(asyncio.get_running_loop().time() + self.timeout)
         except TimeoutError:
             raise RemoteError(f"the server said nothing for {self.timeout:g} seconds") from None
-        finally:
-            self._waiter = None
 
     async def line(self, longest: int) -> bytes:
         """The next line without its end. Raises RemoteError; RemoteBroken where it has more than `longest` octets."""
@@ -156,37 +126,20 @@ class ImapStream(asyncio.Protocol):
         if self._error or self._transport is None:
             raise RemoteError(self._error or "not connected")
         self._transport.write(octets)
-        if not self._writable.is_set():
-            try:
-                async with asyncio.timeout(self.timeout):
-                    await self._writable.wait()
-            except TimeoutError:
-                raise RemoteError("the server does not read") from None
+        try:
+            await self._until_writable(self.timeout)
+        except TimeoutError:
+            raise RemoteError("the server does not read") from None
 
     async def start_tls(self, context: ssl.SSLContext) -> None:
         """Change to TLS after the server agreed to. Raises RemoteError."""
-        assert self._transport is not None
         if len(self._buffer) > self._start:
             self.close()
             raise RemoteBroken("octets came before TLS that must not")
-        transport, self._transport = self._transport, None
         self._buffer.clear()
         self._start = self._searched = 0
         try:
-            upgraded = await asyncio.get_running_loop().start_tls(
-                transport, self, context, server_hostname=self.host, ssl_handshake_timeout=self.timeout
-            )
-        except (OSError, ssl.SSLError, EOFError, asyncio.IncompleteReadError, ValueError) as error:
-            transport.abort()
-            self._fail("TLS failed")
+            await self._change_to_tls(context, self.host, self.timeout)
+        except TLS_ERRORS as error:
             raise RemoteError(f"TLS with {self.host}: {getattr(error, 'reason', None) or error}") from None
-        if upgraded is None:
-            raise RemoteError("TLS: the connection was lost")
-        self._transport = upgraded
         self.tls = True
-
-    def close(self) -> None:
-        """At once."""
-        self._fail("closed")
-        if self._transport is not None:
-            self._transport.close()

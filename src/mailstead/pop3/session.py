@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from mailstead.observe.log import fault
 from mailstead.pop3.grammar import LineBuffer, TooLong, split_command
+from mailstead.transport.output_queue import OutputQueue
 
 if TYPE_CHECKING:
     from mailstead.directory.model import Account
@@ -36,11 +37,11 @@ class Entry:
         self.transaction = transaction
 
 
-class Session:
+class Session(OutputQueue):
     """``link`` is the connection (transport.connection.Connection)."""
 
     def __init__(self, link: Any, services: Pop3Services, entries: dict[bytes, Entry]) -> None:
-        self.link = link
+        super().__init__(link)
         self.services = services
         self.options: Any = services.settings.service("pop3")
         self.entries = entries
@@ -53,21 +54,8 @@ class Session:
         self.auth_errors = 0
         self.quitting = False
         self.stopping = False
-        self._out: list[bytes] = []
-        self._out_size = 0
         self._task: asyncio.Task[None] | None = None
         self._answer: asyncio.Future[bytes] | None = None
-
-    # -- output ------------------------------------------------------------------------------------------------
-
-    def emit(self, data: bytes) -> None:
-        self._out.append(data)
-        self._out_size += len(data)
-
-    def flush(self) -> None:
-        if self._out:
-            out, self._out, self._out_size = self._out, [], 0
-            self.link.send_many(out)
 
     # -- input -------------------------------------------------------------------------------------------------
 

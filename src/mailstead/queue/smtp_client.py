@@ -14,11 +14,12 @@ import ssl
 from collections import deque
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import TypeVar, cast
+from typing import TypeVar
 
 from mailstead.queue.body import MessageBody, dot_stuffed
 from mailstead.queue.smtp_engine import ClientSession, Command, Replies, Stage, Step, Transfer, Upgrade
 from mailstead.queue.smtp_reply import Reply, ReplyError, ReplyParser
+from mailstead.transport.client_stream import TLS_ERRORS, ClientStream
 
 T = TypeVar("T")
 QUIT_SECONDS = 2.0
@@ -53,10 +54,14 @@ class TlsFailed(ConnectionFailed):
     """The TLS handshake failed: the host may still be reached in the clear."""
 
 
-class SmtpConnection(asyncio.Protocol):
+class SmtpConnection(ClientStream):
     """Use ``connect``; then ``run`` the phases of ``session`` one after the other."""
 
+    peer_word = "host"
+    high_water = 512 * 1024
+
     def __init__(self, host: str, address: str, port: int, session: ClientSession, timeouts: Timeouts) -> None:
+        super().__init__()
         self.host = host
         self.address = address
         self.port = port
@@ -65,13 +70,8 @@ class SmtpConnection(asyncio.Protocol):
         self.tls_name = ""
         self.idle_since = 0.0
         self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport | None = None
         self._parser = ReplyParser()
         self._replies: deque[Reply] = deque()
-        self._waiter: asyncio.Future[None] | None = None
-        self._error: str = ""
-        self._writable = asyncio.Event()
-        self._writable.set()
         self._expecting = 0
 
     @classmethod
@@ -106,11 +106,6 @@ class SmtpConnection(asyncio.Protocol):
 
     # -- asyncio.Protocol --------------------------------------------------------------------------------------
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are none of asyncio's classes.
-        self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(high=512 * 1024)
-
     def data_received(self, data: bytes) -> None:
         if self._error:
             return
@@ -123,29 +118,6 @@ class SmtpConnection(asyncio.Protocol):
             self._fail("more replies than commands")
             return
         self._wake()
-
-    def eof_received(self) -> bool:
-        self._fail("the host closed the connection")
-        return False
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._fail(str(exc) if exc else "the host closed the connection")
-
-    def pause_writing(self) -> None:
-        self._writable.clear()
-
-    def resume_writing(self) -> None:
-        self._writable.set()
-
-    def _fail(self, reason: str) -> None:
-        if not self._error:
-            self._error = reason or "the connection failed"
-        self._writable.set()
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
     # -- driving the session -----------------------------------------------------------------------------------
 
@@ -200,14 +172,10 @@ class SmtpConnection(asyncio.Protocol):
         while not self._replies:
             if self._error:
                 raise ConnectionFailed(stage, self._error)
-            self._waiter = self._loop.create_future()
             try:
-                async with asyncio.timeout_at(deadline):
-                    await self._waiter
+                await self._woken(deadline)
             except TimeoutError:
                 raise ConnectionFailed(stage, "no reply in time") from None
-            finally:
-                self._waiter = None
         self._expecting -= 1
         return self._replies.popleft()
 
@@ -237,12 +205,10 @@ class SmtpConnection(asyncio.Protocol):
         return await self._reply("end of data", deadline)
 
     async def _drain(self) -> None:
-        if not self._writable.is_set():
-            try:
-                async with asyncio.timeout(self.timeouts.block):
-                    await self._writable.wait()
-            except TimeoutError:
-                raise ConnectionFailed("DATA", "the host takes no data") from None
+        try:
+            await self._until_writable(self.timeouts.block)
+        except TimeoutError:
+            raise ConnectionFailed("DATA", "the host takes no data") from None
         if self._error:
             raise ConnectionFailed("DATA", self._error)
 
@@ -254,26 +220,14 @@ class SmtpConnection(asyncio.Protocol):
         await self._handshake(context)
 
     async def _handshake(self, context: ssl.SSLContext) -> None:
-        assert self._transport is not None
         if self._error:
             raise TlsFailed("STARTTLS", self._error)
         name = self.host if self.host and not self.host[0].isdigit() and ":" not in self.host else None
         try:
-            transport = await self._loop.start_tls(
-                self._transport,
-                self,
-                context,
-                server_hostname=name or (self.address if context.check_hostname else None),
-                ssl_handshake_timeout=self.timeouts.tls,
-            )
-        except (OSError, ssl.SSLError, EOFError, asyncio.IncompleteReadError, ValueError) as error:
-            self.abort()
+            name = name or (self.address if context.check_hostname else None)
+            transport = await self._change_to_tls(context, name, self.timeouts.tls)
+        except TLS_ERRORS as error:
             raise TlsFailed("STARTTLS", f"TLS handshake: {str(error) or type(error).__name__}") from None
-        if transport is None:
-            raise TlsFailed("STARTTLS", "TLS handshake: the connection was lost")
-        self._transport = transport
-        transport.set_write_buffer_limits(high=512 * 1024)
-        self._writable.set()
         engine = transport.get_extra_info("ssl_object")
         self.tls_name = f"{engine.version()} {engine.cipher()[0]}" if engine is not None else "TLS"
 
@@ -287,14 +241,3 @@ class SmtpConnection(asyncio.Protocol):
             except ConnectionFailed:
                 pass  # it is closed either way
         self.close()
-
-    def close(self) -> None:
-        self._fail("closed")
-        if self._transport is not None:
-            self._transport.close()
-
-    def abort(self) -> None:
-        """Close at once, sending nothing that still waits."""
-        self._fail("closed")
-        if self._transport is not None:
-            self._transport.abort()

@@ -16,53 +16,40 @@ from mailstead.smtp.turns import Turns
 from mailstead.store.spool import Spool
 from mailstead.transport.connection import Connection
 from mailstead.transport.endpoint import Endpoint
+from mailstead.transport.session_connection import SessionConnection
 
 
-class SmtpConnection(Connection):
+class SmtpConnection(SessionConnection[Session, "SmtpServer"]):
     """One SMTP connection."""
 
     log_module = "SMTP-IN"
-    __slots__ = ("_server", "session")
+    __slots__ = ()
 
-    def __init__(self, endpoint: Endpoint, server: SmtpServer) -> None:
-        super().__init__(endpoint)
-        self._server = server
-        self.session: Session | None = None
+    def opened(self) -> Session:
+        """See SessionConnection."""
+        return Session(self, self._server)
 
-    def started(self) -> None:
-        """Greet."""
-        self.session = session = Session(self, self._server)
+    def login_seconds(self, session: Session) -> float:
+        """The session keeps the times of its protocol itself (RFC 5321 section 4.5.3.2)."""
+        return 0.0
+
+    def greet(self, session: Session) -> None:
+        """The greeting, perhaps after a while."""
         session.greet()
 
-    def received(self, data: bytes) -> None:
-        """Octets from the client."""
-        if self.session is not None:
-            self.session.received(data)
-
     def ended(self, exc: Exception | None) -> None:
-        """The connection is gone."""
-        session, self.session = self.session, None
-        if session is not None:
-            session.lost()
+        """The connection is gone, and nothing of the session stays for its sake."""
+        super().ended(exc)
+        self.session = None
 
-    def idle_expired(self) -> None:
+    def silent(self, session: Session) -> None:
         """Silence for too long."""
-        if self.session is not None:
-            self.session.idle()
-        else:
-            self.close()
+        session.idle()
 
     def over_limit(self, reason: str) -> None:
         """Refused before the greeting."""
         text = "".join(sign if " " <= sign <= "~" else "?" for sign in reason)
         self.send(f"421 4.7.0 {self._server.options().host} {text}\r\n".encode())
-
-    def shutting_down(self) -> None:
-        """The process stops."""
-        if self.session is not None:
-            self.session.stop()
-        else:
-            self.close()
 
 
 class SmtpServer:

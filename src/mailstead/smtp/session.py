@@ -24,6 +24,7 @@ from mailstead.observe.log import fault
 from mailstead.observe.metrics import faults, smtp_messages
 from mailstead.smtp.grammar import MAX_AUTH_LINE, MAX_LINE, NO_PARAMETERS, BadCommand, MailParameters
 from mailstead.smtp.trace import opening, protocol
+from mailstead.transport.link import SessionLink
 
 if TYPE_CHECKING:
     from mailstead.delivery.model import EnvelopeRecipient
@@ -39,28 +40,14 @@ _FOREIGN = frozenset({b"GET", b"POST", b"PUT", b"HEAD", b"CONNECT", b"OPTIONS", 
 _LOST = smtp_messages.labels("connection lost")
 
 
-class Link(Protocol):
-    """What a session needs of its connection (`transport.connection.Connection`)."""
+class Link(SessionLink, Protocol):
+    """See SessionLink."""
 
-    peer: tuple[str, int]
-    local: tuple[str, int]
-    tls: Any
-    session_id: str
-    closing: bool
-    write_blocked: bool
-    endpoint: Any
     idle_timeout: float
 
     def send(self, data: bytes) -> None: ...
-    def close(self) -> None: ...
-    def abort(self) -> None: ...
     def touch(self) -> None: ...
-    def hold(self) -> None: ...
-    def resume(self) -> None: ...
     def begin_tls(self) -> asyncio.Future[bool]: ...
-    async def drained(self) -> None: ...
-    @property
-    def log(self) -> Any: ...
 
 
 class Sink(Protocol):
@@ -92,7 +79,7 @@ class Session:
 
     __slots__ = (
         "_busy", "_discarding", "_line_since", "_opening", "_out", "_rest", "_stopping", "_task", "auth_errors", "auth_version",
-        "authenticated", "ended", "errors", "extended", "helo", "link", "login", "mechanism", "options", "protocol_log", "server",
+        "authenticated", "errors", "extended", "gone", "helo", "link", "login", "mechanism", "options", "protocol_log", "server",
         "sink", "transaction", "transactions",
     )  # fmt: skip
 
@@ -108,7 +95,7 @@ class Session:
         self.transactions = 0
         self.errors = self.auth_errors = 0
         self.sink: Sink | None = None
-        self.ended = False
+        self.gone = False
         self.protocol_log = bool(link.log.speaks_protocol)
         self._out: list[bytes] = []
         self._rest = b""
@@ -161,9 +148,9 @@ class Session:
         self._out.append(self.options.greeting)
         self.flush()
 
-    def lost(self) -> None:
+    def ended(self) -> None:
         """The connection is gone."""
-        self.ended = True
+        self.gone = True
         if self.transaction is not None and self.transaction.incoming is not None:
             _LOST.inc()
         if not self._busy:  # whoever is busy cleans up when done
@@ -283,7 +270,7 @@ class Session:
     def proceed(self) -> None:
         """Go on with what was kept. The reply of whoever waited is queued already."""
         self._busy = False
-        if self.ended:
+        if self.gone:
             self.end_transaction()
             return
         rest, self._rest = self._rest, b""

@@ -13,9 +13,10 @@ from typing import Any
 
 from mailstead.message.index import MessageIndex
 from mailstead.store.accounts import ensure_account
-from mailstead.store.apply_changes import remove_idle_entry, remove_replaced
+from mailstead.store.apply_changes import expunge, remove_idle_entry, remove_replaced
 from mailstead.store.keywords import KeywordLimit, keyword_flags
-from mailstead.store.record import Target, TargetKind
+from mailstead.store.operations import Expunge
+from mailstead.store.record import Target, TargetKind, decode_ranges
 from mailstead.store.search_jobs import note_new
 from mailstead.store.shard import Shard
 from mailstead.store.thread_ids import thread_of
@@ -95,6 +96,13 @@ class StoredMessage:
         self.sender = sender
         self.received = received
         self.index = index
+
+    def with_index(self, index: MessageIndex) -> StoredMessage:
+        """The message as a recipient with header lines of its own sees it: ``index`` is of those and the body."""
+        return StoredMessage(
+            self.seq, self.id, self.file, self.offset, self.length, self.external, self.external_size, self.sender, self.received,
+            index,
+        )  # fmt: skip
 
 
 def wide_row(delivery: Delivery) -> tuple[Any, ...]:
@@ -222,7 +230,7 @@ def apply_deliveries(shard: Shard, deliveries: list[Delivery]) -> list[Any]:
     """Write the rows of FOLDER targets of one shard, inside its open transaction; returns the effects.
 
     An effect is ``["new", folder, modseq, first uid, [mid, ...]]``; flags, dates and sizes are in the message records. What
-    a message replaces goes with ``["gone", ...]`` behind it.
+    a message replaces, and what a REMOVAL names, goes with ``["gone", ...]`` behind it.
     """
     use: dict[int, list[int]] = {}
     folders: dict[int, list[Delivery]] = {}
@@ -298,7 +306,22 @@ def apply_deliveries(shard: Shard, deliveries: list[Delivery]) -> list[Any]:
     for delivery in deliveries if replaced else ():
         if delivery.target.replaces_uid and delivery.outcome == OK:
             effects += remove_replaced(shard, delivery.target, delivery.record.received)
+    for delivery in deliveries:
+        if delivery.target.kind == TargetKind.REMOVAL:
+            effects += _removed(shard, delivery)
     return effects
+
+
+def _removed(shard: Shard, delivery: Delivery) -> list[Any]:
+    """The messages that a REMOVAL names go; they stay restorable. Where none is left the outcome says so."""
+    target = delivery.target
+    if shard.row("SELECT 1 FROM folder WHERE id = ? AND account = ?", (target.folder, target.account)) is None:
+        delivery.outcome = FOLDER_GONE
+        return []
+    found = expunge(shard, Expunge(target.shard, target.folder, decode_ranges(target.detail), True, target.date))
+    if not found.uids:
+        delivery.outcome = REPLACED_GONE
+    return found.effects
 
 
 def apply_queue(shard: Shard, deliveries: list[Delivery]) -> list[Any]:

@@ -61,18 +61,7 @@ class Step:
 def variant(message: StoredMessage, target: Target, body: bytes) -> StoredMessage:
     """The message as a recipient with header lines of its own sees it."""
     index = with_header_in_front(message.index, target.overlay)
-    return StoredMessage(
-        message.seq,
-        message.id,
-        message.file,
-        message.offset,
-        message.length,
-        message.external,
-        message.external_size,
-        message.sender,
-        message.received,
-        index if index is not None else index_message(target.overlay + body),
-    )
+    return message.with_index(index if index is not None else index_message(target.overlay + body))
 
 
 def build_steps(

@@ -387,8 +387,8 @@ class Committer:
             self.cancel(submission.seq, -1, partial(_refuse, submission, refused))
 
     def _finish(self, step: Step, commit: int) -> None:
-        if step.effects or step.operations:
-            # Also where an operation changed nothing: a rebuild must know that it was applied here and not later.
+        if step.effects or step.operations or step.deliveries:
+            # Also where an operation or a target changed nothing: a rebuild must know that it was applied here and not later.
             first = step.submissions[0].seq if step.submissions else 0
             self.tell(EffectsHead(step.shard, commit, step.effects, first, step.seq))
         self._on_commit(step.shard, commit, step)

@@ -51,6 +51,7 @@ class TargetKind(IntEnum):
     PENDING = 3
     EXPANSION = 4
     QUARANTINE = 5
+    REMOVAL = 6
 
 
 class Target(msgspec.Struct, array_like=True, omit_defaults=True):
@@ -60,7 +61,9 @@ class Target(msgspec.Struct, array_like=True, omit_defaults=True):
     (the queue's recipient data, an expansion's job and how far it is); an EXPANSION with an ``account`` is no new one but the
     progress of the expansion ``account`` (a message's id), recipient ``folder``: its ``detail`` is what holds from now, or,
     where empty, it is done, and the other targets of the record are what it has given; ``replaces_uid`` of
-    ``replaces_folder`` goes in the same step (RFC 8508 REPLACE), or nothing is done; ``folder_size`` (octets) and
+    ``replaces_folder`` goes in the same step (RFC 8508 REPLACE), or nothing is done; a REMOVAL puts nothing anywhere: the messages
+    of ``folder`` whose UIDs are in ``detail`` (`encode_ranges`) go, at ``date``, in one record with what is done about them;
+    ``folder_size`` (octets) and
     ``folder_messages`` are the folder's own limits, 0 for none."""
 
     kind: int
@@ -154,6 +157,9 @@ HEADS: dict[int, type[msgspec.Struct]] = {
     Kind.RELOCATED: RelocatedHead,
     Kind.BEGIN: BeginHead,
 }
+encode_ranges = msgspec.msgpack.Encoder().encode
+"""UIDs of a REMOVAL, as flat list of inclusive ranges."""
+decode_ranges = msgspec.msgpack.Decoder(list[int]).decode
 encode_head = msgspec.msgpack.Encoder().encode
 _DECODERS: dict[int, msgspec.msgpack.Decoder[Any]] = {kind: msgspec.msgpack.Decoder(head) for kind, head in HEADS.items()}
 

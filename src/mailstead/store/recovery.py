@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mailstead.message.index import MessageIndex, index_message
+from mailstead.message.index import index_message
 from mailstead.store.apply_delivery import FOLDER_GONE, REPLACED_GONE, Delivery, StoredMessage
 from mailstead.store.apply_step import Step, run_step
 from mailstead.store.files import Files
@@ -166,21 +166,6 @@ def stored_message(found_file: int, record: Record, reader: LogReader) -> Stored
     )
 
 
-def _with_overlay(message: StoredMessage, index: MessageIndex) -> StoredMessage:
-    return StoredMessage(
-        message.seq,
-        message.id,
-        message.file,
-        message.offset,
-        message.length,
-        message.external,
-        message.external_size,
-        message.sender,
-        message.received,
-        index,
-    )
-
-
 def message_steps(found: Found, reader: LogReader, lacking: set[int], voided: set[tuple[int, int]]) -> list[Step]:
     """Steps that apply a message record to the shards that lack it. Quotas were judged when it was accepted."""
     record = found.record
@@ -199,7 +184,7 @@ def message_steps(found: Found, reader: LogReader, lacking: set[int], voided: se
             octets = target.overlay + reader.read(message.file, message.offset, message.length)
             if message.external:
                 octets += reader.read(external_file_id(message.external), 0, message.external_size)
-            source = _with_overlay(message, index_message(octets))
+            source = message.with_index(index_message(octets))
         step.deliveries.append(Delivery(source, target))
     return list(steps.values())
 
@@ -232,7 +217,7 @@ def apply_step(shards: dict[int, Shard], step: Step) -> None:
     run_step(shards[step.shard], step)
     homeless = [d for d in step.deliveries if d.outcome == FOLDER_GONE and d.target.kind == TargetKind.FOLDER]
     for delivery in step.deliveries:
-        if delivery.outcome == REPLACED_GONE:
+        if delivery.outcome == REPLACED_GONE and delivery.target.kind == TargetKind.FOLDER:
             # What it replaces went in another order than the records now come: what was acknowledged is kept.
             delivery.target.replaces_uid = 0
             homeless.append(delivery)

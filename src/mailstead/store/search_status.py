@@ -6,6 +6,7 @@ Invariants: the numbers are counted from the rows, not estimated; only short rea
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,12 +35,7 @@ class Progress:
 
 def progress(data_dir: Path, number: int, accounts: Iterable[int]) -> Iterator[Progress]:
     """The state of accounts of a shard. Blocking. Raises apsw.Error."""
-    shard = Shard(data_dir / "index", number, Files())
-    try:
-        try:
-            file: apsw.Connection | None = open_for_reading(search_path(data_dir / "index", number))
-        except NoIndex:
-            file = None
+    with _opened(data_dir, number) as (shard, file):
         jobs: dict[int, int] = dict(shard.execute("SELECT account, count(*) FROM job GROUP BY account").fetchall())  # type: ignore[arg-type]
         for account in accounts:
             live = {
@@ -49,10 +45,6 @@ def progress(data_dir: Path, number: int, accounts: Iterable[int]) -> Iterator[P
                 )
             }
             yield Progress(account, len(live), len(live & _held(file, account)), jobs.get(account, 0))
-        if file is not None:
-            file.close()
-    finally:
-        shard.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +58,27 @@ class FolderProgress:
 
 def folder_progress(data_dir: Path, number: int, account: int) -> list[FolderProgress]:
     """The state of an account's folders, by name. Blocking. Raises apsw.Error."""
-    shard = Shard(data_dir / "index", number, Files())
-    try:
-        try:
-            file: apsw.Connection | None = open_for_reading(search_path(data_dir / "index", number))
-        except NoIndex:
-            file = None
+    with _opened(data_dir, number) as (shard, file):
         held = _held(file, account)
-        if file is not None:
-            file.close()
         found: list[FolderProgress] = []
         for folder, name in shard.execute("SELECT id, name FROM folder WHERE account = ? ORDER BY name", (account,)).fetchall():
             mids = [int(row[0]) for row in shard.execute("SELECT mid FROM message WHERE folder = ?", (folder,))]
             found.append(FolderProgress(str(name), len(mids), sum(mid in held for mid in mids)))
         return found
+
+
+@contextmanager
+def _opened(data_dir: Path, number: int) -> Iterator[tuple[Shard, apsw.Connection | None]]:
+    """A shard and its search index, None where it has none."""
+    shard = Shard(data_dir / "index", number, Files())
+    try:
+        try:
+            file = open_for_reading(search_path(data_dir / "index", number))
+        except NoIndex:
+            yield shard, None
+            return
+        with closing(file):
+            yield shard, file
     finally:
         shard.close()
 

@@ -191,26 +191,6 @@ async def test_a_large_digest_holds_up_nobody(world: World, monkeypatch: pytest.
     assert threads and threading.get_ident() not in threads
 
 
-async def test_a_crash_after_a_digest_makes_no_second_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    news = await world.make([f"carol@{DOMAIN}"], digestMessages="1")
-    await world.face.directory.update_member(news.id, f"carol@{DOMAIN}", digest=True, actor=ADMIN)
-    await world.sent("one", sender=BOB)
-
-    async def crash(*_: object) -> None:
-        raise RuntimeError("the process died here")
-
-    digests = world.lists._digests
-    with monkeypatch.context() as patch:
-        patch.setattr(digests._requests, "remove", crash)
-        with pytest.raises(RuntimeError):
-            await digests.send_due(world.face.directory.recipient(news.id))  # type: ignore[arg-type]
-    assert len(await world.in_list(news, "Digest")) == 1
-    await world.lists.upkeep()
-    await world.idle()
-    assert len(await world.mail(f"carol@{DOMAIN}")) == 1
-    assert await world.in_list(news, "Digest") == []
-
-
 @settings(max_examples=300, deadline=None)
 @given(
     st.one_of(

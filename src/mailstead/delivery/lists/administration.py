@@ -76,19 +76,15 @@ class Administration:
         """Refuse what waits, and tell whoever it came from. Raises MessageMissing, MailboxError, Unavailable."""
         office = self._office
         waiting = await self._one(recipient, uid)
-        mailbox = office.mailbox
-        view = await mailbox.open(await office.folder(recipient, PENDING))
-        try:
-            gone = await mailbox.remove(view, [uid])
-        finally:
-            view.release()
-        if not gone:
-            raise MessageMissing("it does not wait any more")
+        folder = await office.folder(recipient, PENDING)
         reason = reason or "the administrator of the list refused it"
         values = office.values(recipient, email=waiting.address, name=waiting.name, command=waiting.kind, reason=reason)
         name = "autoRejectResponse" if waiting.kind == "post" else "subscribeDenied"
         to = waiting.sender if waiting.kind == "post" else waiting.address
-        await office.send(recipient, to, office.template(recipient, name, values))
+        plan, octets = await office.answering(recipient, to, office.template(recipient, name, values))
+        removed, *_ = await office.submit([office.removal(folder, [uid])], octets, plan=plan)
+        if removed.outcome:
+            raise MessageMissing("it does not wait any more")
         return waiting
 
     async def _one(self, recipient: Recipient, uid: int) -> Waiting:

@@ -1,7 +1,7 @@
 """What an administrator let through: messages that appear in a list's ConfirmedRequests (LST-01).
 
 Invariants: only what this list put into its mailbox itself counts, whoever moved it there; a posting goes out once, because
-its place in the archive is taken in the step that takes it out of here.
+its place in the archive is taken in the step that takes it out of here; who is let in hears of it in that step, too.
 """
 
 from __future__ import annotations
@@ -105,8 +105,7 @@ class Confirmed:
                 await self._post(recipient, folder.id, uid, octets)
             else:
                 answer = await self._requests.carry_out(recipient, values["kind"], values["address"], values["name"])
-                await self._requests.remove(folder, [uid])
-                await self._office.send(recipient, values["address"], answer)
+                await self._office.send(recipient, values["address"], answer, with_targets=[self._office.removal(folder, [uid])])
         return len(uids) > 1
 
     async def _post(self, recipient: Recipient, folder: int, uid: int, octets: bytes) -> None:

@@ -1,7 +1,8 @@
 """What happens to mail for a list's addresses (LST-01): one job of the queue's index after the other.
 
 Invariants
-- A job ends in the record that carries out what it leads to, or with nothing where that is nothing.
+- A job ends in the record that carries out what it leads to, or with nothing where that is nothing. What cannot be one record goes
+  by stages, each written with the record that reaches it, so that a crash neither loses nor repeats a word.
 - A machine is never answered; whoever is, not more often than the list allows.
 - The password of a list opens its commands for the mail that has it, and for no other; wrong ones are counted.
 """
@@ -16,10 +17,11 @@ from mailstead.delivery.lists.administration import Administration
 from mailstead.delivery.lists.bounces import Bounces
 from mailstead.delivery.lists.commands import Command, parse_commands
 from mailstead.delivery.lists.copies import LEAVE
-from mailstead.delivery.lists.office import CONFIRMED, PENDING, Answer, Office
-from mailstead.delivery.lists.posting import Decision, Judged, judge
+from mailstead.delivery.lists.held import Held
+from mailstead.delivery.lists.office import Answer, Office
+from mailstead.delivery.lists.posting import Decision, judge
 from mailstead.delivery.lists.publishing import Publishing
-from mailstead.delivery.lists.requests import Requests
+from mailstead.delivery.lists.requests import LEAVING, Requests, leaving_stage
 from mailstead.delivery.lists.sender import Writer, writer_of
 from mailstead.delivery.stored import octets_of
 from mailstead.directory.address import address_key
@@ -29,7 +31,6 @@ from mailstead.message.headers import field_value
 from mailstead.message.html_text import html_to_text
 from mailstead.message.sections import load_parts
 from mailstead.observe.log import get_logger
-from mailstead.store.record import Target
 
 log = get_logger("PROCESSING")
 
@@ -47,31 +48,45 @@ class Desk:
         self._requests = requests
         self._bounces = bounces
         self._administration = administration
+        self._held = Held(office)
         self.expander: Expander
 
     async def step(self, active: Active) -> bool:
-        """The whole of a job."""
+        """A job, or the next stage of one."""
         recipient = self._office.directory.recipient(active.job.object_id)
         if recipient is None or recipient.kind is not RecipientKind.LIST or not recipient.enabled:
             log.info("mail of a list that is gone or disabled refused", message=active.row.mid)
             await self.expander.refuse(active)
             return True
         writer = writer_of(active.mail.head, active.mail.entry.sender)
+        if active.job.path[:1] == (LEAVING,):
+            await self._requests.leave(active, recipient)
+            return True
+        if active.job.path and active.job.role == "bounces":
+            await self._bounces.act(active, recipient)
+            return True
+        if active.job.path:
+            return await self._held.go_on(active, recipient, writer)
         match active.job.role:
             case "":
                 await self._post(active, recipient, writer)
             case "bounces":
                 octets = await octets_of(self._office.store, active.mail)
-                done = await self._bounces.take(recipient, active.job.token, octets, active.mail.head, active.mail.entry.sender)
+                done, stage = await self._bounces.take(
+                    recipient, active.job.token, octets, active.mail.head, active.mail.entry.sender
+                )
                 log.info("bounce of a list", list=recipient.address, done=done)
-                await finish(self._office.delivery, active.row)
+                if stage:
+                    await self._office.submit([active.stage(*stage)], b"")
+                else:
+                    await finish(self._office.delivery, active.row)
             case "confirm":
                 await self._confirm(active, recipient, writer)
             case "subscribe" | "unsubscribe":
                 await self._ask(active, recipient, writer, active.job.role)
             case _:
                 await self._commands(active, recipient, writer)
-        return True
+        return not active.job.path
 
     # -- posting ------------------------------------------------------------------------------------------------
 
@@ -95,52 +110,17 @@ class Desk:
             trusted=login is not None and bool(admin) and address_key(admin) == address_key(login.address),
         )
         log.info("posting to a list", list=recipient.address, decision=judged.decision.value, reason=judged.reason, sender=sender)
-        progress = active.progress(None)
         match judged.decision:
             case Decision.SEND:
                 octets = await octets_of(office.store, mail)
-                await self._publishing.publish(recipient, octets, [progress], utf8=job.utf8)
+                await self._publishing.publish(recipient, octets, [active.progress(None)], utf8=job.utf8)
             case Decision.HOLD:
-                await self._hold(active, recipient, writer, judged, progress)
+                await self._held.post(active, recipient, writer, judged)
             case Decision.REJECT:
                 values = office.values(recipient, email=writer.address, name=writer.name, reason=judged.reason)
                 await self._answer(active, recipient, writer, office.template(recipient, "autoRejectResponse", values))
             case Decision.DROP:
                 await finish(office.delivery, active.row)
-
-    async def _hold(self, active: Active, recipient: Recipient, writer: Writer, judged: Judged, progress: Target) -> None:
-        office, mail = self._office, active.mail
-        folder = await office.folder(recipient, PENDING)
-        await office.folder(recipient, CONFIRMED)
-        front = office.mark(recipient, "post", writer.address, writer.name, mail.entry.sender)
-        outcomes = await office.delivery.store_copies(mail, [office.into(folder, front), progress], mail.entry.sender)
-        if outcomes[0].outcome:
-            await self._no_room(recipient, writer, mail.entry.sender)
-            return
-        subject = decode_header(field_value(mail.head, b"subject") or b"")[:200]
-        values = office.values(
-            recipient, email=writer.address, name=writer.name, command=f"post the message \u201c{subject}\u201d from",
-            reason=judged.reason,
-        )  # fmt: skip
-        if not writer.automatic:
-            await office.send(recipient, mail.entry.sender, office.template(recipient, "requestNeedsAdminConfirmation", values))
-        await office.tell_owner(
-            recipient,
-            f"{recipient.name}: a message waits",
-            f"A message from {writer.name} <{writer.address}> to {recipient.address} waits, because {judged.reason}.\n"
-            f"Subject: {subject}\n\nMove it in the list's mailbox from PendingRequests to ConfirmedRequests to let it through,\n"
-            "or delete it there.\n",
-        )
-
-    async def _no_room(self, recipient: Recipient, writer: Writer, sender: str) -> None:
-        """A posting that should wait does not fit into the list's mailbox: both sides hear of it."""
-        office = self._office
-        reason = "it would have to wait for the moderator, and the mailbox of the list is full"
-        values = office.values(recipient, email=writer.address, name=writer.name, reason=reason)
-        if not writer.automatic:
-            await office.send(recipient, sender, office.template(recipient, "autoRejectResponse", values))
-        words = f"A message from {writer.address} to {recipient.address} was refused: {reason}.\n"
-        await office.tell_owner(recipient, f"{recipient.name}: the list's mailbox is full", words)
 
     # -- requests -----------------------------------------------------------------------------------------------
 
@@ -157,14 +137,19 @@ class Desk:
         if not sent:
             log.info("list answer not sent", list=recipient.address, to=writer.address)
 
-    async def _ask(self, active: Active, recipient: Recipient, writer: Writer, kind: str) -> None:
+    async def _dropped(self, active: Active, recipient: Recipient, writer: Writer) -> bool:
+        """End a job whose writer is not answered: a machine, or somebody who has had all answers of the day."""
         if writer.automatic:
-            log.info("request of a machine dropped", list=recipient.address, reason=writer.automatic)
-            await finish(self._office.delivery, active.row)
-            return
-        if not self._office.answers_left(recipient, writer.address):
+            log.info("mail of a machine dropped", list=recipient.address, reason=writer.automatic)
+        elif not self._office.answers_left(recipient, writer.address):
             log.warning("list takes no more requests today", list=recipient.address, to=writer.address)
-            await finish(self._office.delivery, active.row)
+        else:
+            return False
+        await finish(self._office.delivery, active.row)
+        return True
+
+    async def _ask(self, active: Active, recipient: Recipient, writer: Writer, kind: str) -> None:
+        if await self._dropped(active, recipient, writer):
             return
         answer = await self._requests.ask(recipient, kind, writer.address, writer.name, active.mail, active.mail.entry.sender)
         await self._answer(active, recipient, writer, answer)
@@ -174,31 +159,36 @@ class Desk:
         number = office.signer.read_number(LEAVE, recipient.id, token)
         if number is not None:
             # The link of a member's own copy; mail programs and providers write to it by themselves.
-            left = await self._requests.leave(recipient, number)
-            if left is None:
+            member = office.directory.member_by_id(recipient.id, number)
+            if member is None:
                 await finish(office.delivery, active.row)
             else:
-                await office.send(recipient, left[0], left[1], with_targets=[active.progress(None)])
+                await office.submit([active.stage(*leaving_stage(member))], b"")
             return
         if writer.automatic:
             await finish(office.delivery, active.row)
             return
         try:
-            await self._requests.confirm(recipient, token, active.progress(None))
+            await self._confirmed_request(active, recipient, token)
         except (LookupError, DirectoryError):
             values = office.values(recipient, email=writer.address, name=writer.name)
             await self._answer(active, recipient, writer, office.template(recipient, "badConfirmation", values))
 
+    async def _confirmed_request(self, active: Active, recipient: Recipient, token: str) -> None:
+        """Do what a token confirms. Raises LookupError where it is not good, DirectoryError."""
+        office = self._office
+        folder, uid, values, octets = await self._requests.confirmed(recipient, token)
+        if values["kind"] == "subscribe" and office.value(recipient, "adminConfirm"):
+            await self._held.request(active, recipient, values, (folder.id, uid), octets)
+            return
+        answer = await self._requests.carry_out(recipient, values["kind"], values["address"], values["name"])
+        done = [active.progress(None), office.removal(folder, [uid])]
+        await office.send(recipient, values["address"], answer, with_targets=done)
+
     # -- commands -----------------------------------------------------------------------------------------------
 
     async def _commands(self, active: Active, recipient: Recipient, writer: Writer) -> None:
-        if writer.automatic:
-            log.info("commands of a machine dropped", list=recipient.address, reason=writer.automatic)
-            await finish(self._office.delivery, active.row)
-            return
-        if not self._office.answers_left(recipient, writer.address):
-            log.warning("list takes no more commands today", list=recipient.address, to=writer.address)
-            await finish(self._office.delivery, active.row)
+        if await self._dropped(active, recipient, writer):
             return
         octets = await octets_of(self._office.store, active.mail)
         subject = decode_header(field_value(active.mail.head, b"subject") or b"")

@@ -1,7 +1,7 @@
 """Digests: the postings of a day, or so many, in one message (LST-01, RFC 2046 section 5.1.5, RFC 1153).
 
-Invariants: each posting is in one digest; what a digest has is said in its header and kept with it in the folder Digests, in
-the record that sends it, so after a crash in the middle what it had goes from the folder Digest and into no second one.
+Invariants: each posting is in one digest: what a digest has goes from the folder Digest in the record that sends it, whatever
+becomes of the list's own copy in the folder Digests.
 """
 
 from __future__ import annotations
@@ -14,9 +14,7 @@ from collections.abc import Sequence
 from mailstead.delivery.lists.office import DIGEST, DIGESTS, Office
 from mailstead.delivery.lists.outgoing import leaving, prepare
 from mailstead.delivery.lists.publishing import Publishing
-from mailstead.delivery.lists.requests import Requests
 from mailstead.directory.model import Recipient
-from mailstead.mailbox.model import Folder
 from mailstead.mailbox.view import FolderView
 from mailstead.message.build import encode_header, encode_text, fold, format_address, make_message_id
 from mailstead.message.dates import rfc5322_date
@@ -27,12 +25,11 @@ from mailstead.observe.log import get_logger
 
 log = get_logger("PROCESSING")
 
-THROUGH = "X-List-Digest"
 MAX_OCTETS = 8 << 20
 """Octets of one digest; more postings make a second one."""
 
 
-def compose(recipient: Recipient, description: str, issue: int, through: str, postings: Sequence[bytes], now: float) -> bytes:
+def compose(recipient: Recipient, description: str, issue: int, postings: Sequence[bytes], now: float) -> bytes:
     """A digest of whole messages: a text with their subjects, then a multipart/digest. Blocking: they may be
     many octets."""
     subjects = []
@@ -54,7 +51,6 @@ def compose(recipient: Recipient, description: str, issue: int, through: str, po
             + fold("Subject", encode_header(f"{recipient.name} digest {issue}"))
             + fold("Date", rfc5322_date(now))
             + fold("Message-ID", make_message_id(domain if domain.isascii() else "localhost"))
-            + fold(THROUGH, through)
             + f'MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary="{outer}"\r\n\r\n'
             f"--{outer}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n"
         ).encode("utf-8"),
@@ -72,10 +68,9 @@ def compose(recipient: Recipient, description: str, issue: int, through: str, po
 class Digests:
     """Sends digests that are due."""
 
-    def __init__(self, office: Office, publishing: Publishing, requests: Requests) -> None:
+    def __init__(self, office: Office, publishing: Publishing) -> None:
         self._office = office
         self._publishing = publishing
-        self._requests = requests
 
     async def send_due(self, recipient: Recipient, now: float | None = None) -> bool:
         """Send a list's digest where it is full or old enough; whether one was sent. Raises MailboxError, Unavailable."""
@@ -84,7 +79,6 @@ class Digests:
         folder = await office.mailbox.folder(recipient.id, DIGEST)
         if folder is None:
             return False
-        await self._forget_sent(recipient, folder)
         view = await office.mailbox.open(folder)
         try:
             uids = list(view.uids)
@@ -100,17 +94,16 @@ class Digests:
         taken = uids[: len(postings)]
         archive = await office.folder(recipient, DIGESTS)
         status = await office.mailbox.status(archive)
-        through = f"{folder.uidvalidity}.{taken[-1]}"
         face = office.face(recipient)
         name = face.description or recipient.name
-        octets = await asyncio.to_thread(compose, recipient, name, status.uidnext, through, postings, now)
+        octets = await asyncio.to_thread(compose, recipient, name, status.uidnext, postings, now)
         octets = await asyncio.to_thread(prepare, face, octets)
         front = b"Return-Path: <%b>\r\n" % face.bounces.encode("utf-8", "replace") + leaving(face)
         await self._publishing.submit(
-            face.bounces, octets, [self._publishing.digest_job(recipient, octets), office.into(archive, front)]
-        )
+            face.bounces, octets,
+            [self._publishing.digest_job(recipient, octets), office.into(archive, front), office.removal(folder, taken)],
+        )  # fmt: skip
         log.info("digest sent", list=recipient.address, messages=len(taken))
-        await self._requests.remove(folder, taken)
         return True
 
     async def _fitting(self, view: FolderView, uids: Sequence[int]) -> list[bytes]:
@@ -125,28 +118,3 @@ class Digests:
                 postings.append(await mailbox.read_large(location))
                 size += location.size
         return postings
-
-    async def _forget_sent(self, recipient: Recipient, folder: Folder) -> None:
-        """What the last digest had and a crash left."""
-        mailbox = self._office.mailbox
-        archive = await mailbox.folder(recipient.id, DIGESTS)
-        if archive is None:
-            return
-        view = await mailbox.open(archive)
-        try:
-            if not view.uids:
-                return
-            ((_, location),) = mailbox.rows(view, [view.uids[-1]], ("location",))
-            octets = await mailbox.read_large(location, 0, min(location.size, 64 * 1024))
-        finally:
-            view.release()
-        said = (field_value(octets[: header_end(octets)], THROUGH.lower().encode()) or b"").decode("ascii", "replace")
-        validity, _, last = said.strip().partition(".")
-        if validity != str(folder.uidvalidity) or not last.isdigit():
-            return
-        view = await mailbox.open(folder)
-        try:
-            left = [uid for uid in view.uids if uid <= int(last)]
-        finally:
-            view.release()
-        await self._requests.remove(folder, left)

@@ -3,7 +3,8 @@
 Invariants
 - What waits in the list's mailbox carries a signed line in front, so that no sender can bring along an approval.
 - An answer is from the null sender, says that a machine wrote it, and goes to nobody more often than the list allows in a day.
-- An answer and the end of the job that it answers are one record: after a crash it is sent once.
+- An answer is one record with the end of the job that it answers, or of its stage, and with the taking away of what waited:
+  after a crash it is sent once.
 
 The list's folders: INBOX has what was sent on; Requests what waits for its sender's confirmation; PendingRequests what waits
 for the administrator, who moves it to ConfirmedRequests; Digest what the next digest will have, Digests those that were sent.
@@ -17,10 +18,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mailstead.delivery.jobs import ExpansionJob, JobKind
 from mailstead.delivery.lists.outgoing import ListFace
 from mailstead.delivery.lists.tokens import Signer
 from mailstead.delivery.model import AcceptedMessage, EnvelopeRecipient
 from mailstead.delivery.service import Delivery
+from mailstead.delivery.targets import Plan
 from mailstead.directory.address import address_key
 from mailstead.directory.list_templates import filled
 from mailstead.directory.model import Recipient, RecipientKind
@@ -30,7 +33,10 @@ from mailstead.message.build import format_address, text_message
 from mailstead.message.headers import iter_fields
 from mailstead.observe.log import get_logger
 from mailstead.settings.actor import Actor
-from mailstead.store.record import MessageHead, Target, TargetKind
+from mailstead.store.operations import to_ranges
+from mailstead.store.record import MessageHead, Target, TargetKind, encode_ranges
+from mailstead.store.service import QUEUE
+from mailstead.store.submission import TargetOutcome
 
 log = get_logger("PROCESSING")
 
@@ -162,6 +168,22 @@ class Office:
             mid=self.store.new_id() if front else 0, quota_size=quota[0], quota_messages=quota[1],
         )  # fmt: skip
 
+    def removal(self, folder: Folder, uids: Sequence[int]) -> Target:
+        """A target that takes messages out of a folder of the list, in one record with what is done about them."""
+        return Target(
+            TargetKind.REMOVAL, folder.shard, folder.account, folder.id, date=int(time.time()), mid=self.store.new_id(),
+            detail=encode_ranges(to_ranges(sorted(uids))),
+        )  # fmt: skip
+
+    def job_at(self, recipient: Recipient, role: str, *stage: str) -> Target:
+        """A job of the list without a mail, which begins at a stage."""
+        job = ExpansionJob(JobKind.LIST, recipient.id, recipient.address, role, path=stage)
+        return Target(TargetKind.EXPANSION, QUEUE, date=int(time.time()), recipient=recipient.address, detail=job.encode())
+
+    def was_kept(self, recipient: Recipient, mid: int) -> bool:
+        """Whether a message was put into the list's mailbox, wherever it is by now."""
+        return self.store.reader(recipient.shard).row("SELECT 1 FROM wide WHERE mid = ?", (mid,)) is not None
+
     def mark(self, recipient: Recipient, kind: str, address: str, name: str, sender: str) -> bytes:
         """The signed line in front of what waits."""
         values = {"kind": kind, "address": address[:320], "name": name[:100], "sender": sender[:320]}
@@ -208,15 +230,23 @@ class Office:
     ) -> bool:  # fmt: skip
         """Send an answer, in one record with other targets. False where it was not sent; the others are done all the same.
         Raises Unavailable."""
-        targets: list[Target] = []
+        plan, octets = await self.answering(recipient, to, answer, counted=counted, sender=sender, headers=headers)
+        await self.submit(with_targets, octets, sender, plan)
+        return bool(plan.targets)
+
+    async def answering(
+        self, recipient: Recipient, to: str, answer: Answer, *, counted: bool = True, sender: str = "",
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> tuple[Plan, bytes]:  # fmt: skip
+        """Plan and octets of an answer; without targets where it is not to be sent."""
+        plan = Plan()
         octets = b""
         if to and (not counted or self.may_answer(recipient, to)):
             octets = self._written(recipient, to, answer, headers)
-            targets = await self._targets(to, octets, sender)
+            plan = await self._plan(to, octets, sender)
         elif to:
             log.warning("list answers no more today", list=recipient.address, to=to)
-        await self.submit([*targets, *with_targets], octets, sender)
-        return bool(targets)
+        return plan, octets
 
     def _written(self, recipient: Recipient, to: str, answer: Answer, headers: Sequence[tuple[str, str]]) -> bytes:
         address = self.directory.list_address
@@ -230,10 +260,10 @@ class Office:
             host=domain if domain.isascii() else "localhost", auto_submitted="auto-replied", headers=more,
         )  # fmt: skip
 
-    async def _targets(self, to: str, octets: bytes, sender: str) -> list[Target]:
+    async def _plan(self, to: str, octets: bytes, sender: str) -> Plan:
         found = self.directory.resolve(to)
         if found.kind in (RecipientKind.LIST, RecipientKind.UNKNOWN_USER, RecipientKind.DISABLED):
-            return []  # a list does not write to lists
+            return Plan()  # a list does not write to lists
         message = AcceptedMessage(
             f"list-{self.store.new_id():x}", sender, [EnvelopeRecipient(to, found, "NEVER")], b"", octets, len(octets),
             int(time.time()), body_type="7BIT" if octets.isascii() else "8BITMIME", utf8=not to.isascii(),
@@ -244,15 +274,23 @@ class Office:
         for target in plan.targets:
             if target.kind == TargetKind.FOLDER:
                 target.overlay, target.mid = front, variant
-        return plan.targets
+        return plan
 
-    async def submit(self, targets: list[Target], octets: bytes, sender: str = "") -> list[Any]:
-        """One record. Raises Unavailable."""
-        if not targets:
+    async def submit(
+        self, targets: Sequence[Target], octets: bytes, sender: str = "", plan: Plan | None = None
+    ) -> list[TargetOutcome]:
+        """One record: targets, and those of a plan behind them. Raises Unavailable."""
+        plan = plan or Plan()
+        every = [*targets, *plan.targets]
+        if not every:
             return []
-        return await self.store.submit_message(MessageHead(sender, int(time.time()), targets), octets or b"\r\n", shown=True)
+        try:
+            return await self.store.submit_message(MessageHead(sender, int(time.time()), every), octets or b"\r\n", shown=True)
+        except BaseException:
+            await self.delivery.planner.give_back(plan)
+            raise
 
-    async def tell_owner(self, recipient: Recipient, subject: str, body: str) -> None:
-        """A notice to whoever looks after the list. Raises Unavailable."""
+    async def tell_owner(self, recipient: Recipient, subject: str, body: str, *, with_targets: Sequence[Target] = ()) -> None:
+        """A notice to whoever looks after the list, in one record with other targets. Raises Unavailable."""
         owner = self.directory.list_address(recipient, "owner")
-        await self.send(recipient, owner, Answer(subject, body), counted=False)
+        await self.send(recipient, owner, Answer(subject, body), counted=False, with_targets=with_targets)

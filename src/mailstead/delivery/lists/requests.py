@@ -3,7 +3,8 @@
 Invariants
 - Nobody becomes a member, or ceases to be one, by a mail that anybody could have written: a request waits in the list's
   mailbox until a signed address, known only to whoever reads the mail of the address concerned, is written to.
-- A confirmation is good once and for a limited time. Confirming what is done already changes nothing.
+- A confirmation is good once and for a limited time: the request goes in the record that answers it. Confirming what is done
+  already changes nothing, so that carrying it out again after a crash is the same.
 - With `adminConfirm` a confirmed subscription waits for the administrator.
 """
 
@@ -11,10 +12,11 @@ from __future__ import annotations
 
 import time
 
-from mailstead.delivery.lists.office import CONFIRMED, PENDING, REQUESTS, Answer, Office
+from mailstead.delivery.expansion import Active
+from mailstead.delivery.lists.office import REQUESTS, Answer, Office
 from mailstead.delivery.stored import StoredMail
 from mailstead.directory.members import checked_member, checked_name
-from mailstead.directory.model import InvalidNameError, Recipient
+from mailstead.directory.model import InvalidNameError, Member, Recipient
 from mailstead.mailbox.model import Folder
 from mailstead.observe.log import get_logger
 from mailstead.store.operations import Expunge, to_ranges
@@ -23,6 +25,13 @@ from mailstead.store.record import MessageHead, Target
 log = get_logger("PROCESSING")
 
 CONFIRM = "confirm"
+LEAVING = "leaving"
+"""Stage of a job of the list: the member whose number, address and name follow leaves."""
+
+
+def leaving_stage(member: Member) -> tuple[str, ...]:
+    """The stage in which a member leaves; see LEAVING."""
+    return (LEAVING, str(member.id), member.address, member.name)
 
 
 class Requests:
@@ -61,36 +70,16 @@ class Requests:
 
     # -- confirming ---------------------------------------------------------------------------------------------
 
-    async def confirm(self, recipient: Recipient, token: str, progress: Target) -> None:
-        """Do what a token confirms, answer, and end the job. Raises MailboxError, Unavailable."""
+    async def confirmed(self, recipient: Recipient, token: str) -> tuple[Folder, int, dict[str, str], bytes]:
+        """What a token confirms: (folder, UID, what its signed line says, octets). Raises LookupError, MailboxError."""
         office = self._office
         uid = office.signer.read_number(CONFIRM, recipient.id, token)
         folder = await office.folder(recipient, REQUESTS)
-        found = await self.read(recipient, folder, uid) if uid is not None else None
+        found = await self._read(recipient, folder, uid) if uid is not None else None
         limit = int(office.value(recipient, "confirmInterval")) * 3600
         if uid is None or found is None or found[0] + limit < time.time():
             raise LookupError(token)
-        values = found[1]
-        kind, address, name = values["kind"], values["address"], values["name"]
-        texts = office.values(recipient, email=address, name=name, command=kind)
-        if kind == "subscribe" and office.value(recipient, "adminConfirm"):
-            pending = await office.folder(recipient, PENDING)
-            await office.folder(recipient, CONFIRMED)
-            await self._put_off(recipient, folder, uid, pending)
-            await office.send(
-                recipient, address, office.template(recipient, "requestNeedsAdminConfirmation", texts), with_targets=[progress]
-            )
-            await office.tell_owner(
-                recipient,
-                f"{recipient.name}: {address} wants to subscribe",
-                f"{name} <{address}> confirmed the wish to become a member of {recipient.address}.\n\n"
-                "Move the request in the list's mailbox from PendingRequests to ConfirmedRequests to let it be,\n"
-                "or delete it there.\n",
-            )
-            return
-        answer = await self.carry_out(recipient, kind, address, name)
-        await office.send(recipient, address, answer, with_targets=[progress])
-        await self.remove(folder, [uid])
+        return folder, uid, found[1], found[2]
 
     async def carry_out(self, recipient: Recipient, kind: str, address: str, name: str) -> Answer:
         """Make or end a membership, and what to say about it. Raises DirectoryError."""
@@ -106,24 +95,32 @@ class Requests:
         log.info("unsubscribed from a list", list=recipient.address, member=address)
         return office.template(recipient, "goodbye", texts)
 
-    async def leave(self, recipient: Recipient, member_id: int) -> tuple[str, Answer] | None:
-        """Unsubscribe the member of a signed number at once; (address, what to say), None where it has left."""
-        member = self._office.directory.member_by_id(recipient.id, member_id)
-        if member is None:
-            return None
-        return member.address, await self.carry_out(recipient, "unsubscribe", member.address, member.name)
+    def leaving(self, recipient: Recipient, member: Member) -> Target:
+        """A target that ends a membership at once, and says so: a job of the list that has come to that stage."""
+        return self._office.job_at(recipient, "confirm", *leaving_stage(member))
+
+    async def leave(self, active: Active, recipient: Recipient) -> None:
+        """The stage LEAVING: end the membership, unless that is done already, and say so. Raises DirectoryError, Unavailable."""
+        _, number, address, name = active.job.path
+        member = self._office.directory.member_by_id(recipient.id, int(number))
+        if member is not None:
+            answer = await self.carry_out(recipient, "unsubscribe", member.address, member.name)
+        else:
+            texts = self._office.values(recipient, email=address, name=name, command="unsubscribe")
+            answer = self._office.template(recipient, "goodbye", texts)
+        await self._office.send(recipient, address, answer, with_targets=[active.progress(None)])
 
     # -- the folder of requests ---------------------------------------------------------------------------------
 
-    async def read(self, recipient: Recipient, folder: Folder, uid: int) -> tuple[int, dict[str, str]] | None:
-        """(arrival, what its signed line says) of something that waits; None where it is not there."""
+    async def _read(self, recipient: Recipient, folder: Folder, uid: int) -> tuple[int, dict[str, str], bytes] | None:
+        """(arrival, what its signed line says, octets) of something that waits; None where it is not there."""
         mailbox = self._office.mailbox
         view = await mailbox.open(folder)
         try:
             for _, location, saved in mailbox.rows(view, [uid], ("location", "saved")):
-                head = await mailbox.read_large(location, 0, min(location.size, 8192))
-                values = self._office.read_mark(recipient, head)
-                return (int(saved), values) if values is not None else None
+                octets = await mailbox.read_large(location)
+                values = self._office.read_mark(recipient, octets[:8192])
+                return (int(saved), values, octets) if values is not None else None
         finally:
             view.release()
         return None
@@ -133,13 +130,6 @@ class Requests:
         if uids:
             operation = Expunge(folder.shard, folder.id, to_ranges(sorted(uids)), True, int(time.time()))
             await self._office.store.change([operation])
-
-    async def _put_off(self, recipient: Recipient, folder: Folder, uid: int, target: Folder) -> None:
-        view = await self._office.mailbox.open(folder)
-        try:
-            await self._office.mailbox.move(view, [uid], target)
-        finally:
-            view.release()
 
     async def expire(self, recipient: Recipient) -> None:
         """Forget requests that nobody confirmed in time."""

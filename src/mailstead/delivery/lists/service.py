@@ -20,7 +20,7 @@ from mailstead.delivery.lists.office import DIGEST, REQUESTS, Office, Waiting
 from mailstead.delivery.lists.publishing import Publishing
 from mailstead.delivery.lists.requests import Requests
 from mailstead.delivery.service import Delivery
-from mailstead.directory.model import DirectoryError, NotFoundError, Recipient, RecipientKind
+from mailstead.directory.model import DirectoryError, Member, NotFoundError, Recipient, RecipientKind
 from mailstead.directory.service import Directory
 from mailstead.mailbox.errors import MailboxError
 from mailstead.observe.log import fault, get_logger
@@ -67,7 +67,7 @@ class Lists:
         self._copies = Copies(office, self._bounces)
         self._administration = Administration(office, self._requests)
         self._desk = Desk(office, self._publishing, self._requests, self._bounces, self._administration)
-        self._digests = Digests(office, self._publishing, self._requests)
+        self._digests = Digests(office, self._publishing)
         self._wake = asyncio.Event()
         self._confirmed = Confirmed(office, self._publishing, self._requests, self._wake.set)
         self._delivery = delivery
@@ -97,6 +97,10 @@ class Lists:
 
     def read_unsubscribe_token(self, token: str) -> tuple[Recipient, str] | None:
         """(list, member's address) of a link of a copy; None where it is not good, or its member has left."""
+        found = self._read_token(token)
+        return (found[0], found[1].address) if found is not None else None
+
+    def _read_token(self, token: str) -> tuple[Recipient, Member] | None:
         found = self._office.signer.read_text(LINK, token)
         if found is None:
             return None
@@ -105,20 +109,21 @@ class Lists:
         if recipient is None or recipient.kind is not RecipientKind.LIST or not number.isdigit():
             return None
         member = self._directory.member_by_id(recipient.id, int(number))
-        return (recipient, member.address) if member is not None else None
+        return (recipient, member) if member is not None else None
 
     async def unsubscribe_with_token(self, token: str) -> str | None:
         """Unsubscribe the member of a link (RFC 8058); its address, or None where the link is not good or it has left."""
-        found = self.read_unsubscribe_token(token)
+        found = self._read_token(token)
         if found is None:
             return None
-        recipient, address = found
-        answer = await self._requests.carry_out(recipient, "unsubscribe", address, "")
+        recipient, member = found
         try:
-            await self._office.send(recipient, address, answer)
+            # The background process says goodbye, and ends the membership should this process not come to it.
+            await self._office.submit([self._requests.leaving(recipient, member)], b"")
         except Unavailable as error:
             log.error("goodbye not sent", list=recipient.address, reason=str(error))
-        return address
+        await self._requests.carry_out(recipient, "unsubscribe", member.address, member.name)
+        return member.address
 
     # -- duties -------------------------------------------------------------------------------------------------
 
