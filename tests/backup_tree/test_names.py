@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailstead.ftp_backup.grammar import Lines, LineTooLong, SyntaxRefused, read_eprt, read_port, split_command, unix_line
-from mailstead.ftp_backup.paths import (
+from mailstead.backup_tree.paths import (
     MAX_NAME,
     BadPath,
     level_file,
@@ -23,9 +22,10 @@ from mailstead.ftp_backup.paths import (
     read_object,
     resolve,
 )
-from mailstead.ftp_backup.stored_message import StoredMessage
-from mailstead.ftp_backup.tar import BadTar, Member, read_tar, tar_size, write_tar
-from mailstead.ftp_backup.uploads import LineEnds
+from mailstead.backup_tree.stored_message import StoredMessage
+from mailstead.backup_tree.tar import BadTar, Member, read_tar, tar_size, write_tar
+from mailstead.backup_tree.uploads import LineEnds
+from mailstead.ftp_backup.grammar import Lines, LineTooLong, SyntaxRefused, read_eprt, read_port, split_command, unix_line
 from mailstead.mailbox.errors import InvalidFolderName
 from mailstead.mailbox.model import Location
 from mailstead.mailbox.names import normalize

@@ -19,9 +19,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
-from mailstead.directory.address import join_address
-from mailstead.directory.model import Domain, NotFoundError, Recipient, RecipientKind
-from mailstead.ftp_backup.paths import (
+from mailstead.backup_tree.paths import (
     TAR,
     BadPath,
     level_file,
@@ -31,9 +29,11 @@ from mailstead.ftp_backup.paths import (
     read_message_file,
     read_object,
 )
-from mailstead.ftp_backup.services import FtpServices
-from mailstead.ftp_backup.stored_message import StoredMessage
-from mailstead.ftp_backup.tar import tar_size
+from mailstead.backup_tree.services import TreeServices
+from mailstead.backup_tree.stored_message import StoredMessage
+from mailstead.backup_tree.tar import tar_size
+from mailstead.directory.address import join_address
+from mailstead.directory.model import Domain, NotFoundError, Recipient, RecipientKind
 from mailstead.mailbox.model import Folder
 from mailstead.restoring.documents import document
 from mailstead.restoring.labels import BackupLabels
@@ -92,7 +92,7 @@ class Node:
 class Tree:
     """One administrator's view; ``utf8`` and ``tar`` as the settings say."""
 
-    def __init__(self, services: FtpServices, actor: Actor, *, utf8: bool, tar: bool) -> None:
+    def __init__(self, services: TreeServices, actor: Actor, *, utf8: bool, tar: bool) -> None:
         self.services = services
         self.actor = actor
         self.utf8 = utf8
