@@ -4,9 +4,9 @@ Invariants: nothing is changed; whoever keeps a chain of incremental copies can 
 server has forgotten what was deleted: "present" names everything that is there now.
 
 In a folder: {"format", "since", "uidvalidity", "present": "1:40,42", "complete", "removed": [{"uid", "at", "date", "size"}]}.
-Above the folders: {"format", "since", "present": [names], "complete", "removed": [{"name", "at", "messages"}]}. ``complete`` is false
-where what was deleted since the label may be forgotten already, or is too much to be told. A message that was moved elsewhere is not
-present and not among the removed ones.
+Above the folders: {"format", "since", "present": [names], "complete", "removed": [{"name", "at", "messages"}]}. ``complete`` is
+false where what was deleted since the label may be forgotten already, or is too much to be told. A message that was moved
+elsewhere is neither present nor among the removed ones.
 """
 
 from __future__ import annotations

@@ -73,8 +73,8 @@ class Entry:
 class Node:
     """What a path stands for: root, domain, kind (accounts, lists ...), object, folders, folder, document, message or tar.
 
-    ``owner`` has the folders; ``document`` is (kind, id), ("mailbox", owner) or ("removed", owner); ``name`` the last part of the path; ``since``: only
-    messages that came then or later (unix time)."""
+    ``owner`` has the folders; ``document`` is (kind, id), ("mailbox", owner) or ("removed", owner); ``name`` the last
+    part of the path; ``since``: only messages that came then or later (unix time)."""
 
     what: str
     name: str = ""
