@@ -139,6 +139,8 @@ class MountOperations(mfusepy.Operations):  # type: ignore[misc]
         return 0
 
     def flush(self, path: str, fh: int) -> int:
+        if not self._view.is_written(fh):
+            return 0
         said = self._wait("close", path, self._view.take(fh), TAKING_SECONDS)
         if said:
             log.info("restored through a mount", path=path[:500], result=said)
@@ -148,10 +150,7 @@ class MountOperations(mfusepy.Operations):  # type: ignore[misc]
         return self.flush(path, fh)
 
     def release(self, path: str, fh: int) -> int:
-        async def work() -> None:
-            self._view.release(fh)
-
-        self._wait("release", path, work())
+        self._loop.call_soon_threadsafe(self._view.release, fh)
         return 0
 
     def mkdir(self, path: str, mode: int) -> int:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from mailstead.backup_mount.writing import WrittenFile
 from mailstead.backup_tree.content import Content, content
-from mailstead.backup_tree.paths import BadPath, resolve
+from mailstead.backup_tree.paths import BadPath, read_message_file, resolve
 from mailstead.backup_tree.services import TreeServices
 from mailstead.backup_tree.tree import Missing, Node, Tree
 from mailstead.backup_tree.uploads import Refused, Uploads
@@ -94,6 +94,7 @@ class View:
         )  # fmt: skip
         self._uploads = Uploads(self._tree)
         self._asked = 0.0
+        self._folder: tuple[Path_, float, Node] | None = None
         self._snapshots: OrderedDict[Path_, Snapshot] = OrderedDict()
         self._files: dict[int, tuple[Path_, Content, Snapshot | None] | WrittenFile] = {}
         self._written: dict[Path_, WrittenFile] = {}
@@ -112,6 +113,7 @@ class View:
             self._tree.actor = self._services.directory.admin_actor(self._what.administrator)
         except NotFoundError:
             self._tree.actor = _NOBODY
+        self._folder = None
 
     def _path(self, text: str) -> Path_:
         self._rights()
@@ -122,10 +124,16 @@ class View:
         return (*self._what.root, *resolve((), text))
 
     async def _node(self, path: Path_) -> Node:
-        node = await self._tree.node(path)
-        if node.what == "root" and path:
-            raise Missing("nothing of that name")
-        return node
+        """Of messages their folder is held for FOLDERS_SECONDS, because they are asked for one after the other. Raises Missing."""
+        if len(path) > len(self._what.root) and read_message_file(path[-1]) is not None:
+            held = self._folder
+            if held is not None and held[0] == path[:-1] and time.monotonic() - held[1] < FOLDERS_SECONDS:
+                return self._tree.message_in(held[2], path[-1])
+            node = await self._tree.node(path[:-1])
+            if node.what == "folder":
+                self._folder = path[:-1], time.monotonic(), node
+                return self._tree.message_in(node, path[-1])
+        return await self._tree.node(path)
 
     def _may_write(self, node: Node) -> bool:
         if self._what.since:
@@ -276,11 +284,13 @@ class View:
             raise PermissionDeniedError("what is there is not changed")
         await file.truncate(length)
 
+    def is_written(self, number: int) -> bool:
+        """Whether it is open for writing; from any thread."""
+        return isinstance(self._files.get(number), WrittenFile)
+
     async def take(self, number: int) -> str:
         """Restore what was written, at close or fsync. Raises what ``Uploads.store`` does, OSError."""
-        found = self._files[number]
-        if not isinstance(found, WrittenFile):
-            return ""
+        found = self.being_written(number)
         self._rights()
         if not found.taken:
             await self._uploads.check(found.path)

@@ -215,12 +215,14 @@ class Tree:
         node = replace(node, what="folder", name=last, folder=folder, levels=levels)
         if last == TAR:
             return replace(node, what="tar")
-        if not is_message:
-            return node
-        uid = last.partition(".")[0]
+        return self.message_in(node, last) if is_message else node
+
+    def message_in(self, folder: Node, name: str) -> Node:
+        """The message that a name of a file means in a folder; whether it is there is not asked. Raises Missing."""
+        uid = name.partition(".")[0]
         if not uid.isdigit() or len(uid) > 10:
             raise Missing("no such message")
-        return replace(node, what="message", uid=int(uid))
+        return replace(folder, what="message", name=name, uid=int(uid))
 
     async def _folder(self, owner: int, name: str) -> Folder | None:
         if not self._held:

@@ -159,8 +159,6 @@ class Mounts:
 
     async def _mount(self, arguments: Mapping[str, Any]) -> str:
         actor = self._actor(arguments)
-        if missing := await asyncio.to_thread(what_is_missing):
-            raise BackgroundRefusedError(f"the tree cannot be mounted here: {missing}")
         if sum(one.state == "mounted" for one in self._mounts.values()) >= MOST:
             raise BackgroundRefusedError(f"there are {MOST} mounts already; unmount one")
         scope = Scope(*(arguments[name] for name in ("domain", "public", "object", "folder")))
@@ -173,6 +171,8 @@ class Mounts:
         known = self._mounts.get(str(place))
         if known is not None and known.state == "mounted":
             raise BackgroundRefusedError(f"{place} is a mount already")
+        if missing := await asyncio.to_thread(what_is_missing):
+            raise BackgroundRefusedError(f"the tree cannot be mounted here: {missing}")
         await asyncio.to_thread(prepare, place, self._data_dir)
         label = str(arguments["label"])
         if label:
