@@ -7,7 +7,6 @@ import io
 import tarfile
 from collections.abc import AsyncIterator
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
