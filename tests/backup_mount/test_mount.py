@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 
 from mailstead.directory import Directory
 from tests.backup_mount.conftest import ADMIN, Server
-from tests.cli.conftest import PASSWORD, command
+from tests.cli.conftest import command
 from tests.cli.test_backup import client_of, fill
 from tests.ftp_backup.test_service import download
 
@@ -170,8 +171,6 @@ def test_a_delegated_administrator_sees_his_domain_as_long_as_he_may(server: Ser
     descriptor = os.open(message, os.O_RDONLY)
     try:
         directory = Directory.open(server.data)
-        import asyncio
-
         asyncio.run(directory.revoke("delegate", "backupDomain", "example.test", actor=ADMIN))
         directory.close()
         end = time.monotonic() + 8
@@ -189,7 +188,8 @@ def test_a_delegated_administrator_sees_his_domain_as_long_as_he_may(server: Ser
 
 def test_unmounting_and_places_that_are_none(server: Server, tmp_path: Path) -> None:
     session = server.session()
-    point = session.mount(tmp_path / "here", "domain example.test") if (tmp_path / "here").mkdir() is None else tmp_path
+    (tmp_path / "here").mkdir()
+    point = session.mount(tmp_path / "here", "domain example.test")
     assert os.path.ismount(point)
     assert "already" in session.err(f"FILESYSTEM mount {point}")
     assert "already" in session.err(f"FILESYSTEM mount {tmp_path}/./here")
@@ -234,8 +234,9 @@ def test_what_is_written_is_restored(server: Server, tmp_path: Path) -> None:
     client = client_of(server.demo)
     assert client.select("Work/2024") == ("OK", [b"30"])
     assert client.select("INBOX") == ("OK", [b"6"])
-    assert client.fetch("1", "(FLAGS)")[1] == [b"1 (FLAGS (\\Flagged))"] and b"m0" in client.fetch("1", "(BODY[HEADER])")[1][0][1]  # type: ignore[index]
-    assert len(client.fetch("6", "(BODY[])")[1][0][1]) > LARGE  # type: ignore[index]
+    assert client.fetch("1", "(FLAGS)")[1] == [b"1 (FLAGS (\\Flagged))"]
+    bodies = [part[1] for part in client.fetch("1:6", "(BODY.PEEK[])")[1] if isinstance(part, tuple)]
+    assert sorted(bodies) == sorted(path.read_bytes() for path in (tmp_path / "copy/folders/INBOX").iterdir())
     run("cp", "-a", tmp_path / "copy/folders", point / ALICE)  # nothing comes twice
     assert client.select("INBOX") == ("OK", [b"6"])
     with pytest.raises(PermissionError):
@@ -250,10 +251,7 @@ def test_what_is_written_is_restored(server: Server, tmp_path: Path) -> None:
         file.close()
     assert (point / ALICE / "account.json").read_bytes() == (tmp_path / "copy/account.json").read_bytes()
     # An account that is gone comes back with its password.
-    assert command("setting", "list", "-c", str(server.data)).exit_code == 0
     directory = Directory.open(server.data)
-    import asyncio
-
     found = directory.account_by_address("alice@example.test")
     assert found is not None
     asyncio.run(directory.delete_account(found.id, actor=ADMIN))
@@ -265,6 +263,5 @@ def test_what_is_written_is_restored(server: Server, tmp_path: Path) -> None:
     os.mkdir(point / ALICE)
     (point / ALICE / "account.json").write_bytes((tmp_path / "copy/account.json").read_bytes())
     assert client_of(server.demo).select("INBOX")[0] == "OK"
-    assert PASSWORD
     assert server.demo.stop() == 0
     assert "clean" in command("fsck", "-c", str(server.data)).output
