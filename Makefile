@@ -13,8 +13,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.mailstead-set-up
 
-TEST_COMMANDS := swaks mbsync mutt fetchmail curl dovecot sieve-connect php lftp
-TEST_PACKAGES := swaks isync mutt fetchmail curl dovecot-imapd sieve-connect php-cli lftp
+TEST_COMMANDS := swaks mbsync mutt fetchmail curl dovecot sieve-connect php lftp fusermount3
+TEST_PACKAGES := swaks isync mutt fetchmail curl dovecot-imapd sieve-connect php-cli lftp fuse3
 
 .PHONY: run test lint bench soak set-up bytecode test-programs clean
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from mailstead.identity.guard import LocalGuard
 from mailstead.mailbox.service import Mailbox
 from mailstead.process.background import BackgroundMissingError, BackgroundRefusedError, BackgroundVerbs
 from mailstead.process.maintenance import Maintenance
+from mailstead.process.mounts import Mounts
 from mailstead.process.outbound import Outbound
 from mailstead.process.support import offer as offer_support
 from mailstead.store.service import Store
@@ -128,6 +130,15 @@ class Face:
         return await (await self.raw()).login(name, password)
 
 
+@dataclass
+class Served:
+    """What mounts are given."""
+
+    directory: Directory
+    mailbox: Mailbox
+    store: Store
+
+
 @pytest.fixture
 async def face(tmp_path: Path) -> AsyncIterator[Face]:
     directory = Directory.open(tmp_path, create=True)
@@ -143,6 +154,8 @@ async def face(tmp_path: Path) -> AsyncIterator[Face]:
     maintenance = Maintenance(tmp_path, store, mailbox)
     maintenance.offer(background)
     offer_support(background, tmp_path)
+    mounts = Mounts(tmp_path, Served(directory, mailbox, store))
+    mounts.offer(background)
     running = asyncio.create_task(outbound.run())
     services = AdminServices(
         directory, directory.settings, AdministratorLogin(authenticator), mailbox, store, tmp_path, background,
@@ -161,5 +174,6 @@ async def face(tmp_path: Path) -> AsyncIterator[Face]:
     await asyncio.gather(running, return_exceptions=True)
     await outbound.close()
     await maintenance.close()
+    await mounts.close()
     await store.close()
     directory.close()

@@ -288,8 +288,12 @@ async def test_cluster_certificates_backups_connectors(face: Face) -> None:
     assert "certFile" in await client.err("GENERATE letsencrypt hostname mail.example.test terms accept contact a@b.test")
     assert "certFile" in await client.err("REVOKE letsencrypt hostname mail.example.test")
     await client.ok("BACK", "CONFIG FTP-BACKUP")
-    assert await client.rows("LIST BACKUPS") == [] and await client.items("FILESYSTEM status") == []
-    assert "FTP client" in await client.err("FILESYSTEM mount /mnt since monday domain example.test publicFolder")
+    assert await client.rows("LIST BACKUPS") == [] and await client.rows("FILESYSTEM status") == []
+    assert "no backup label monday" in await client.err("FILESYSTEM mount /mnt since monday domain example.test publicFolder")
+    assert "no such folder" in await client.err("FILESYSTEM mount /mnt domain example.test publicFolder Board")
+    assert "only run/" in await client.err(f"FILESYSTEM mount {face.services.data_dir}/index noremoved domain example.test")
+    assert "nothing is mounted" in await client.err("FILESYSTEM unmount /mnt")
+    assert "absolute" in await client.err("FILESYSTEM status mnt")
     assert "label" in await client.err("REMOVE BACKUP monday from domain example.test")
     assert (await client.send("PURGE BACKUPS"))[0] == "0 labels forgotten"
     await client.ok("BACK", "CONFIG USERDB", "SET defaultZoomConnector z", "RESET defaultZoomConnector")

@@ -500,7 +500,7 @@ async def test_a_program_for_the_server_to_run_does_not_come_with_a_domain(face:
 async def test_a_message_that_was_deleted_meanwhile_comes_back_in_the_same_session(
     face: Face, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mailstead.ftp_backup.uploads.PRESENT_SECONDS", 0.0, raising=False)
+    monkeypatch.setattr("mailstead.backup_tree.uploads.PRESENT_SECONDS", 0.0, raising=False)
     alice = await face.place.account("alice")
     client = await apart(face.client)
 

@@ -14,13 +14,13 @@ import ipaddress
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
+from mailstead.backup_tree.paths import BadPath, resolve
+from mailstead.backup_tree.tar import BadTar
+from mailstead.backup_tree.tree import Missing, Tree
+from mailstead.backup_tree.uploads import Refused, Uploads
 from mailstead.directory.model import DirectoryError
 from mailstead.ftp_backup.data_channel import DataFailed, Opener
 from mailstead.ftp_backup.grammar import Lines, LineTooLong, SyntaxRefused, split_command
-from mailstead.ftp_backup.paths import BadPath, resolve
-from mailstead.ftp_backup.tar import BadTar
-from mailstead.ftp_backup.tree import Missing, Tree
-from mailstead.ftp_backup.uploads import Refused, Uploads
 from mailstead.mailbox.errors import MailboxError, OverQuota, StoreUnavailable
 from mailstead.observe.log import fault
 from mailstead.settings.actor import Actor, PermissionDeniedError

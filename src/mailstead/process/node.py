@@ -51,6 +51,7 @@ from mailstead.process.indexing import Indexing
 from mailstead.process.log_listener import LogListeners
 from mailstead.process.log_settings import LogSettings
 from mailstead.process.maintenance import Maintenance
+from mailstead.process.mounts import Mounts
 from mailstead.process.outbound import Outbound
 from mailstead.process.own_listeners import OwnListeners
 from mailstead.process.shared_guard import SharedGuard, SharedLocks
@@ -306,6 +307,10 @@ class Node:
         maintenance = Maintenance(data_dir, self.store, self.mailbox)
         maintenance.offer(self.background)
         support.offer(self.background, data_dir)
+        mounts = Mounts(data_dir, self)
+        mounts.offer(self.background)
+        self._closers.append(mounts.close)
+        await mounts.clean()
         self._watch(maintenance.run(), "snapshots and compaction")
         self._watch(duties.history(settings), "history of changes")
         self._watch(Indexing(data_dir, self.store, settings).run(), "search index")

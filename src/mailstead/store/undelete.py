@@ -83,6 +83,21 @@ def deleted_messages(data_dir: Path, shard: int, account: int, since: int = 0) -
         handle.close()
 
 
+def removed_messages(data_dir: Path, shard: int, account: int, since: int) -> list[tuple[int, int, int, int, int]]:
+    """(folder, uid, when, INTERNALDATE, size) of messages deleted since then, as far as they can still be restored; the youngest
+    deletion first, at most MOST. Blocking. Raises apsw errors."""
+    handle = Shard(data_dir / "index", shard, Files())
+    try:
+        handle.wait_for_lock(5.0)
+        rows: Any = handle.execute(
+            "SELECT folder, uid, at, date, size FROM expunged WHERE at >= ? AND account = ? ORDER BY at DESC, folder, uid LIMIT ?",
+            (since, account, MOST),
+        )
+        return [tuple(row) for row in rows]
+    finally:
+        handle.close()
+
+
 def holds_message(data_dir: Path, shard: int, account: int, message_id: str) -> bool:
     """Whether an account has a message of that Message-ID (without its brackets) in any folder, or among what was deleted."""
     handle = Shard(data_dir / "index", shard, Files())

@@ -14,7 +14,7 @@ from mailstead.admin_cli.contexts.storage import storage_commands
 from mailstead.admin_cli.contexts.tasks import start, task_commands
 from mailstead.admin_cli.grammar import MAX_TEXT, CommandError
 from mailstead.admin_cli.registry import date_of
-from mailstead.admin_cli.responses import Reply, items, lines_of, quoted, show, table
+from mailstead.admin_cli.responses import Reply, lines_of, quoted, show, table
 from mailstead.admin_cli.syntax import Arguments
 from mailstead.restoring.labels import BackupLabels
 
@@ -30,7 +30,6 @@ _CERTIFICATES = (
 )
 _NONE_ORDERED = "this release does not order certificates, so there is none to revoke; revoke it where it was issued"
 _NO_TERMS = "terms: expected accept or yes: an authority issues nothing to who does not accept its terms"
-_TREE = "the tree is not mounted into the file system; any FTP client shows the same tree on the listeners of FTP-BACKUP"
 
 
 def server_commands() -> list[Command]:
@@ -164,10 +163,11 @@ def _empty(title: str, *headings: str) -> Any:
 
 def backup_tree_commands() -> list[Command]:
     """For FTP-BACKUP: the tree that can be mounted, and the labels of backups."""
-    mount = "FILESYSTEM mount <mountPoint> [since <label>] [backup <label>] [noremoved]"
+    mount = "FILESYSTEM mount <mountPoint> [since <backupLabel>] [backup <backupLabel>] [noremoved] [domain <name>]"
+    scope = "[publicFolder <folderPath>] [publicFolder] [object <name>] [folder <folderPath>]"
     return [
-        make(f"{mount} [domain <name>] [publicFolder] [object <object>] [folder <folderPath>]", "mounts the tree", _no_tree),
-        make("FILESYSTEM unmount <mountPoint>", "unmounts it", _no_tree),
+        make(f"{mount} {scope}", "mounts the tree of backups, or what a label left out", _mount),
+        make("FILESYSTEM unmount <mountPoint>", "unmounts it", _unmount),
         make("FILESYSTEM status [<mountPoint>]", "shows what is mounted", _mounted),
         make("LIST BACKUPS [from] [domain <name>]", "lists labels of backups", _labels),
         make("REMOVE BACKUP <label> [from] [domain <name>]", "forgets a label", _remove_label),
@@ -175,12 +175,50 @@ def backup_tree_commands() -> list[Command]:
     ]
 
 
-def _no_tree(context: CliContext, arguments: Arguments) -> Result:
-    raise CommandError(_TREE)
+async def _mount(context: CliContext, arguments: Arguments) -> Result:
+    """`noremoved` says nothing without `since`: a whole tree has no removals."""
+    public = "publicfolder" in arguments or "publicfolder" in arguments.flags
+    if public and "folder" in arguments:
+        raise CommandError("the folder of publicFolder stands behind that word")
+    place = await context.session.services.background.call(
+        "mounts.mount",
+        administrator=context.session.actor.name,
+        point=arguments["mountpoint"],
+        since=arguments.get("since", ""),
+        label=arguments.get("backup", ""),
+        removals="noremoved" not in arguments.flags,
+        domain=arguments.get("domain", ""),
+        public=public,
+        object=arguments.get("object", ""),
+        folder=arguments.get("publicfolder", "") if public else arguments.get("folder", ""),
+    )
+    return Reply(notes=(f"mounted at {place}",))
 
 
-def _mounted(context: CliContext, arguments: Arguments) -> Result:
-    return items("The list of mounted trees:", ())
+async def _unmount(context: CliContext, arguments: Arguments) -> Result:
+    await context.session.services.background.call(
+        "mounts.unmount", administrator=context.session.actor.name, point=arguments["mountpoint"]
+    )
+    return None
+
+
+async def _mounted(context: CliContext, arguments: Arguments) -> Result:
+    point = arguments.get("mountpoint", "")
+    found = await context.session.services.background.call(
+        "mounts.status", administrator=context.session.actor.name, point=point
+    )  # fmt: skip
+    rows = [
+        (
+            one["mountPoint"], one["scope"], one["since"] or "-", one["backup"] or "-", one["administrator"],
+            date_of(int(one["time"] * 1_000_000)), one["state"],
+        )
+        for one in found
+    ]  # fmt: skip
+    if point:
+        words = ("mountPoint", "scope", "since", "backup", "administrator", "time", "state")
+        removed = [("removed", "shown" if found[0]["removed"] else "not shown")]
+        return show([*((word, quoted(value)) for word, value in zip(words, rows[0], strict=True)), *removed], "Mounted tree:")
+    return table("The list of mounted trees:", ("mountPoint", "scope", "since", "backup", "administrator", "time", "state"), rows)
 
 
 def _store(context: CliContext) -> BackupLabels:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from mailstead.backup_tree.paths import shown
+from mailstead.backup_tree.tree import Entry, Missing, Node
 from mailstead.ftp_backup.grammar import stamp
-from mailstead.ftp_backup.paths import shown
 from mailstead.ftp_backup.session import Session
-from mailstead.ftp_backup.tree import Entry, Missing, Node
 
 
 def pwd(session: Session, argument: str) -> str:

@@ -10,15 +10,15 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
+from mailstead.backup_tree.paths import shown
+from mailstead.backup_tree.stored_message import StoredMessage
+from mailstead.backup_tree.tar import write_tar
+from mailstead.backup_tree.tree import Entry, Node
+from mailstead.backup_tree.uploads import Refused
 from mailstead.ftp_backup.commands.places import facts, file_at
 from mailstead.ftp_backup.data_channel import Channel
 from mailstead.ftp_backup.grammar import SyntaxRefused, read_eprt, read_port, unix_line
-from mailstead.ftp_backup.paths import shown
 from mailstead.ftp_backup.session import Session
-from mailstead.ftp_backup.stored_message import StoredMessage
-from mailstead.ftp_backup.tar import write_tar
-from mailstead.ftp_backup.tree import Entry, Node
-from mailstead.ftp_backup.uploads import Refused
 
 FLUSH_AT = 32 * 1024
 

@@ -10,7 +10,7 @@ import tarfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
-from mailstead.ftp_backup.stored_message import StoredMessage
+from mailstead.backup_tree.stored_message import StoredMessage
 
 BLOCK = 512
 MAX_EXTENDED = 64 * 1024

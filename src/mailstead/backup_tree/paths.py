@@ -20,6 +20,8 @@ from mailstead.message.mutf7 import decode, encode
 MAX_NAME = 255
 MAX_DEPTH = 40
 TAR = "messages.tar"
+REMOVED = "removed.json"
+"""What was removed since a backup label, where the tree shows that."""
 _LETTERS = ((1, "S", "\\Seen"), (2, "A", "\\Answered"), (4, "F", "\\Flagged"), (8, "T", "\\Deleted"), (16, "D", "\\Draft"))
 _MESSAGE = re.compile(r"([0-9]{1,10})\.([0-9]{1,12})\.([SAFTD]{1,5}|-)\.([^.]+)\.eml\Z")
 
@@ -68,7 +70,7 @@ def level_file(level: str, utf8: bool) -> str:
     """The directory of a folder's level."""
     name = level if utf8 else encode(level).decode("ascii")
     name = name.replace("/", "%2F").replace("\\", "%5C")
-    if name.startswith((".", "@")) or name.lower().endswith(".eml") or name in (TAR, "mailbox.json"):
+    if name.startswith((".", "@")) or name.lower().endswith(".eml") or name in (TAR, REMOVED, "mailbox.json"):
         name = f"%{ord(name[0]):02X}{name[1:]}"
     return name
 

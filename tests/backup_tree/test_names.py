@@ -1,4 +1,4 @@
-"""Names, lines and tar files: what is written is read again, and nothing a stranger sends does harm."""
+"""Names and tar files: what is written is read again, and nothing a stranger sends does harm."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ import io
 import tarfile
 from collections.abc import AsyncIterator
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailstead.ftp_backup.grammar import Lines, LineTooLong, SyntaxRefused, read_eprt, read_port, split_command, unix_line
-from mailstead.ftp_backup.paths import (
+from mailstead.backup_tree.paths import (
     MAX_NAME,
     BadPath,
     level_file,
@@ -23,9 +21,9 @@ from mailstead.ftp_backup.paths import (
     read_object,
     resolve,
 )
-from mailstead.ftp_backup.stored_message import StoredMessage
-from mailstead.ftp_backup.tar import BadTar, Member, read_tar, tar_size, write_tar
-from mailstead.ftp_backup.uploads import LineEnds
+from mailstead.backup_tree.stored_message import StoredMessage
+from mailstead.backup_tree.tar import BadTar, Member, read_tar, tar_size, write_tar
+from mailstead.backup_tree.uploads import LineEnds
 from mailstead.mailbox.errors import InvalidFolderName
 from mailstead.mailbox.model import Location
 from mailstead.mailbox.names import normalize
@@ -95,36 +93,6 @@ def test_a_path_stays_below_the_root(current: list[str], text: str) -> None:
         return
     assert ".." not in path[len(current) :]
     assert all("/" not in part for part in path[len(current) :])
-
-
-@given(st.binary(max_size=300))
-def test_any_octets_are_a_command_or_refused(octets: bytes) -> None:
-    lines = Lines()
-    lines.feed(octets)
-    try:
-        while (line := lines.next()) is not None:
-            command, argument = split_command(line)
-            assert "\n" not in command + argument
-            for read in (read_port, read_eprt):
-                try:
-                    _, port = read(argument)
-                except SyntaxRefused as refused:
-                    port = 0 if refused.code in (501, 522) else -1
-                assert 0 <= port <= 65_535
-    except LineTooLong:
-        raise AssertionError("so short a line is not too long") from None
-
-
-def test_a_line_without_an_end_is_refused() -> None:
-    lines = Lines()
-    lines.feed(b"x" * 5000)
-    with pytest.raises(LineTooLong):
-        lines.next()
-
-
-@given(st.text(), st.integers(), st.integers())
-def test_a_listings_line_is_made_of_anything(name: str, size: int, modified: int) -> None:
-    assert unix_line(name, directory=False, size=size, modified=modified, now=0.0).endswith(name)
 
 
 @given(st.binary(max_size=200), st.lists(st.integers(1, 20), max_size=20))

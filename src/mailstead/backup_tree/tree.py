@@ -8,6 +8,8 @@
              /publicFolders/mailbox.json, <folder>/...
     /@since-<label>/...                                            the same, with what came since a backup label only
 
+A mount shows removed.json beside, in folders and above them, with what was removed since its label (see removed.py).
+
 Invariants: an administrator sees the domains that he may back up or restore, and of others not even whether they exist; nothing is
 changed here; a path stands for one thing.
 """
@@ -19,9 +21,8 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
-from mailstead.directory.address import join_address
-from mailstead.directory.model import Domain, NotFoundError, Recipient, RecipientKind
-from mailstead.ftp_backup.paths import (
+from mailstead.backup_tree.paths import (
+    REMOVED,
     TAR,
     BadPath,
     level_file,
@@ -31,9 +32,12 @@ from mailstead.ftp_backup.paths import (
     read_message_file,
     read_object,
 )
-from mailstead.ftp_backup.services import FtpServices
-from mailstead.ftp_backup.stored_message import StoredMessage
-from mailstead.ftp_backup.tar import tar_size
+from mailstead.backup_tree.removed import Removals
+from mailstead.backup_tree.services import TreeServices
+from mailstead.backup_tree.stored_message import StoredMessage
+from mailstead.backup_tree.tar import tar_size
+from mailstead.directory.address import join_address
+from mailstead.directory.model import Domain, NotFoundError, Recipient, RecipientKind
 from mailstead.mailbox.model import Folder
 from mailstead.restoring.documents import document
 from mailstead.restoring.labels import BackupLabels
@@ -41,6 +45,8 @@ from mailstead.restoring.mailbox_document import mailbox_document
 from mailstead.settings.actor import Actor
 
 SLICE = 500
+MOST_KNOWN = 1000
+"""Owners whose folders are held."""
 SINCE = "@since-"
 KINDS = {"lists": RecipientKind.LIST, "groups": RecipientKind.GROUP, "folderRecipients": RecipientKind.FOLDER}
 DOCUMENTS = {"accounts": "account.json", "lists": "list.json", "groups": "group.json", "folderRecipients": "folderRecipient.json"}
@@ -67,8 +73,8 @@ class Entry:
 class Node:
     """What a path stands for: root, domain, kind (accounts, lists ...), object, folders, folder, document, message or tar.
 
-    ``owner`` has the folders; ``document`` is (kind, id) or ("mailbox", owner); ``name`` the last part of the path; ``since``: only
-    messages that came then or later (unix time)."""
+    ``owner`` has the folders; ``document`` is (kind, id), ("mailbox", owner) or ("removed", owner); ``name`` the last
+    part of the path; ``since``: only messages that came then or later (unix time)."""
 
     what: str
     name: str = ""
@@ -90,14 +96,30 @@ class Node:
 
 
 class Tree:
-    """One administrator's view; ``utf8`` and ``tar`` as the settings say."""
+    """One administrator's view; ``utf8`` and ``tar`` as the settings say. ``since`` (unix time): all of it shows only messages that
+    came then or later, and with ``removals`` also what was removed since. ``held``: seconds for which an owner's folders are taken
+    for known, for whoever asks for one path after the other."""
 
-    def __init__(self, services: FtpServices, actor: Actor, *, utf8: bool, tar: bool) -> None:
+    def __init__(
+        self,
+        services: TreeServices,
+        actor: Actor,
+        *,
+        utf8: bool,
+        tar: bool,
+        since: int = 0,
+        removals: bool = False,
+        held: float = 0.0,
+    ) -> None:
         self.services = services
         self.actor = actor
         self.utf8 = utf8
         self.tar = tar
         self.labels = BackupLabels(services.directory)
+        self._since = since
+        self._removals = Removals(services, since) if since and removals else None
+        self._held = held
+        self._known: dict[int, tuple[float, dict[str, Folder]]] = {}
 
     # -- paths ------------------------------------------------------------------------------------------------
 
@@ -112,8 +134,8 @@ class Tree:
 
     async def node(self, path: tuple[str, ...]) -> Node:
         """Raises Missing, BadPath."""
-        since = 0
-        if path and path[0].startswith(SINCE):
+        since = self._since
+        if path and path[0].startswith(SINCE) and not since:
             domain = path[1] if len(path) > 1 else ""
             try:
                 since = self.labels.find(path[0][len(SINCE) :], domain, actor=self.actor).time
@@ -177,6 +199,14 @@ class Tree:
         if node.kind == PUBLIC and path == (MAILBOX,):
             return replace(node, what="document", name=MAILBOX, document=("mailbox", node.owner))
         last = path[-1]
+        if last == REMOVED:
+            if self._removals is None:
+                raise Missing("no such file or directory")
+            if len(path) > 1:
+                node = await self._below_folders(node, path[:-1])
+                if node.what != "folder":
+                    raise Missing("no such file or directory")
+            return replace(node, what="document", name=REMOVED, document=("removed", node.owner))
         is_message = read_message_file(last) is not None
         levels = tuple(read_level(part, self.utf8) for part in (path[:-1] if is_message or last == TAR else path))
         folder = await self._folder(node.owner, "/".join(levels)) if levels else None
@@ -185,15 +215,29 @@ class Tree:
         node = replace(node, what="folder", name=last, folder=folder, levels=levels)
         if last == TAR:
             return replace(node, what="tar")
-        if not is_message:
-            return node
-        uid = last.partition(".")[0]
+        return self.message_in(node, last) if is_message else node
+
+    def message_in(self, folder: Node, name: str) -> Node:
+        """The message that a name of a file means in a folder; whether it is there is not asked. Raises Missing."""
+        uid = name.partition(".")[0]
         if not uid.isdigit() or len(uid) > 10:
             raise Missing("no such message")
-        return replace(node, what="message", uid=int(uid))
+        return replace(folder, what="message", name=name, uid=int(uid))
 
     async def _folder(self, owner: int, name: str) -> Folder | None:
-        return next((one for one in await self.services.mailbox.folders(owner) if one.name == name), None)
+        if not self._held:
+            return next((one for one in await self.services.mailbox.folders(owner) if one.name == name), None)
+        looked, known = self._known.get(owner, (0.0, {}))
+        if not looked or time.monotonic() - looked >= self._held:
+            known = {one.name: one for one in await self.services.mailbox.folders(owner)}
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            self._known[owner] = time.monotonic(), known
+        return known.get(name)
+
+    def forget(self) -> None:
+        """What was held of folders, because one was made."""
+        self._known.clear()
 
     # -- contents ---------------------------------------------------------------------------------------------
 
@@ -236,6 +280,8 @@ class Tree:
     async def _folder_entries(self, node: Node, now: int) -> AsyncIterator[Entry]:
         if node.what == "folders" and node.kind == PUBLIC:
             yield await self.entry(replace(node, what="document", name=MAILBOX, document=("mailbox", node.owner)))
+        if self._removals is not None:
+            yield await self.entry(replace(node, what="document", name=REMOVED, document=("removed", node.owner)))
         depth = len(node.levels)
         seen: set[str] = set()
         for folder in await self.services.mailbox.folders(node.owner):
@@ -296,6 +342,8 @@ class Tree:
                 newest = max(newest, message.date)
             return Entry(TAR, False, size + 1024, newest, f"f{node.folder.id}-tar")
         octets = await self.document(node)
+        if node.document[0] == "removed":
+            return Entry(node.name, False, len(octets), node.since)
         return Entry(node.name, False, len(octets), self._changed(node), f"{node.document[0][0]}{node.document[1]}")
 
     def _changed(self, node: Node) -> int:
@@ -309,6 +357,9 @@ class Tree:
     async def document(self, node: Node) -> bytes:
         """The octets of a document."""
         kind, id = node.document
+        if kind == "removed":
+            assert self._removals is not None
+            return await self._removals.document(node.owner, node.shard, node.folder)
         if kind == "mailbox":
             return await mailbox_document(self.services.mailbox, self.services.store, self.services.directory, id, node.shard)
         return await asyncio.to_thread(document, self.services.directory.database.query, kind, id)

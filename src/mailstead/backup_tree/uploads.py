@@ -11,13 +11,13 @@ import re
 import time
 from collections.abc import Awaitable, Callable
 
+from mailstead.backup_tree.paths import TAR, BadPath, MessageName, read_level, read_message_file, read_object
+from mailstead.backup_tree.tar import Member, read_tar
+from mailstead.backup_tree.tree import DOCUMENTS, MAILBOX, PUBLIC, SINCE, Missing, Node, Tree
 from mailstead.directory.address import join_address
 from mailstead.directory.edits import PROGRAMS
 from mailstead.directory.model import Domain
 from mailstead.directory.reverting import RevertError, declared
-from mailstead.ftp_backup.paths import TAR, BadPath, MessageName, read_level, read_message_file, read_object
-from mailstead.ftp_backup.tar import Member, read_tar
-from mailstead.ftp_backup.tree import DOCUMENTS, MAILBOX, PUBLIC, SINCE, Missing, Node, Tree
 from mailstead.mailbox.errors import FolderExists, LimitReached, MailboxError
 from mailstead.mailbox.model import Folder, NewMessage
 from mailstead.message.index import index_message

@@ -1,0 +1,1 @@
+"""The tree of backups mounted into the file system of this machine (BKP-02)."""
