@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
+
 from mailstead.backup_mount.mount_point import mounted
 from tests.backup_mount.conftest import Server
 from tests.backup_mount.test_mount import INBOX, run
@@ -66,12 +68,7 @@ def test_a_server_that_is_killed_leaves_nothing_and_the_next_one_cleans(server: 
     point = session.mount(server.data / "run/backup-mount")
     process = server.mount_process(point)
     os.kill(process, signal.SIGSTOP)  # it cannot end by itself
-    children = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            words = path.read_bytes().split(b"\0")
-            if b"mailstead.process.child" in words and os.fsencode(server.data) in words:
-                children.append(int(path.parent.name))
+    children = [child.pid for child in psutil.Process(server.demo.popen.pid).children()]
     for child in children:
         os.kill(child, signal.SIGSTOP)
     server.demo.popen.kill()
