@@ -286,7 +286,7 @@ async def test_cluster_certificates_backups_connectors(face: Face) -> None:
         assert "stands alone" in await client.err(line)
     await client.ok("BACK", "CONFIG CERTS")
     assert "certFile" in await client.err("GENERATE letsencrypt hostname mail.example.test terms accept contact a@b.test")
-    assert "certFile" in await client.err("REVOKE letsencrypt hostname mail.example.test")
+    assert "none to revoke" in await client.err("REVOKE letsencrypt hostname mail.example.test")
     await client.ok("BACK", "CONFIG FTP-BACKUP")
     assert await client.rows("LIST BACKUPS") == [] and await client.rows("FILESYSTEM status") == []
     assert "no backup label monday" in await client.err("FILESYSTEM mount /mnt since monday domain example.test publicFolder")
