@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 from cryptography import x509
 
+from mailstead.backup_mount.mount_point import mounted
 from mailstead.cli.check_host import host_checks
 from mailstead.cli.check_names import name_checks
 from mailstead.cli.check_store import store_checks
@@ -102,7 +103,8 @@ def _rights(bootstrap: Bootstrap) -> Iterator[Finding]:
             fix = f"chown -R {name} {bootstrap.data_dir}"
             yield Finding(PROBLEM, "rights", f"{bootstrap.data_dir} does not belong to {name}", fix)
             return
-    odd = [path for path in bootstrap.data_dir.glob("*/*") if path.lstat().st_uid != owner]
+    mounts = mounted(bootstrap.data_dir)  # not to be looked at: closed to root, or without an answer
+    odd = [path for path in bootstrap.data_dir.glob("*/*") if str(path) not in mounts and path.lstat().st_uid != owner]
     if odd:
         fix = f"chown -R {pwd_name(owner)} {bootstrap.data_dir}"
         yield Finding(PROBLEM, "rights", f"{odd[0]} and {len(odd) - 1} more belong to another user", fix)
