@@ -17,6 +17,7 @@ import psutil
 from mailstead.backup_mount.mount_point import mounted
 from tests.backup_mount.conftest import Server
 from tests.backup_mount.test_mount import INBOX, run
+from tests.cli.conftest import command
 from tests.cli.test_backup import client_of, fill
 
 
@@ -102,7 +103,8 @@ def test_a_mount_that_stands_still_holds_nobody(server: Server) -> None:
     other = session.mount(server.data / "run/other")
     assert len(list((other / INBOX).iterdir())) == 4
     assert session.ok("FILESYSTEM status").count("| mounted") == 2
-    assert time.monotonic() - began < 10
+    assert "all files belong" in command("doctor", "-c", str(server.data)).output
+    assert time.monotonic() - began < 30
     assert server.demo.stop() == 0
     assert mounted(server.data) == []
     wait_until(lambda: gone(process))

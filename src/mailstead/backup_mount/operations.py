@@ -80,6 +80,9 @@ class MountOperations(mfusepy.Operations):  # type: ignore[misc]
             raise mfusepy.FuseOSError(errno.EIO) from None
         except Exception as error:
             number = number_of(error, self._full)
+            if what == "read" and number == errno.ENOENT:
+                # An open file has a name: he may not see it any more, or compaction took what was deleted meanwhile.
+                number = errno.EACCES if isinstance(error, Missing) else errno.EIO
             if not number:
                 fault(log, "an operation of a mount failed", error, operation=what)
                 number = errno.EIO

@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil
 from cryptography import x509
 
+from mailstead.backup_mount.mount_point import mounted
 from mailstead.cli.check_host import host_checks
 from mailstead.cli.check_names import name_checks
 from mailstead.cli.check_store import store_checks
@@ -124,7 +125,10 @@ def _rights(bootstrap: Bootstrap) -> Iterator[Finding]:
 def _wrong_rights(data_dir: Path, owner: int) -> tuple[list[Path], list[Path]]:
     """What belongs to somebody else, and what its owner can neither read nor write; two levels deep."""
     odd, closed = [], []
+    mounts = mounted(data_dir)  # not to be looked at: closed to root, or without an answer
     for path in (data_dir, *data_dir.glob("*"), *data_dir.glob("*/*")):
+        if str(path) in mounts:
+            continue
         try:
             status = path.lstat()
         except OSError:

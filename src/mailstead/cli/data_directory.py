@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from mailstead.backup_mount.mount_point import mounted
 from mailstead.cli.bootstrap_option import explained, find
 from mailstead.directory.service import Directory
 from mailstead.process.application import StartError
@@ -52,7 +53,8 @@ def become_owner(bootstrap: Bootstrap) -> None:
 
 def closed_to_us(data_dir: Path) -> str:
     """Why files of the data directory cannot be written, if it is their owner or mode; "" where all can."""
-    for path in sorted(data_dir.glob("*/*")):
+    mounts = mounted(data_dir)  # not to be looked at: closed to root, or without an answer
+    for path in sorted(path for path in data_dir.glob("*/*") if str(path) not in mounts):
         if path.exists() and not os.access(path, os.W_OK):
             user, owner = _user(os.geteuid()), _user(path.stat().st_uid)
             wanted = _user(os.stat(data_dir).st_uid)
