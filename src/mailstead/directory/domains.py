@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from mailstead.directory.activation import LEVEL, check_levels
 from mailstead.directory.address import checked_local
 from mailstead.directory.domain_steps import DomainSteps
 from mailstead.directory.model import AccountClass, Domain, NotFoundError
@@ -68,7 +71,8 @@ class DomainVerbs(DomainSteps):
             found = self.account_by_address(f"{local}@{domain.name}")
             if found is None:
                 raise NotFoundError(f"{domain.name} has no account {local}")
-        await self._store_setting(actor, "domainConfig", domain.id, declared, value, "domain")
+        levels = partial(check_levels, domains=[domain.id]) if declared.name == LEVEL else None
+        await self._store_setting(actor, "domainConfig", domain.id, declared, value, "domain", levels)
 
     async def set_domain_default(self, name: str, setting: str, value: str | None, *, actor: Actor) -> None:
         """Set (None: reset) what accounts of the domain inherit (DOM-09)."""

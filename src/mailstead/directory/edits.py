@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from mailstead.directory.activation import LEVEL, check_levels
 from mailstead.directory.base import DirectoryBase
 from mailstead.directory.model import LimitReachedError
 from mailstead.settings.actor import Actor, PermissionDeniedError
@@ -56,11 +57,13 @@ class EditVerbs(DirectoryBase):
             for place, name in pending.values
             if place.prefix == "contactInfo." and name in ("firstName", "lastName")
         }
+        ordered = {place.scope_id for place, name in pending.values if name in (LEVEL, "parentDomain")}
 
         def whole(transaction: Transaction) -> tuple[int, int]:
             written = operation(transaction)
             for account_id in named:
                 _compose_full_name(transaction, account_id)
+            check_levels(transaction, ordered)
             return written
 
         return await self._change(whole)

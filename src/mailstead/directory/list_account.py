@@ -24,12 +24,17 @@ ACCOUNT_SETTINGS = (
 )
 """What an account's effective limits are made of."""
 _SQL = """
-SELECT r.domain_id, r.shard, r.name, d.name, r.enabled AND d.enabled, r.auth_version + d.version, r.attributes
+SELECT r.domain_id, r.shard, r.name, d.name, r.enabled, r.auth_version + d.version, r.attributes
 FROM recipient r JOIN domain d ON d.id = r.domain_id WHERE r.id = ? AND r.kind = 'list'
 """
 
 
-def list_account(database: SystemDatabase, list_id: int, domain_services: Callable[[int], frozenset[str]]) -> Account | None:
+def list_account(
+    database: SystemDatabase,
+    list_id: int,
+    domain_services: Callable[[int], frozenset[str]],
+    domain_enabled: Callable[[int], bool],
+) -> Account | None:
     """The account of a mailing list; None where there is no such list."""
     row = database.query_row(_SQL, (list_id,))
     if row is None:
@@ -54,7 +59,7 @@ def list_account(database: SystemDatabase, list_id: int, domain_services: Callab
         name,
         domain,
         join_address(name, domain),
-        bool(enabled),
+        bool(enabled) and domain_enabled(domain_id),
         services & domain_services(domain_id),
         0,
         values["totalMessageSize"] * 1024,

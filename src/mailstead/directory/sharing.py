@@ -93,10 +93,11 @@ class SharingLookups(DirectoryBase):
                 owner, name, account.domain_id, account.shard, account.quota_bytes, account.quota_messages, False, shares,
                 account.folder_limit, account.rules.folders if account.rules is not None else None,
             )
-        row = self.database.query_row("SELECT shard, enabled FROM domain WHERE id = ?", (owner,))
-        if row is None:
+        row = self.database.query_row("SELECT shard FROM domain WHERE id = ?", (owner,))
+        domain = self.domain(owner)
+        if row is None or domain is None:
             return None
-        shares = bool(row[1]) and bool(self.domain_settings(owner).groupwareSupport)
+        shares = domain.enabled and bool(self.domain_settings(owner).groupwareSupport)
         limits = self._public_limits(owner)
         size, count = limits["totalMessageSize"] * 1024, limits["totalMessageCount"]
         rows = self.database.query(MBOX_QUOTA_SQL, ("domainConfig", owner))
