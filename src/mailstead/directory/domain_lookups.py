@@ -115,10 +115,6 @@ class DomainLookups:
         domain = self._domain(domain_id)
         return domain is not None and domain.enabled
 
-    def _domain_services(self, domain_id: int) -> frozenset[str]:
-        services: frozenset[str] = self._domain_config(domain_id).services
-        return services
-
     def domain_aliases(self, domain_id: int) -> list[str]:
         """Aliases of a domain."""
         rows = self.database.query("SELECT name FROM domain_name WHERE domain_id = ? AND main = 0 ORDER BY name", (domain_id,))

@@ -8,9 +8,11 @@ from typing import Any
 
 from mailstead.directory.account_rules import MBOX_QUOTA_SQL, NAMES, make_rules
 from mailstead.directory.address import join_address
+from mailstead.directory.bounds import LIST_OWNER, bounds_folders, listed_default
 from mailstead.directory.model import Account
 from mailstead.directory.recipient_kinds import LIST_SERVICES
 from mailstead.settings.database import SystemDatabase
+from mailstead.settings.declaration import Snapshot
 from mailstead.settings.declarations import ACCOUNT
 
 ACCOUNT_SETTINGS = (
@@ -32,7 +34,7 @@ FROM recipient r JOIN domain d ON d.id = r.domain_id WHERE r.id = ? AND r.kind =
 def list_account(
     database: SystemDatabase,
     list_id: int,
-    domain_services: Callable[[int], frozenset[str]],
+    domain_limits: Callable[[int], Snapshot],
     domain_enabled: Callable[[int], bool],
 ) -> Account | None:
     """The account of a mailing list; None where there is no such list."""
@@ -41,12 +43,13 @@ def list_account(
         return None
     domain_id, shard, name, domain, enabled, version, attributes = row
     rows = database.query("SELECT name, value FROM setting WHERE scope = 'recipient' AND scope_id = ?", (list_id,))
+    limits = domain_limits(domain_id)
     # Quotas and limits lie apart: "listQuotas.mboxCount", "listLimits.imapConnectionCount".
     explicit: dict[str, str] = {name.rpartition(".")[2]: value for name, value in rows}
 
     def value(word: str) -> Any:
         setting = ACCOUNT.setting(word)
-        return setting.parse(explicit[word]) if word in explicit else setting.default
+        return setting.parse(explicit[word]) if word in explicit else listed_default(limits, setting.name)
 
     values = {word: value(word) for word in ACCOUNT_SETTINGS}
     quotas = database.query(MBOX_QUOTA_SQL, ("recipient", list_id))
@@ -60,7 +63,7 @@ def list_account(
         domain,
         join_address(name, domain),
         bool(enabled) and domain_enabled(domain_id),
-        services & domain_services(domain_id),
+        services & limits.services,
         0,
         values["totalMessageSize"] * 1024,
         values["totalMessageCount"],
@@ -70,5 +73,5 @@ def list_account(
         "",
         version,
         bool(values["localizedImapFolderNames"]),
-        rules=make_rules(value, quotas) if quotas or NAMES & explicit.keys() else None,
+        rules=make_rules(value, quotas) if quotas or NAMES & explicit.keys() or bounds_folders(limits, LIST_OWNER) else None,
     )

@@ -22,6 +22,7 @@ from typing import Any
 
 from mailstead.directory.account_rules import MBOX_QUOTA_SQL, NAMES, AccountRules, make_rules
 from mailstead.directory.address import join_address, local_key, split_address
+from mailstead.directory.bounds import ACCOUNT_OWNER, bounded, bounds_folders
 from mailstead.directory.cache import BoundedCache
 from mailstead.directory.domain_lookups import DomainLookups
 from mailstead.directory.list_account import ACCOUNT_SETTINGS, list_account
@@ -35,7 +36,7 @@ from mailstead.directory.model import (
     RecipientKind,
 )
 from mailstead.settings.database import Change, SystemDatabase
-from mailstead.settings.declaration import InvalidValueError, Value
+from mailstead.settings.declaration import InvalidValueError, Snapshot, Value
 from mailstead.settings.declarations import ACCOUNT
 from mailstead.settings.service import Inherited, Settings
 
@@ -94,7 +95,7 @@ class Lookup(DomainLookups):
         with self.database.lock:
             row = self.database.query_row(f"{_ACCOUNT_SQL} WHERE a.id = ?", (account_id,))
             if row is None:
-                listed = list_account(self.database, account_id, self._domain_services, self._domain_enabled)
+                listed = list_account(self.database, account_id, self._domain_config, self._domain_enabled)
                 if listed is None:
                     return None
                 found = listed
@@ -108,9 +109,13 @@ class Lookup(DomainLookups):
         explicit: dict[str, dict[str, str]] = {"account": {}, "class": {}, "domain": {}}
         for scope, setting, text in self.database.query(_SETTING_SQL, (account_id, class_id, domain_id)):
             explicit[scope][setting] = text
-        effective = {setting: self._effective(setting, explicit) for setting in ACCOUNT_SETTINGS}
+        limits = self._domain_config(domain_id)
+
+        def effective_value(setting: str) -> Any:
+            return self._effective(setting, explicit, limits)
+
+        effective = {setting: effective_value(setting) for setting in ACCOUNT_SETTINGS}
         services: Any = effective["services"]
-        quota: Any = effective["totalMessageSize"]
         return Account(
             account_id,
             domain_id,
@@ -119,9 +124,9 @@ class Lookup(DomainLookups):
             domain,
             join_address(name, domain),
             bool(enabled) and self._domain_enabled(domain_id),
-            services & self._domain_config(domain_id).services,
+            services & limits.services,
             class_id,
-            (quota if quota is not None else self.settings.peek("processing").defaultAccountQuota) * 1024,
+            effective["totalMessageSize"] * 1024,
             effective["totalMessageCount"] or 0,
             effective["mboxCount"] or 0,
             effective["imapConnectionCount"],
@@ -132,35 +137,32 @@ class Lookup(DomainLookups):
             bool(password[0]),
             password[1],
             self._rules(
-                "account", account_id, (*explicit.values(), self.settings.account_defaults()),
-                lambda name: self._effective(name, explicit),
+                "account", account_id, (*explicit.values(), self.settings.account_defaults()), effective_value,
+                bounds_folders(limits, ACCOUNT_OWNER),
             ),
         )
 
     def _rules(
-        self, scope: str, owner: int, explicit: Sequence[Mapping[str, str]], value: Callable[[str], Any]
+        self, scope: str, owner: int, explicit: Sequence[Mapping[str, str]], value: Callable[[str], Any], bound: bool
     ) -> AccountRules | None:
         """What restricts an account beyond its quota, at the cost of one look where nothing does."""
         quotas = self.database.query(MBOX_QUOTA_SQL, (scope, owner))
-        if not quotas and not any(NAMES & values.keys() for values in explicit):
+        if not quotas and not bound and not any(NAMES & values.keys() for values in explicit):
             return None
         return make_rules(value, quotas)
 
-    def _effective(self, name: str, explicit: dict[str, dict[str, str]]) -> Any:
-        """Value by DOM-09; None for a quota that nobody set, so that the server's default quota applies."""
+    def _effective(self, name: str, explicit: dict[str, dict[str, str]], limits: Snapshot) -> Any:
+        """Value by DOM-09; what is not the account's own is within the limits of its domain (ADM-02). For a size that nobody
+        set the server's default quota applies."""
         setting = ACCOUNT.setting(name)
-        for scope in ("account", "class", "domain"):
-            text = explicit[scope].get(name)
+        for level, values in enumerate((*explicit.values(), self.settings.account_defaults())):
+            text = values.get(name)
             if text is not None:
-                try:
-                    return setting.parse(text)
-                except InvalidValueError:
-                    continue  # A range became narrower in a newer release: the value above holds.
-        text = self.settings.account_defaults().get(name)
-        if text is not None:
-            with contextlib.suppress(InvalidValueError):
-                return setting.parse(text)
-        return None if name == "totalMessageSize" else setting.default
+                with contextlib.suppress(InvalidValueError):  # A range became narrower in a newer release: the value above holds.
+                    value = setting.parse(text)
+                    return value if level == 0 else bounded(limits, ACCOUNT_OWNER, name, value)
+        value = self.settings.peek("processing").defaultAccountQuota if name == "totalMessageSize" else setting.default
+        return bounded(limits, ACCOUNT_OWNER, name, value)
 
     def bare_domain(self) -> str:
         """The domain that completes login names without one where no listener says another; "" for none."""

@@ -16,6 +16,7 @@ from typing import Any
 from mailstead.directory.account_rules import MBOX_QUOTA_SQL, FolderQuotas, folder_quotas
 from mailstead.directory.address import local_key
 from mailstead.directory.base import DirectoryBase
+from mailstead.directory.bounds import PUBLIC_OWNER, bounded
 from mailstead.directory.cache import BoundedCache
 from mailstead.directory.ids import IdSource
 from mailstead.directory.model import RecipientKind
@@ -108,8 +109,11 @@ class SharingLookups(DirectoryBase):
         """The quotas of a domain's public folders (PUB-01)."""
         place = place_of(PUBLIC_FOLDER_QUOTAS, domain_id)
         explicit = read_values(self.database, place, PUBLIC_FOLDER_QUOTAS)
+        limits = self.domain_settings(domain_id)
         return {
-            one.name: one.parse(explicit[one.name]) if one.name in explicit else one.default
+            one.name: one.parse(explicit[one.name])
+            if one.name in explicit
+            else bounded(limits, PUBLIC_OWNER, one.name, one.default)
             for one in PUBLIC_FOLDER_QUOTAS.settings
         }
 

@@ -239,8 +239,9 @@ def _set_groupware(context: Any, value: Word) -> None:
 
 
 def _keep_groupware(context: Any, value: Word) -> None:
-    place = own_place(context.target_id)
-    context.pending.set_value(place, DOMAIN, DOMAIN.setting("groupwareSupport"), value.text)
+    setting = DOMAIN.setting("groupwareSupport")
+    context.session.actor.require(DOMAIN.permission_for(setting), context.target_id)
+    context.pending.set_value(own_place(context.target_id), DOMAIN, setting, value.text)
 
 
 def _read_groupware(context: Any) -> str:

@@ -239,6 +239,7 @@ def _update_script(name: str) -> Any:
     def handler(context: Any, arguments: Arguments) -> Result:
         if "path" in arguments:
             raise CommandError("scripts are sent as text; leave the path out")
+        context.require_text_right(name)
 
         async def take(text: str) -> Reply | None:
             context.begin()
@@ -302,7 +303,9 @@ def _propagate(self: Any) -> tuple[Special, ...]:
 
 def _set_propagate(context: Any, value: Word) -> None:
     setting = _TEMPLATE.setting("propagateFilterTemplate")
-    context.pending.set_value(place_of(_TEMPLATE, context.domain_id, context.domain_id), _TEMPLATE, setting, value.text)
+    place = place_of(_TEMPLATE, context.domain_id, context.domain_id)
+    context.session.actor.require(_TEMPLATE.permission_for(setting), context.domain_id)
+    context.pending.set_value(place, _TEMPLATE, setting, value.text)
 
 
 def _get_propagate(context: Any) -> str:

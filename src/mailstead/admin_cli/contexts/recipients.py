@@ -97,12 +97,23 @@ class RecipientContext(AttributeContext, CommitContext):
         """Whether a value was set here."""
         return (True, self.changes[name]) if name in self.changes else (False, None)
 
+    def require_right(self, setting: Setting, text: str | None) -> None:
+        """Each attribute of one that is stored has its own; who may make one may give it all."""
+        self.require_text_right(setting.name)
+
+    def require_text_right(self, name: str) -> None:
+        """The same for a long text."""
+        if self.found is not None:
+            self.session.actor.require(FAMILIES[self.kind].permission(name), self.domain_id)
+
     def keep_value(self, setting: Setting, text: str | None) -> None:
         """Let it wait."""
+        self.require_right(setting, text)
         self.changes[setting.name] = None if text is None else setting.render(setting.parse(text))
 
     def keep_content(self, name: str, text: str | None) -> None:
         """Let it wait."""
+        self.require_text_right(name)
         self.contents[name] = text
 
     def content(self, name: str) -> str | None:
@@ -478,6 +489,8 @@ def _refuse_more(waiting: Mapping[str, str]) -> None:
 
 def _rename(context: Any, value: Word) -> None:
     name = checked_local(value.text)
+    if context.found is not None and name != context.recipient_name:
+        context.session.actor.require(FAMILIES[context.kind].rename, context.domain_id)
     if local_key(name) != local_key(context.recipient_name):
         directory = context.session.services.directory
         directory.refuse_reserved(context.domain_id, name, context.session.actor)
@@ -487,6 +500,8 @@ def _rename(context: Any, value: Word) -> None:
 
 
 def _enable(context: Any, value: Word) -> None:
+    if context.found is not None:
+        context.session.actor.require(FAMILIES[context.kind].manage, context.domain_id)
     context.enabled = bool(_YES_NO.parse(value.text))
 
 
