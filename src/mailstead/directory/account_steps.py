@@ -13,6 +13,7 @@ from mailstead.directory.account_rows import insert_account, need_account, need_
 from mailstead.directory.address import checked_local, local_key
 from mailstead.directory.base import DirectoryBase, check_room, take_name
 from mailstead.directory.model import Account, InvalidNameError, NotFoundError
+from mailstead.directory.named import follow_name
 from mailstead.directory.password_policy import StoredPassword, check_rules, make_stored, ready_hash
 from mailstead.settings.actor import Actor
 from mailstead.settings.database import Transaction
@@ -87,6 +88,7 @@ class AccountSteps(DirectoryBase):
             transaction.execute("DELETE FROM address WHERE object_id = ? AND main = 1", (account_id,))
             take_name(transaction, domain_id, name, "account", account_id)
             transaction.execute("UPDATE account SET name = ?, auth_version = auth_version + 1 WHERE id = ?", (name, account_id))
+            follow_name(transaction, actor.name, domain_id, old, name)
             transaction.record(actor.name, "account", account_id, "rename", {"name": old}, {"name": name})
 
         return Step(operation, (("account", account_id),))

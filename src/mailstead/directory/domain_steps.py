@@ -10,9 +10,10 @@ from collections.abc import Iterable
 
 from mailstead.directory.activation import LEVEL, level_of, rename_parent
 from mailstead.directory.address import checked_domain, checked_local
-from mailstead.directory.base import DirectoryBase, check_room
+from mailstead.directory.base import check_room
 from mailstead.directory.domain_rows import refuse_class_name, take_domain_name
 from mailstead.directory.model import Domain, InvalidNameError, LimitReachedError, NotFoundError
+from mailstead.directory.named import NamedObjects, follow_domain
 from mailstead.settings.actor import Actor
 from mailstead.settings.database import Transaction
 from mailstead.settings.declaration import Setting
@@ -21,7 +22,7 @@ from mailstead.settings.edits import Place, Step
 from mailstead.settings.service import store_value
 
 
-class DomainSteps(DirectoryBase):
+class DomainSteps(NamedObjects):
     """Steps of domains and account classes, and subdomains' requests."""
 
     def domain_creation(
@@ -69,13 +70,18 @@ class DomainSteps(DirectoryBase):
         display, key = checked_domain(name)
 
         def operation(transaction: Transaction) -> None:
-            old = transaction.value("SELECT name FROM domain WHERE id = ?", (domain_id,))
-            if old is None:
+            row = transaction.row(
+                "SELECT d.name, n.key FROM domain d JOIN domain_name n ON n.domain_id = d.id AND n.main = 1 WHERE d.id = ?",
+                (domain_id,),
+            )
+            if row is None:
                 raise NotFoundError("the domain does not exist any more")
+            old, old_key = row
             rename_parent(transaction, domain_id, display)
             transaction.execute("DELETE FROM domain_name WHERE domain_id = ? AND main = 1", (domain_id,))
             take_domain_name(transaction, key, display, domain_id, main=True)
             transaction.execute("UPDATE domain SET name = ?, version = version + 1 WHERE id = ?", (display, domain_id))
+            follow_domain(transaction, actor.name, old_key, key)
             transaction.record(actor.name, "domain", domain_id, "rename", {"name": old}, {"name": display})
 
         return Step(operation, (("domain", domain_id),))

@@ -11,6 +11,7 @@ from mailstead.directory.model import AccountClass, Domain, NotFoundError
 from mailstead.settings.actor import Actor
 from mailstead.settings.database import Transaction
 from mailstead.settings.declarations import ACCOUNT, DOMAIN
+from mailstead.settings.edits import place_of
 from mailstead.settings.objects import remove_owned
 
 
@@ -66,11 +67,7 @@ class DomainVerbs(DomainSteps):
         domain = self._need_domain(name)
         declared = DOMAIN.setting(setting)
         actor.require(domain_permission(declared.name), domain.id)
-        if value and declared.name in ("catchAllAccountName", "postmasterAccount"):
-            local = checked_local(value)
-            found = self.account_by_address(f"{local}@{domain.name}")
-            if found is None:
-                raise NotFoundError(f"{domain.name} has no account {local}")
+        self.need_named_account(place_of(DOMAIN, domain.id, domain.id), declared.name, value)
         levels = partial(check_levels, domains=[domain.id]) if declared.name == LEVEL else None
         await self._store_setting(actor, "domainConfig", domain.id, declared, value, "domain", levels)
 

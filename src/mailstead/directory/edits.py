@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mailstead.directory.activation import LEVEL, check_levels
-from mailstead.directory.base import DirectoryBase
 from mailstead.directory.bounds import FOLDER_OWNERS, check_bounds, check_within
+from mailstead.directory.named import NamedObjects
 from mailstead.settings.actor import Actor, PermissionDeniedError
 from mailstead.settings.database import Transaction
 from mailstead.settings.edits import Check, Pending, Place, ValueChange, commit_operation
@@ -23,15 +23,20 @@ PROGRAMS = frozenset({"migrationCommand"})
 _SCOPE_PERMISSION = {"defaults": "manageServerConfig", "domain": "manageDomainConfig", "class": "manageAccountClasses"}
 
 
-class EditVerbs(DirectoryBase):
+class EditVerbs(NamedObjects):
     """Preparing changes, and committing them."""
 
-    async def commit(self, pending: Pending, *, actor: Actor, own: Callable[[int], bool]) -> tuple[int, int]:
-        """Write all of `pending` or nothing; the range of history rows (from, to] it wrote.
+    async def commit(
+        self, pending: Pending, *, actor: Actor, own: Callable[[int], bool], names: bool = False
+    ) -> tuple[int, int]:
+        """Write all of `pending` or nothing; the range of history rows (from, to] it wrote. With `names` no value may name
+        an account that does not exist; without, what was so elsewhere is brought here as it was.
 
         Raises PermissionDeniedError, InvalidValueError, DirectoryError, ChangedMeanwhileError, SystemDatabaseError.
         """
         self._check_folder_quotas(pending)
+        for (place, name), change in pending.values.items() if names else ():
+            self.need_named_account(place, name, change.text)
         operation = commit_operation(pending, actor, self.checker(actor), own, self.settings.objects)
         named = {
             place.scope_id

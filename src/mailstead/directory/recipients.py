@@ -27,6 +27,7 @@ from mailstead.directory.members import (
     set_options,
 )
 from mailstead.directory.model import InvalidNameError, NotFoundError, Recipient, RecipientEdit, RecipientKind
+from mailstead.directory.named import follow_name
 from mailstead.directory.object_rows import RECIPIENT_TABLES, erase_rows
 from mailstead.directory.password_policy import StoredPassword, make_stored
 from mailstead.directory.recipient_kinds import FAMILIES, Family, checked_attributes, checked_contents
@@ -274,6 +275,7 @@ def _apply(transaction: Transaction, object_id: int, edit: RecipientEdit, passwo
             transaction.execute("DELETE FROM address WHERE object_id = ?", (object_id,))
         take_name(transaction, domain_id, edit.name, kind, object_id)
         transaction.execute("UPDATE recipient SET name = ? WHERE id = ?", (edit.name, object_id))
+        follow_name(transaction, actor.name, domain_id, name, edit.name)
         name = edit.name
     respelled = any(key.endswith(("Rcpt", "Rcpts")) for key in edit.attributes)
     if kind == RecipientKind.LIST.value and (renamed or respelled):

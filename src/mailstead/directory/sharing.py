@@ -136,9 +136,12 @@ class SharingLookups(DirectoryBase):
         found = self.account(account)
         if found is None:
             return False
-        name = str(self.domain_settings(found.domain_id).postmasterAccount) or "postmaster"
-        entry = self._name(found.domain_id, local_key(name))
-        return entry is not None and entry.kind == "account" and entry.object_id == account
+        chosen = str(self.domain_settings(found.domain_id).postmasterAccount)
+        for name in (chosen, "postmaster"):
+            entry = self._name(found.domain_id, local_key(name)) if name else None
+            if entry is not None:
+                return entry.kind == "account" and entry.object_id == account
+        return False
 
     def identifier(self, owner: int, text: str) -> str | None:
         """The identifier that words mean in an owner's lists; None for nobody in his domain."""
