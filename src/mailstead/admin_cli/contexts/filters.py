@@ -38,13 +38,9 @@ def owner_at(kind: ObjectKind) -> Any:
 class ScriptFilterContext(ObjectContext, DoneContext):
     """A script filter; its text is given with UPLOAD filter."""
 
+    below = "script"
     title = "ScriptFilter"
     kind = SCRIPT
-
-    @property
-    def prompt(self) -> str:
-        """Below the filters."""
-        return f"<{getattr(self.parent, 'name', '')}-script#> "
 
     @classmethod
     def extra_commands(cls) -> list[Command]:
@@ -71,13 +67,9 @@ class IntegratedFilterContext(ObjectContext, DoneContext):
 class ActiveFilterContext(ObjectContext, DoneContext):
     """A filter in use, of the server or a domain."""
 
+    below = "active"
     title = "ActiveFilter"
     kind = ACTIVE
-
-    @property
-    def prompt(self) -> str:
-        """Below the filters."""
-        return f"<{getattr(self.parent, 'name', '')}-active#> "
 
 
 class AccountActiveFilterContext(ActiveFilterContext):

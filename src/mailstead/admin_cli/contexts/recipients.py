@@ -156,7 +156,7 @@ class RecipientContext(AttributeContext, CommitContext):
         if self.found is None:
             wanted = self.renamed_to or self.recipient_name
             _, operation = await directory.recipient_creation(
-                self.kind, self.domain.name, wanted, {}, (), actor=actor, edit=edit, object_id=self.object_id
+                self.kind, self.domain.name, wanted, edit, actor=actor, object_id=self.object_id
             )
             self.pending.steps[:] = [Step(operation)]
         elif edit != RecipientEdit():
