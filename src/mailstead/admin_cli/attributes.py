@@ -68,6 +68,8 @@ class AttributeContext(CliContext):
     renamed: ClassVar[Mapping[str, str]] = {}
     #: Long texts set with ESET; None where there are none.
     texts: ClassVar[Sequence[str]] = ()
+    #: Whether values have upper bounds in the domain (ADM-02).
+    bounded: ClassVar[bool] = False
 
     def place(self) -> Place:
         """Where the declared settings lie; the server's own unless a context says otherwise."""
@@ -211,7 +213,7 @@ class AttributeContext(CliContext):
 
     def in_effect(self, setting: Setting, text: str) -> str:
         """What an inherited value, or a default, comes to within the limits of the domain (ADM-02)."""
-        if not self.domain_id:
+        if not self.bounded:
             return text
         return bounded_text(self.session.services.directory.domain_settings(self.domain_id), self.place(), setting, text)
 

@@ -141,6 +141,7 @@ class ListQuotasContext(RecipientPartContext):
     name = "domain-list-quotas"
     title = "list QUOTAS"
     declaration = LIST_QUOTAS
+    bounded = True
 
     @classmethod
     def extra_commands(cls) -> list[Command]:

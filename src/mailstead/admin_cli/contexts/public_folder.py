@@ -80,6 +80,7 @@ class PublicFolderQuotasContext(DomainPartContext, DoneContext):
     name = "domain-public-folder-quotas"
     title = "PUBLIC-FOLDER QUOTAS"
     declaration = DOMAIN_CONTEXTS["publicFolderQuotas"]
+    bounded = True
 
     @classmethod
     def extra_commands(cls) -> list[Command]:
