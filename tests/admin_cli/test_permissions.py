@@ -220,9 +220,9 @@ async def test_a_program_is_named_by_who_has_every_right(face: Face) -> None:
     """The server runs it: who may let it run anything may do anything on the machine."""
     client = await _holder(face, "migrator", {"manageAutomaticMigration"}, {"manageServerConfig"})
     way = (*DOMAIN, "CONFIG MIGRATIONDATA")
-    await client.ok(*way, "SET migrationCommand /bin/true", "DONE")
-    assert "every right" in await client.err("COMMIT")
-    await client.ok("BACK")
+    await client.ok(*way)
+    assert "every right" in await client.err("SET migrationCommand /bin/true")
+    await client.ok("BACK", "BACK")
     root = await face.client()
     await root.ok(*way, "SET migrationCommand /bin/true", "DONE", "COMMIT")
     await client.ok(*way, "SET enableMigrationCommand yes", "DONE", "COMMIT")

@@ -16,6 +16,7 @@ from mailstead.identity.passwords import hash_password, verify
 from mailstead.mailbox.model import NewMessage
 from mailstead.mailbox.service import Mailbox
 from mailstead.process.bootstrap import read
+from mailstead.settings.actor import Actor
 from mailstead.store.service import Store
 from tests.cli.conftest import command
 
@@ -225,6 +226,14 @@ def test_run_says_what_is_wrong_with_the_directory(data: Path, tmp_path: Path) -
 def test_bootstrap_values_are_checked(data: Path, line: str, words: str) -> None:
     (data / "mailstead.toml").write_text(line + "\n")
     assert words in refusal("doctor", "--config", str(data))
+
+
+def test_doctor_tells_names_that_lead_nowhere(data: Path) -> None:
+    directory = Directory.open(data)
+    asyncio.run(directory.create_group("example.test", "team", ["gone@example.test"], actor=Actor.system("test")))
+    directory.close()
+    output = command("doctor", "--config", str(data)).output
+    assert "names: group team@example.test: the member gone@example.test leads nowhere" in output
 
 
 def test_doctor_reports_ports_certificate_and_rights(data: Path) -> None:

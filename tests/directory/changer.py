@@ -12,7 +12,7 @@ ADMIN = Actor.system("other process")
 
 
 async def serve(directory: Directory) -> None:
-    """One verb for each line: `password NAME WORD`, `disable NAME`, `create NAME`, `delete NAME`, `has NAME`."""
+    """One verb for each line: `password NAME WORD`, `disable NAME`, `create NAME`, `delete NAME`, `has NAME`, `close DOMAIN`."""
     for line in sys.stdin:
         verb, name, *rest = line.split()
         account = directory.account_by_address(name)
@@ -21,6 +21,8 @@ async def serve(directory: Directory) -> None:
             await directory.create_account("example.test", name.partition("@")[0], actor=ADMIN)
         elif verb == "has":
             answer = "no" if account is None else f"{account.enabled} {account.auth_version}"
+        elif verb == "close":
+            await directory.disable_domain(name, actor=ADMIN)
         elif verb == "setting":
             answer = str(getattr(directory.settings.service(name), rest[0]))
         else:

@@ -85,3 +85,16 @@ async def test_sessions_hear_of_their_account(directory: Directory, admin: Actor
     ask("disable dora@example.test")
     directory.poll()
     assert heard == [dora.id]
+
+
+async def test_a_parent_disabled_elsewhere_takes_its_subdomains_along(directory: Directory, admin: Actor, ask: Ask) -> None:
+    await directory.create_domain("dev.example.test", actor=admin)
+    await directory.set_domain_setting("dev.example.test", "parentDomain", "example.test", actor=admin)
+    anna = await directory.create_account("dev.example.test", "anna", actor=admin)
+    assert directory.resolve(anna.address).kind is RecipientKind.LOCAL
+    assert ask("has anna@dev.example.test") == "True 1"
+    assert ask("close example.test") == "done"
+    assert directory.resolve(anna.address).kind is RecipientKind.DISABLED
+    assert ask("has anna@dev.example.test") == "False 1"
+    await directory.enable_domain("example.test", actor=admin)
+    assert ask("has anna@dev.example.test") == "True 1"

@@ -173,3 +173,16 @@ async def test_services_of_account_and_domain_end_sessions_and_logins(node: Node
     await again.ok(f"LOGIN {USER} {PASSWORD}")
     await node.directory.set_account_setting(account.id, "services", "smtpIncoming", actor=ADMIN)
     assert (await again.line()).startswith(b"* BYE")
+
+
+async def test_sessions_end_when_the_domain_above_is_disabled(node: Node) -> None:
+    await node.directory.create_domain("above.test", actor=ADMIN)
+    await node.directory.set_domain_setting("example.test", "parentDomain", "above.test", actor=ADMIN)
+    client = await node.client(tls=True)
+    await client.ok(f"LOGIN {USER} {PASSWORD}")
+    await node.directory.disable_domain("above.test", actor=ADMIN)
+    assert (await client.line()).startswith(b"* BYE")
+    again = await node.client(tls=True)
+    assert (await again.command(f"LOGIN {USER} {PASSWORD}"))[1].startswith(b"NO [CONTACTADMIN]")
+    await node.directory.enable_domain("above.test", actor=ADMIN)
+    await again.ok(f"LOGIN {USER} {PASSWORD}")

@@ -17,8 +17,10 @@ from mailstead.admin_cli.context import SET_FORM, CliContext, Command, Result, m
 from mailstead.admin_cli.grammar import CommandError, Word
 from mailstead.admin_cli.responses import Reply, attribute, lines_of, quoted, show
 from mailstead.admin_cli.syntax import Arguments
+from mailstead.directory.bounds import bounded_text
+from mailstead.directory.edits import require_value
 from mailstead.settings.declaration import Context, Kind, Setting
-from mailstead.settings.edits import Place, place_of, read_content, read_values
+from mailstead.settings.edits import Place, ValueChange, place_of, read_content, read_values
 
 HIDDEN_VALUE = '"********"'
 _BARE = frozenset({Kind.BOOL, Kind.INT, Kind.CHOICE, Kind.CHOICE_SET, Kind.LIST})
@@ -66,6 +68,8 @@ class AttributeContext(CliContext):
     renamed: ClassVar[Mapping[str, str]] = {}
     #: Long texts set with ESET; None where there are none.
     texts: ClassVar[Sequence[str]] = ()
+    #: Whether values have upper bounds in the domain (ADM-02).
+    bounded: ClassVar[bool] = False
 
     def place(self) -> Place:
         """Where the declared settings lie; the server's own unless a context says otherwise."""
@@ -113,6 +117,16 @@ class AttributeContext(CliContext):
     def check_value(self, setting: Setting, text: str) -> None:
         """What a declaration cannot say. Raises CommandError."""
 
+    def require_right(self, setting: Setting, text: str | None) -> None:
+        """Refuse a change as COMMIT would, which asks again. Raises PermissionDeniedError."""
+        declared = self.declared()
+        if declared.scope != "object":  # There the owner's right is asked, where the object is staged.
+            require_value(self.session.actor, self.place(), ValueChange(declared, setting, text))
+
+    def require_text_right(self, name: str) -> None:
+        """The same for a long text."""
+        self.session.actor.require(self.text_permission(name), self.place().domain_id)
+
     # -- SET ------------------------------------------------------------------------------------------------------
 
     def setting_named(self, name: str) -> Setting | None:
@@ -159,6 +173,7 @@ class AttributeContext(CliContext):
                 text = _OLD_METHOD.sub("email", text)
             setting.parse(text)
             self.check_value(setting, text)
+            self.require_right(setting, text)
             changes.append((setting, text))
         self.begin()
         for special, value, extra in calls:
@@ -171,10 +186,12 @@ class AttributeContext(CliContext):
 
     def keep_value(self, setting: Setting, text: str | None) -> None:
         """Let a value wait; None makes it inherited, or the default, again."""
+        self.require_right(setting, text)
         self.pending.set_value(self.place(), self.declared(), setting, text)
 
     def keep_content(self, name: str, text: str | None) -> None:
         """Let a long text wait."""
+        self.require_text_right(name)
         self.pending.set_content(self.place(), name, text, self.text_permission(name))
 
     # -- SHOW -----------------------------------------------------------------------------------------------------
@@ -184,15 +201,21 @@ class AttributeContext(CliContext):
         waits, text = self.pending_value(setting.name)
         explicit = text if waits else stored.get(setting.name)
         if sources is None:
-            return shown(setting, setting.render(setting.default) if explicit is None else explicit)
+            return shown(setting, self.in_effect(setting, setting.render(setting.default)) if explicit is None else explicit)
         label, inherited = "server defaults", setting.render(setting.default)
         for source in sources:
             if setting.name in source.values:
                 label, inherited = source.label, source.values[setting.name]
                 break
         if explicit is None:
-            return f"{shown(setting, inherited)} [inherited from {label}: {shown(setting, inherited)}]"
+            return f"{shown(setting, self.in_effect(setting, inherited))} [inherited from {label}: {shown(setting, inherited)}]"
         return f"{shown(setting, explicit)} [explicit, overrides inherited value: {shown(setting, inherited)}]"
+
+    def in_effect(self, setting: Setting, text: str) -> str:
+        """What an inherited value, or a default, comes to within the limits of the domain (ADM-02)."""
+        if not self.bounded:
+            return text
+        return bounded_text(self.session.services.directory.domain_settings(self.domain_id), self.place(), setting, text)
 
     def shown_pairs(self) -> list[tuple[str, str]]:
         """What SHOW shows."""
@@ -296,6 +319,8 @@ def _reset(context: AttributeContext, arguments: Arguments) -> Result:
 
 def _eset(name: str) -> Callable[[AttributeContext, Arguments], Result]:
     def handler(context: AttributeContext, arguments: Arguments) -> Result:
+        context.require_text_right(name)
+
         async def take(text: str) -> Reply | None:
             context.begin()
             context.keep_content(name, text)

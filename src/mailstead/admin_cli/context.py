@@ -127,6 +127,8 @@ class CliContext:
 
     #: The prompt's name without `#`: the path, components joined by `-`.
     name: ClassVar[str] = ""
+    #: What the path of a context that lies below several others ends in; it has no `name` then.
+    below: ClassVar[str] = ""
     #: How HELP calls it.
     title: ClassVar[str] = ""
     #: The verb that keeps changes: COMMIT, DONE, or empty where there are none.
@@ -140,9 +142,14 @@ class CliContext:
         self.domain_id: int = parent.domain_id if parent is not None else 0
 
     @property
+    def path(self) -> str:
+        """`name`, or the path of the context above and what this one adds to it."""
+        return f"{self.parent.path}-{self.below}" if self.below and self.parent is not None else self.name
+
+    @property
     def prompt(self) -> str:
-        """`<name#> `."""
-        return f"<{self.name}#> "
+        """`<path#> `."""
+        return f"<{self.path}#> "
 
     @classmethod
     def extra_commands(cls) -> list[Command]:
@@ -293,7 +300,9 @@ async def write(context: CliContext) -> None:
         return
     session = context.session
     try:
-        first, last = await session.services.directory.commit(context.pending, actor=session.actor, own=session.wrote)
+        first, last = await session.services.directory.commit(
+            context.pending, actor=session.actor, own=session.wrote, names=True
+        )
     except ChangedMeanwhileError:
         context.pending.seen = session.services.directory.database.position()
         raise
@@ -306,5 +315,5 @@ async def run_now(context: CliContext, change: Callable[[Pending], None]) -> Non
     session = context.session
     pending = Pending()
     change(pending)
-    first, last = await session.services.directory.commit(pending, actor=session.actor, own=session.wrote)
+    first, last = await session.services.directory.commit(pending, actor=session.actor, own=session.wrote, names=True)
     session.note_written(first, last)

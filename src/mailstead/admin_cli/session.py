@@ -325,7 +325,7 @@ class Session:
         self.link.log.info(
             "command",
             admin=self.actor.name,
-            context=self.context.name if self.context is not None else "",
+            context=self.context.path if self.context is not None else "",
             command=" ".join(entry.syntax.head),
             object=key[:128],
             outcome="ok" if good else "refused",

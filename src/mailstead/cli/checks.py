@@ -37,6 +37,7 @@ from mailstead.settings.listeners import FACTORY_LISTENERS, NO_CERTIFICATE, List
 
 LOW_SPACE = 1 << 30
 WANTED_FILES = 16_384
+MOST_NAMES = 20
 
 
 def check_all(bootstrap: Bootstrap, *, network: bool = True) -> Iterator[Finding]:
@@ -56,6 +57,7 @@ def check_all(bootstrap: Bootstrap, *, network: bool = True) -> Iterator[Finding
         listeners = [found for service in FACTORY_LISTENERS for found in directory.settings.listeners(service)]
         yield Finding(OK, "settings", f"{len(directory.domains())} domains, {directory.account_count()} accounts")
         yield from _forgotten_values(directory)
+        yield from _names(directory)
         rules = directory.settings.objects.all(OBJECT_KINDS["logRule"], "service")
         counted = all(rule.values.fileCount for rule in rules)
         yield from _indexes(bootstrap.data_dir, directory.shard_count())
@@ -78,6 +80,14 @@ def findings_json(found: list[Finding]) -> str:
     """The findings as one JSON document."""
     rows = [{"severity": WORDS[one.severity], "subject": one.subject, "text": one.text, "fix": one.fix} for one in found]
     return json.dumps({"worst": WORDS[max((one.severity for one in found), default=0)], "findings": rows}, indent=1)
+
+
+def _names(directory: Directory) -> Iterator[Finding]:
+    for number, text in enumerate(directory.dangling_names()):
+        if number == MOST_NAMES:
+            yield Finding(WARNING, "names", "and more of these", "mend those above first")
+            return
+        yield Finding(WARNING, "names", text, "name another, or make it again")
 
 
 def _disk(bootstrap: Bootstrap) -> Iterator[Finding]:

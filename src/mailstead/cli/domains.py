@@ -45,7 +45,7 @@ def show(config: Path | None) -> None:
     """List the domains with their numbers of accounts."""
     with opened(config) as directory:
         for found in directory.domains():
-            state = "" if found.enabled else "\tdisabled"
+            state = "" if found.enabled else "\tinactive, its parent is disabled" if found.switched_on else "\tdisabled"
             click.echo(f"{found.name}\t{directory.account_count(found.id)}{state}")
 
 

@@ -12,11 +12,14 @@ import fnmatch
 from mailstead.directory.account_rows import insert_account, need_account, need_class, store_password
 from mailstead.directory.address import checked_local, local_key
 from mailstead.directory.base import DirectoryBase, check_room, take_name
-from mailstead.directory.model import Account, InvalidNameError, NotFoundError
+from mailstead.directory.model import Account, InvalidNameError, LimitReachedError, NotFoundError
+from mailstead.directory.named import follow_name
 from mailstead.directory.password_policy import StoredPassword, check_rules, make_stored, ready_hash
 from mailstead.settings.actor import Actor
 from mailstead.settings.database import Transaction
 from mailstead.settings.edits import Step
+
+MAX_TEMPORARY_DAYS = 3650
 
 
 class AccountSteps(DirectoryBase):
@@ -87,6 +90,7 @@ class AccountSteps(DirectoryBase):
             transaction.execute("DELETE FROM address WHERE object_id = ? AND main = 1", (account_id,))
             take_name(transaction, domain_id, name, "account", account_id)
             transaction.execute("UPDATE account SET name = ?, auth_version = auth_version + 1 WHERE id = ?", (name, account_id))
+            follow_name(transaction, actor.name, domain_id, old, name)
             transaction.record(actor.name, "account", account_id, "rename", {"name": old}, {"name": name})
 
         return Step(operation, (("account", account_id),))
@@ -123,16 +127,34 @@ class AccountSteps(DirectoryBase):
 
         return Step(operation, (("account", account_id),))
 
-    def alias_addition(self, account_id: int, domain_id: int, alias: str, *, actor: Actor) -> Step:
-        """Give an account one more name."""
-        actor.require("manageAccountsNaming", domain_id)
+    def alias_addition(self, account_id: int, domain_id: int, alias: str, *, actor: Actor, days: int = 0) -> Step:
+        """Give an account one more name; with `days` one that takes mail that long and is no login (WML-08). Raises
+        AlreadyExistsError, LimitReachedError when run."""
+        own = actor.account_id == account_id
+        if days:
+            if not own:
+                actor.require("manageTemporaryAddresses", domain_id)
+            values = self.account_settings(account_id)
+            longest = int(str(values["temporaryAliasesInterval"].value)) if own else MAX_TEMPORARY_DAYS
+            allowed = int(str(values["temporaryAliasesCount"].value))
+            if not 1 <= days <= longest:
+                raise InvalidNameError(f"a temporary address lives 1 to {longest} days")
+        else:
+            actor.require("manageAccountsNaming", domain_id)
         alias = checked_local(alias)
         self.refuse_reserved(domain_id, alias, actor)
 
         def operation(transaction: Transaction) -> None:
+            now = transaction.now // 1_000_000
             need_account(transaction, account_id)
-            take_name(transaction, domain_id, alias, "account", account_id, main=False)
-            transaction.record(actor.name, "account", account_id, "add alias", None, {"alias": alias, "expires": 0})
+            if days:
+                transaction.execute("DELETE FROM address WHERE expires > 0 AND expires < ?", (now,))
+                living = transaction.value("SELECT count(*) FROM address WHERE object_id = ? AND expires > 0", (account_id,))
+                if living >= allowed:
+                    raise LimitReachedError(f"the account may have at most {allowed} temporary addresses")
+            expires = now + days * 86_400 if days else 0
+            take_name(transaction, domain_id, alias, "account", account_id, main=False, expires=expires)
+            transaction.record(actor.name, "account", account_id, "add alias", None, {"alias": alias, "expires": expires})
 
         return Step(operation, (("account", account_id),))
 

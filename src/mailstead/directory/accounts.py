@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -19,16 +18,13 @@ from mailstead.directory.account_rows import (
     ImportLine,
     import_lines,
     import_password,
-    need_account,
 )
 from mailstead.directory.account_steps import AccountSteps
 from mailstead.directory.address import checked_local, local_key
-from mailstead.directory.base import take_name
 from mailstead.directory.model import (
     Account,
     ImportResult,
     InvalidNameError,
-    LimitReachedError,
     NewAccount,
     NotFoundError,
     PasswordRefusedError,
@@ -39,7 +35,6 @@ from mailstead.settings.database import Transaction
 from mailstead.settings.declarations import ACCOUNT
 
 BULK = 1000
-MAX_TEMPORARY_DAYS = 3650
 
 
 def account_permission(name: str) -> str:
@@ -268,37 +263,7 @@ class AccountVerbs(AccountSteps):
     async def add_account_alias(self, account_id: int, alias: str, *, actor: Actor, days: int = 0) -> None:
         """Add a name; with `days` a temporary one that takes mail but is no login. Raises AlreadyExistsError."""
         account = self._need_account(account_id)
-        alias = checked_local(alias)
-        if days:
-            await self._may_add_temporary(account, days, actor)
-        else:
-            actor.require("manageAccountsNaming", account.domain_id)
-        expires = int(time.time()) + days * 86_400 if days else 0
-
-        def operation(transaction: Transaction) -> None:
-            if days:
-                transaction.execute("DELETE FROM address WHERE expires > 0 AND expires < ?", (transaction.now // 1_000_000,))
-            need_account(transaction, account_id)
-            take_name(transaction, account.domain_id, alias, "account", account_id, main=False, expires=expires)
-            new = {"alias": alias, "expires": expires}
-            transaction.record(actor.name, "account", account_id, "add alias", None, new)
-
-        await self._change(operation)
-
-    async def _may_add_temporary(self, account: Account, days: int, actor: Actor) -> None:
-        own = actor.account_id == account.id
-        if not own:
-            actor.require("manageTemporaryAddresses", account.domain_id)
-        values = self.account_settings(account.id)
-        longest = int(str(values["temporaryAliasesInterval"].value)) if own else MAX_TEMPORARY_DAYS
-        if not 1 <= days <= longest:
-            raise InvalidNameError(f"a temporary address lives 1 to {longest} days")
-        allowed = int(str(values["temporaryAliasesCount"].value))
-        row = self.database.query(
-            "SELECT count(*) FROM address WHERE object_id = ? AND expires > ?", (account.id, int(time.time()))
-        )
-        if row[0][0] >= allowed:
-            raise LimitReachedError(f"the account may have at most {allowed} temporary addresses")
+        await self._change(self.alias_addition(account_id, account.domain_id, alias, actor=actor, days=days).operation)
 
     async def remove_account_alias(self, account_id: int, alias: str, *, actor: Actor) -> None:
         """Take a name away. Raises NotFoundError."""

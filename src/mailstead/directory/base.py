@@ -45,9 +45,17 @@ class DirectoryBase(Resolver):
         return domain
 
     async def _store_setting(
-        self, actor: Actor, scope: str, scope_id: int, setting: Setting, value: str | None, table: str
+        self,
+        actor: Actor,
+        scope: str,
+        scope_id: int,
+        setting: Setting,
+        value: str | None,
+        table: str,
+        check: Callable[[Transaction], None] | None = None,
     ) -> None:
-        """Store an explicit value of a row of `table`; where it is a right, the row's version rises with it."""
+        """Store an explicit value of a row of `table`; where it is a right, the row's version rises with it. `check` looks at
+        what came of it, inside the transaction."""
         text = None if value is None else setting.render(setting.parse(value))
         column = "auth_version" if table == "account" else "version"
         step = 1 if setting.name in RIGHTS else 0
@@ -57,6 +65,8 @@ class DirectoryBase(Resolver):
             if not transaction.changed():
                 raise NotFoundError(f"{table} {scope_id} does not exist")
             store_value(transaction, actor.name, scope, scope_id, setting.name, setting, text)
+            if check is not None:
+                check(transaction)
 
         await self._change(operation)
 

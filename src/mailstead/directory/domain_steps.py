@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from mailstead.directory.activation import LEVEL, level_of, rename_parent
 from mailstead.directory.address import checked_domain, checked_local
-from mailstead.directory.base import DirectoryBase, check_room
+from mailstead.directory.base import check_room
 from mailstead.directory.domain_rows import refuse_class_name, take_domain_name
 from mailstead.directory.model import Domain, InvalidNameError, LimitReachedError, NotFoundError
+from mailstead.directory.named import NamedObjects, follow_domain
 from mailstead.settings.actor import Actor
 from mailstead.settings.database import Transaction
 from mailstead.settings.declaration import Setting
@@ -20,7 +22,7 @@ from mailstead.settings.edits import Place, Step
 from mailstead.settings.service import store_value
 
 
-class DomainSteps(DirectoryBase):
+class DomainSteps(NamedObjects):
     """Steps of domains and account classes, and subdomains' requests."""
 
     def domain_creation(
@@ -57,6 +59,8 @@ class DomainSteps(DirectoryBase):
             transaction.record(actor.name, "domain", domain_id, "create", None, {"name": display, "enabled": enabled})
             for place, setting, text in chosen:
                 store_value(transaction, actor.name, place.scope, place.scope_id, place.stored(setting.name), setting, text)
+            if parent_id and (level := level_of(transaction, parent_id)) > level_of(transaction, domain_id):
+                store_value(transaction, actor.name, "domainConfig", domain_id, LEVEL, DOMAIN.setting(LEVEL), str(level))
 
         return Step(operation)
 
@@ -66,23 +70,33 @@ class DomainSteps(DirectoryBase):
         display, key = checked_domain(name)
 
         def operation(transaction: Transaction) -> None:
-            old = transaction.value("SELECT name FROM domain WHERE id = ?", (domain_id,))
-            if old is None:
+            row = transaction.row(
+                "SELECT d.name, n.key FROM domain d JOIN domain_name n ON n.domain_id = d.id AND n.main = 1 WHERE d.id = ?",
+                (domain_id,),
+            )
+            if row is None:
                 raise NotFoundError("the domain does not exist any more")
+            old, old_key = row
+            rename_parent(transaction, domain_id, display)
             transaction.execute("DELETE FROM domain_name WHERE domain_id = ? AND main = 1", (domain_id,))
             take_domain_name(transaction, key, display, domain_id, main=True)
             transaction.execute("UPDATE domain SET name = ?, version = version + 1 WHERE id = ?", (display, domain_id))
+            follow_domain(transaction, actor.name, old_key, key)
             transaction.record(actor.name, "domain", domain_id, "rename", {"name": old}, {"name": display})
 
         return Step(operation, (("domain", domain_id),))
 
     def activation_requests(self) -> list[Domain]:
-        """Subdomains that wait for somebody who may enable them (DOM-04)."""
+        """Subdomains that wait for somebody who may enable them (DOM-04), in the order in which they are to be."""
         rows = self.database.query(
             "SELECT scope_id FROM setting WHERE scope = 'domainConfig' AND name = 'activationRequested' AND value = 'yes'"
         )
         found = [self.domain(row[0]) for row in rows]
-        return sorted((domain for domain in found if domain is not None), key=lambda domain: domain.name)
+
+        def order(domain: Domain) -> tuple[int, int, str]:
+            return self.domain_settings(domain.id).activationLevel, domain.key.count("."), domain.name
+
+        return sorted((domain for domain in found if domain is not None), key=order)
 
     async def clear_activation_request(self, domain_id: int, *, actor: Actor) -> None:
         """The domain waits no more; nothing happens where it does not."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from mailstead.directory.activation import LEVEL, check_levels
 from mailstead.directory.address import checked_local
 from mailstead.directory.domain_steps import DomainSteps
 from mailstead.directory.model import AccountClass, Domain, NotFoundError
 from mailstead.settings.actor import Actor
 from mailstead.settings.database import Transaction
 from mailstead.settings.declarations import ACCOUNT, DOMAIN
+from mailstead.settings.edits import place_of
 from mailstead.settings.objects import remove_owned
 
 
@@ -63,12 +67,9 @@ class DomainVerbs(DomainSteps):
         domain = self._need_domain(name)
         declared = DOMAIN.setting(setting)
         actor.require(domain_permission(declared.name), domain.id)
-        if value and declared.name in ("catchAllAccountName", "postmasterAccount"):
-            local = checked_local(value)
-            found = self.account_by_address(f"{local}@{domain.name}")
-            if found is None:
-                raise NotFoundError(f"{domain.name} has no account {local}")
-        await self._store_setting(actor, "domainConfig", domain.id, declared, value, "domain")
+        self.need_named_account(place_of(DOMAIN, domain.id, domain.id), declared.name, value)
+        levels = partial(check_levels, domains=[domain.id]) if declared.name == LEVEL else None
+        await self._store_setting(actor, "domainConfig", domain.id, declared, value, "domain", levels)
 
     async def set_domain_default(self, name: str, setting: str, value: str | None, *, actor: Actor) -> None:
         """Set (None: reset) what accounts of the domain inherit (DOM-09)."""

@@ -8,59 +8,48 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
-from mailstead.directory.base import DirectoryBase
-from mailstead.directory.model import LimitReachedError
+from mailstead.directory.activation import LEVEL, check_levels
+from mailstead.directory.bounds import FOLDER_OWNERS, check_bounds, check_within
+from mailstead.directory.named import NamedObjects
 from mailstead.settings.actor import Actor, PermissionDeniedError
 from mailstead.settings.database import Transaction
-from mailstead.settings.declaration import Setting
 from mailstead.settings.edits import Check, Pending, Place, ValueChange, commit_operation
 
-#: Quotas with the domain's upper bound for them (ADM-02); %s is whose they are.
-_BOUNDS: Mapping[str, str] = {
-    "totalMessageSize": "max%sMessageSizeQuota",
-    "totalMessageCount": "max%sMessageCountQuota",
-    "mboxCount": "max%sFolderCountQuota",
-    "messageSize": "max%sFolderMessageSizeQuota",
-    "messageCount": "max%sFolderMessageCountQuota",
-}
-#: Whose quotas lie in a scope, under a prefix.
-_OWNERS: Mapping[tuple[str, str], str] = {
-    ("account", ""): "Account",
-    ("class", ""): "Account",
-    ("domain", ""): "Account",
-    ("recipient", "listQuotas."): "Maillist",
-    ("domainConfig", "publicFolderQuotas."): "PublicFolder",
-}
-_FOLDER_OWNERS = {"account": "Account", "recipient": "Maillist", "domainConfig": "PublicFolder"}
 #: Settings that the server runs: who may name a program may do anything.
 PROGRAMS = frozenset({"migrationCommand"})
 #: Inherited settings need another permission above the account than on it.
 _SCOPE_PERMISSION = {"defaults": "manageServerConfig", "domain": "manageDomainConfig", "class": "manageAccountClasses"}
 
 
-class EditVerbs(DirectoryBase):
+class EditVerbs(NamedObjects):
     """Preparing changes, and committing them."""
 
-    async def commit(self, pending: Pending, *, actor: Actor, own: Callable[[int], bool]) -> tuple[int, int]:
-        """Write all of `pending` or nothing; the range of history rows (from, to] it wrote.
+    async def commit(
+        self, pending: Pending, *, actor: Actor, own: Callable[[int], bool], names: bool = False
+    ) -> tuple[int, int]:
+        """Write all of `pending` or nothing; the range of history rows (from, to] it wrote. With `names` no value may name
+        an account that does not exist; without, what was so elsewhere is brought here as it was.
 
         Raises PermissionDeniedError, InvalidValueError, DirectoryError, ChangedMeanwhileError, SystemDatabaseError.
         """
         self._check_folder_quotas(pending)
+        for (place, name), change in pending.values.items() if names else ():
+            self.need_named_account(place, name, change.text)
         operation = commit_operation(pending, actor, self.checker(actor), own, self.settings.objects)
         named = {
             place.scope_id
             for place, name in pending.values
             if place.prefix == "contactInfo." and name in ("firstName", "lastName")
         }
+        ordered = {place.scope_id for place, name in pending.values if name in (LEVEL, "parentDomain")}
 
         def whole(transaction: Transaction) -> tuple[int, int]:
             written = operation(transaction)
             for account_id in named:
                 _compose_full_name(transaction, account_id)
+            check_levels(transaction, ordered)
             return written
 
         return await self._change(whole)
@@ -69,44 +58,29 @@ class EditVerbs(DirectoryBase):
         """Asks for each value whether the actor may set it, and whether the domain's limits allow it."""
 
         def check(place: Place, change: ValueChange) -> None:
-            if change.setting.name in PROGRAMS and change.text and not actor.everything:
-                raise PermissionDeniedError(f"{change.setting.name}: only an administrator with every right may name a program")
-            actor.require(_SCOPE_PERMISSION.get(place.scope) or change.context.permission_for(change.setting), place.domain_id)
+            require_value(actor, place, change)
             if place.domain_id:
-                self._check_bounds(place, change.setting, change.text)
+                check_bounds(self.domain_settings(place.domain_id), place, change.setting, change.text)
 
         return check
-
-    def _check_bounds(self, place: Place, setting: Setting, text: str | None) -> None:
-        owner = _OWNERS.get((place.scope, place.prefix))
-        if owner is None or text is None:
-            return
-        limits: Any = self.domain_settings(place.domain_id)
-        value: Any = setting.parse(text)
-        if setting.name == "services":
-            beyond = value - getattr(limits, "availableServices", value)
-            if beyond:
-                raise LimitReachedError(f"services: {' '.join(sorted(beyond))} may not be given in this domain")
-            return
-        _within(limits, owner, setting.name, value)
 
     def _check_folder_quotas(self, pending: Pending) -> None:
         """Quotas of single folders are bounded as those of all folders are."""
         for staged in pending.objects.values():
-            owner = _FOLDER_OWNERS.get(staged.place.scope)
+            owner = FOLDER_OWNERS.get(staged.place.scope)
             if staged.kind.name != "mboxQuota" or staged.attributes is None or owner is None or not staged.place.domain_id:
                 continue
             limits = self.domain_settings(staged.place.domain_id)
             for name in ("messageSize", "messageCount"):
                 if name in staged.attributes:
-                    _within(limits, owner, name, int(staged.attributes[name]))
+                    check_within(limits, owner, name, int(staged.attributes[name]))
 
 
-def _within(limits: Any, owner: str, name: str, value: int) -> None:
-    pattern = _BOUNDS.get(name)
-    bound = getattr(limits, pattern % owner, 0) if pattern is not None else 0
-    if bound and (value == 0 or value > bound):
-        raise LimitReachedError(f"{name}: the domain allows 1 to {bound}")
+def require_value(actor: Actor, place: Place, change: ValueChange) -> None:
+    """Raise PermissionDeniedError unless the actor may make that change of a value."""
+    if change.setting.name in PROGRAMS and change.text and not actor.everything:
+        raise PermissionDeniedError(f"{change.setting.name}: only an administrator with every right may name a program")
+    actor.require(_SCOPE_PERMISSION.get(place.scope) or change.context.permission_for(change.setting), place.domain_id)
 
 
 def _compose_full_name(transaction: Transaction, account_id: int) -> None:

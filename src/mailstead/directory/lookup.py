@@ -21,14 +21,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from mailstead.directory.account_rules import MBOX_QUOTA_SQL, NAMES, AccountRules, make_rules
-from mailstead.directory.address import domain_key, join_address, local_key, split_address
+from mailstead.directory.address import join_address, local_key, split_address
+from mailstead.directory.bounds import ACCOUNT_OWNER, bounded, bounds_folders
 from mailstead.directory.cache import BoundedCache
+from mailstead.directory.domain_lookups import FACTORY_DOMAIN, DomainLookups
 from mailstead.directory.list_account import ACCOUNT_SETTINGS, list_account
 from mailstead.directory.model import (
     Account,
     AccountClass,
     Credentials,
-    Domain,
     Login,
     NotFoundError,
     Recipient,
@@ -36,14 +37,14 @@ from mailstead.directory.model import (
 )
 from mailstead.settings.database import Change, SystemDatabase
 from mailstead.settings.declaration import InvalidValueError, Snapshot, Value
-from mailstead.settings.declarations import ACCOUNT, DOMAIN
+from mailstead.settings.declarations import ACCOUNT
 from mailstead.settings.service import Inherited, Settings
 
 PAGE = 1000
 _KINDS = {"group": RecipientKind.GROUP, "list": RecipientKind.LIST, "folder": RecipientKind.FOLDER}
 
 _ACCOUNT_SQL = """
-SELECT a.id, a.domain_id, a.shard, a.name, d.name, a.enabled, d.enabled, a.class_id, a.full_name,
+SELECT a.id, a.domain_id, a.shard, a.name, d.name, a.enabled, a.class_id, a.full_name,
        a.auth_version + d.version + coalesce(c.version, 0), a.must_change, a.password_changed
 FROM account a JOIN domain d ON d.id = a.domain_id LEFT JOIN account_class c ON c.id = a.class_id
 """
@@ -52,15 +53,12 @@ SELECT scope, name, value FROM setting WHERE (scope = 'account' AND scope_id = ?
 OR (scope = 'class' AND scope_id = ?) OR (scope = 'domain' AND scope_id = ?)
 """
 _RECIPIENT_SQL = (
-    "SELECT r.id, r.kind, r.domain_id, r.name, d.name, r.enabled AND d.enabled, r.attributes, r.shard "
+    "SELECT r.id, r.kind, r.domain_id, r.name, d.name, r.enabled, r.attributes, r.shard "
     "FROM recipient r JOIN domain d ON d.id = r.domain_id"
 )
 
-#: What holds where nothing is explicit; a quota that nobody set is None, so that the server's default quota applies.
-_FACTORY_ACCOUNT: Mapping[str, Any] = {
-    name: None if name == "totalMessageSize" else ACCOUNT.setting(name).default for name in ACCOUNT_SETTINGS
-}
-_FACTORY_DOMAIN = Snapshot(DOMAIN.defaults())
+#: What holds where nothing is explicit, but for the size, which then is the server's default quota.
+_FACTORY_ACCOUNT: Mapping[str, Any] = {name: ACCOUNT.setting(name).default for name in ACCOUNT_SETTINGS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,113 +71,18 @@ class Name:
     expires: int
 
 
-class Lookup:
+class Lookup(DomainLookups):
     """Look-ups over one SystemDatabase; base of `Directory`."""
 
     def __init__(self, database: SystemDatabase, settings: Settings) -> None:
-        self.database = database
-        self.settings = settings
+        super().__init__(database, settings)
         self._accounts: BoundedCache[int, Account] = BoundedCache(100_000)
         self._names: BoundedCache[tuple[int, str], Name] = BoundedCache(200_000)
         self._unknown_names: BoundedCache[tuple[int, str], None] = BoundedCache(20_000)
-        self._domain_names: BoundedCache[str, tuple[int, bool]] = BoundedCache(50_000)
-        self._unknown_domains: BoundedCache[str, None] = BoundedCache(20_000)
-        self._domains: BoundedCache[int, Domain] = BoundedCache(50_000)
-        self._domain_settings: BoundedCache[int, Snapshot] = BoundedCache(50_000)
         self._recipients: BoundedCache[int, Recipient] = BoundedCache(20_000)
         self._logins: BoundedCache[tuple[str, str], int] = BoundedCache(100_000)
         self._found: BoundedCache[str, Any] = BoundedCache(100_000)
         database.subscribe(self._changed)
-
-    # -- domains --------------------------------------------------------------------------------------------
-
-    def domain(self, domain_id: int) -> Domain | None:
-        """A domain by its id."""
-        self.database.poll()
-        return self._domain(domain_id)
-
-    def _domain(self, domain_id: int) -> Domain | None:
-        found = self._domains.get(domain_id)
-        if found is not None:
-            return found
-        with self.database.lock:
-            row = self.database.query_row(
-                "SELECT d.id, d.name, n.key, d.enabled, d.version, d.created FROM domain d "
-                "JOIN domain_name n ON n.domain_id = d.id AND n.main = 1 WHERE d.id = ?",
-                (domain_id,),
-            )
-            if row is None:
-                return None
-            found = _as_domain(row)
-            self._domains.put(domain_id, found)
-            return found
-
-    def domain_by_name(self, name: str) -> Domain | None:
-        """A domain by its name or an alias (DOM-05), U-label or A-label."""
-        self.database.poll()
-        entry = self._domain_entry(name)
-        return None if entry is None else self._domain(entry[0])
-
-    def _domain_entry(self, name: str) -> tuple[int, bool] | None:
-        """(domain id, whether it is the main name)."""
-        entry = self._domain_names.get(name)
-        if entry is not None:
-            return entry
-        if name in self._unknown_domains:
-            return None
-        key = domain_key(name)
-        with self.database.lock:
-            row = None
-            if key is not None:
-                row = self.database.query_row("SELECT domain_id, main FROM domain_name WHERE key = ?", (key,))
-            if row is None:
-                self._unknown_domains.put(name, None)
-                return None
-            entry = (int(row[0]), bool(row[1]))
-            self._domain_names.put(name, entry)
-            return entry
-
-    def is_local_domain(self, domain: str) -> bool:
-        """True for names and aliases of local domains, enabled or not."""
-        self.database.poll()
-        return self._domain_entry(domain) is not None
-
-    def domains(self) -> list[Domain]:
-        """All domains by name."""
-        rows = self.database.query(
-            "SELECT d.id, d.name, n.key, d.enabled, d.version, d.created FROM domain d "
-            "JOIN domain_name n ON n.domain_id = d.id AND n.main = 1 ORDER BY d.name"
-        )
-        return [_as_domain(row) for row in rows]
-
-    def domain_aliases(self, domain_id: int) -> list[str]:
-        """Aliases of a domain."""
-        rows = self.database.query("SELECT name FROM domain_name WHERE domain_id = ? AND main = 0 ORDER BY name", (domain_id,))
-        return [row[0] for row in rows]
-
-    def domain_settings(self, domain_id: int) -> Snapshot:
-        """The domain's own settings (context `domain`), spelled as in the CLI."""
-        self.database.poll()
-        return self._domain_config(domain_id)
-
-    def _domain_config(self, domain_id: int) -> Snapshot:
-        found = self._domain_settings.get(domain_id)
-        if found is not None:
-            return found
-        with self.database.lock:
-            explicit = self.settings.explicit("domainConfig", domain_id)
-            if not explicit:
-                self._domain_settings.put(domain_id, _FACTORY_DOMAIN)
-                return _FACTORY_DOMAIN
-            values = DOMAIN.defaults()
-            for name, text in explicit.items():
-                setting = DOMAIN.by_name.get(name.lower())
-                if setting is not None:
-                    with contextlib.suppress(InvalidValueError):  # A range became narrower in a newer release.
-                        values[setting.name] = setting.parse(text)
-            found = Snapshot(values)
-            self._domain_settings.put(domain_id, found)
-            return found
 
     # -- accounts -------------------------------------------------------------------------------------------
 
@@ -195,7 +98,7 @@ class Lookup:
         with self.database.lock:
             row = self.database.query_row(f"{_ACCOUNT_SQL} WHERE a.id = ?", (account_id,))
             if row is None:
-                listed = list_account(self.database, account_id, lambda domain_id: self._domain_config(domain_id).services)
+                listed = list_account(self.database, account_id, self._domain_config, self._domain_enabled)
                 if listed is None:
                     return None
                 found = listed
@@ -205,17 +108,21 @@ class Lookup:
             return found
 
     def _as_account(self, row: Sequence[Any]) -> Account:
-        account_id, domain_id, shard, name, domain, enabled, domain_enabled, class_id, full_name, version, *password = row
+        account_id, domain_id, shard, name, domain, enabled, class_id, full_name, version, *password = row
         explicit: dict[str, dict[str, str]] = {"account": {}, "class": {}, "domain": {}}
         rows = self.database.query(_SETTING_SQL, (account_id, class_id, domain_id))
         for scope, setting, text in rows:
             explicit[scope][setting] = text
-        if rows or self.settings.account_defaults():
-            effective: Mapping[str, Any] = {name: self._effective(name, explicit) for name in ACCOUNT_SETTINGS}
+        limits = self._domain_config(domain_id)  # the factory's bound nothing
+
+        def effective_value(setting: str) -> Any:
+            return self._effective(setting, explicit, limits)
+
+        if rows or limits is not FACTORY_DOMAIN or self.settings.account_defaults():
+            effective: Mapping[str, Any] = {setting: effective_value(setting) for setting in ACCOUNT_SETTINGS}
         else:
-            effective = _FACTORY_ACCOUNT
+            effective = {**_FACTORY_ACCOUNT, "totalMessageSize": self.settings.peek("processing").defaultAccountQuota}
         services: Any = effective["services"]
-        quota: Any = effective["totalMessageSize"]
         return Account(
             account_id,
             domain_id,
@@ -223,10 +130,10 @@ class Lookup:
             name,
             domain,
             join_address(name, domain),
-            bool(enabled and domain_enabled),
-            services & self._domain_config(domain_id).services,
+            bool(enabled) and self._domain_enabled(domain_id),
+            services & limits.services,
             class_id,
-            (quota if quota is not None else self.settings.peek("processing").defaultAccountQuota) * 1024,
+            effective["totalMessageSize"] * 1024,
             effective["totalMessageCount"] or 0,
             effective["mboxCount"] or 0,
             effective["imapConnectionCount"],
@@ -237,35 +144,32 @@ class Lookup:
             bool(password[0]),
             password[1],
             self._rules(
-                "account", account_id, (*explicit.values(), self.settings.account_defaults()),
-                lambda name: self._effective(name, explicit),
+                "account", account_id, (*explicit.values(), self.settings.account_defaults()), effective_value,
+                bounds_folders(limits, ACCOUNT_OWNER),
             ),
         )
 
     def _rules(
-        self, scope: str, owner: int, explicit: Sequence[Mapping[str, str]], value: Callable[[str], Any]
+        self, scope: str, owner: int, explicit: Sequence[Mapping[str, str]], value: Callable[[str], Any], bound: bool
     ) -> AccountRules | None:
         """What restricts an account beyond its quota, at the cost of one look where nothing does."""
         quotas = self.database.query(MBOX_QUOTA_SQL, (scope, owner))
-        if not quotas and not any(NAMES & values.keys() for values in explicit):
+        if not quotas and not bound and not any(NAMES & values.keys() for values in explicit):
             return None
         return make_rules(value, quotas)
 
-    def _effective(self, name: str, explicit: dict[str, dict[str, str]]) -> Any:
-        """Value by DOM-09; None for a quota that nobody set, so that the server's default quota applies."""
+    def _effective(self, name: str, explicit: dict[str, dict[str, str]], limits: Snapshot) -> Any:
+        """Value by DOM-09; what is not the account's own is within the limits of its domain (ADM-02). For a size that nobody
+        set the server's default quota applies."""
         setting = ACCOUNT.setting(name)
-        for scope in ("account", "class", "domain"):
-            text = explicit[scope].get(name)
+        for level, values in enumerate((*explicit.values(), self.settings.account_defaults())):
+            text = values.get(name)
             if text is not None:
-                try:
-                    return setting.parse(text)
-                except InvalidValueError:
-                    continue  # A range became narrower in a newer release: the value above holds.
-        text = self.settings.account_defaults().get(name)
-        if text is not None:
-            with contextlib.suppress(InvalidValueError):
-                return setting.parse(text)
-        return None if name == "totalMessageSize" else setting.default
+                with contextlib.suppress(InvalidValueError):  # A range became narrower in a newer release: the value above holds.
+                    value = setting.parse(text)
+                    return value if level == 0 else bounded(limits, ACCOUNT_OWNER, name, value)
+        value = self.settings.peek("processing").defaultAccountQuota if name == "totalMessageSize" else setting.default
+        return bounded(limits, ACCOUNT_OWNER, name, value)
 
     def bare_domain(self) -> str:
         """The domain that completes login names without one where no listener says another; "" for none."""
@@ -348,6 +252,7 @@ class Lookup:
 
     def accounts(self, domain_id: int = 0) -> Iterator[Account]:
         """All accounts (of a domain), by id, read in pages; no read stays open between them."""
+        self.database.poll()
         last = 0
         while True:
             where = " AND a.domain_id = ?" if domain_id else ""
@@ -439,16 +344,23 @@ class Lookup:
             row = self.database.query_row(f"{_RECIPIENT_SQL} WHERE r.id = ?", (object_id,))
             if row is None:
                 return None
-            found = _as_recipient(row)
+            found = self._as_recipient(row)
             self._recipients.put(object_id, found)
             return found
 
     def recipients(self, domain_id: int, kind: RecipientKind) -> list[Recipient]:
         """Groups, lists or folder recipients of a domain by name."""
+        self.database.poll()
         rows = self.database.query(
             f"{_RECIPIENT_SQL} WHERE r.domain_id = ? AND r.kind = ? ORDER BY r.name", (domain_id, kind.value)
         )
-        return [_as_recipient(row) for row in rows]
+        return [self._as_recipient(row) for row in rows]
+
+    def _as_recipient(self, row: Sequence[Any]) -> Recipient:
+        object_id, kind, domain_id, name, domain, enabled, attributes, shard = row
+        active = bool(enabled) and self._domain_enabled(domain_id)
+        address = join_address(name, domain)
+        return Recipient(object_id, _KINDS[kind], domain_id, name, address, active, json.loads(attributes), shard)
 
     # -- invalidation ---------------------------------------------------------------------------------------
 
@@ -497,13 +409,3 @@ _NAME_VERBS = frozenset({"create", "import", "delete", "rename", "restore", "add
 
 def _expired(name: Name) -> bool:
     return bool(name.expires) and name.expires <= time.time()
-
-
-def _as_domain(row: Sequence[Any]) -> Domain:
-    return Domain(row[0], row[1], row[2], bool(row[3]), row[4], row[5])
-
-
-def _as_recipient(row: Sequence[Any]) -> Recipient:
-    object_id, kind, domain_id, name, domain, enabled, attributes, shard = row
-    address = join_address(name, domain)
-    return Recipient(object_id, _KINDS[kind], domain_id, name, address, bool(enabled), json.loads(attributes), shard)

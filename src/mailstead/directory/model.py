@@ -50,7 +50,9 @@ class RecipientKind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """A local domain; `name` is as the administrator wrote it, `key` its A-label form."""
+    """A local domain; `name` is as the administrator wrote it, `key` its A-label form. `enabled` is false too when a domain
+    above it is disabled (DOM-03); `switched_on` is what its administrator chose.
+    """
 
     id: int
     name: str
@@ -58,11 +60,12 @@ class Domain:
     enabled: bool
     version: int
     created: int
+    switched_on: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An account with its effective limits (DOM-09). `enabled` is false too when its domain is disabled.
+    """An account with its effective limits (DOM-09). `enabled` is false too when its domain is.
 
     `auth_version` rises with every change of password or right; a session or cached credential with a lower number
     is no longer valid. `password_changed` is in microseconds since 1970; `rules` is None where nothing restricts the account

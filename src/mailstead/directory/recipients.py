@@ -27,6 +27,7 @@ from mailstead.directory.members import (
     set_options,
 )
 from mailstead.directory.model import InvalidNameError, NotFoundError, Recipient, RecipientEdit, RecipientKind
+from mailstead.directory.named import follow_name
 from mailstead.directory.object_rows import RECIPIENT_TABLES, erase_rows
 from mailstead.directory.password_policy import StoredPassword, make_stored
 from mailstead.directory.recipient_kinds import FAMILIES, Family, checked_attributes, checked_contents
@@ -109,32 +110,25 @@ class RecipientVerbs(MemberVerbs):
 
         Raises AlreadyExistsError, InvalidNameError, InvalidValueError, LimitReachedError, PasswordRefusedError.
         """
-        object_id, operation = await self.recipient_creation(kind, domain, name, attributes, members, actor=actor, edit=edit)
+        added = {**dict.fromkeys(members, ""), **edit.members_added}
+        whole = dataclasses.replace(edit, attributes={**attributes, **edit.attributes}, members_added=added)
+        object_id, operation = await self.recipient_creation(kind, domain, name, whole, actor=actor)
         await self._change(operation)
         return self._need_recipient(object_id)
 
     async def recipient_creation(
-        self,
-        kind: RecipientKind,
-        domain: str,
-        name: str,
-        attributes: Mapping[str, str],
-        members: Iterable[str],
-        *,
-        actor: Actor,
-        edit: RecipientEdit = _NO_EDIT,
-        object_id: int = 0,
+        self, kind: RecipientKind, domain: str, name: str, edit: RecipientEdit, *, actor: Actor, object_id: int = 0
     ) -> tuple[int, Operation]:
-        """The id (a new one, or `object_id`), and the operation of `create_recipient` for a transaction with more in it."""
+        """The id (a new one, or `object_id`), and the operation that creates one with everything `edit` holds, for a transaction
+        with more in it. Raises as `create_recipient` does."""
         family = FAMILIES[kind]
         owner = self._need_domain(domain)
         actor.require(family.create, owner.id)
         name = checked_local(name)
-        stored = {**checked_attributes(family.context, attributes), **checked_attributes(family.context, edit.attributes)}
+        stored = checked_attributes(family.context, edit.attributes)
         kept = {key: value for key, value in stored.items() if value is not None}
         contents = checked_contents(family, edit.contents)
-        plain, named = await asyncio.to_thread(lambda: (checked_members(members), checked_members(edit.members_added)))
-        added = {**dict.fromkeys(plain, ""), **named}
+        added = await asyncio.to_thread(checked_members, edit.members_added)
         password = await self._list_password(family, edit.password)
         object_id = object_id or self.ids.next()
         limit = getattr(self.domain_settings(owner.id), family.limit)
@@ -274,6 +268,7 @@ def _apply(transaction: Transaction, object_id: int, edit: RecipientEdit, passwo
             transaction.execute("DELETE FROM address WHERE object_id = ?", (object_id,))
         take_name(transaction, domain_id, edit.name, kind, object_id)
         transaction.execute("UPDATE recipient SET name = ? WHERE id = ?", (edit.name, object_id))
+        follow_name(transaction, actor.name, domain_id, name, edit.name)
         name = edit.name
     respelled = any(key.endswith(("Rcpt", "Rcpts")) for key in edit.attributes)
     if kind == RecipientKind.LIST.value and (renamed or respelled):

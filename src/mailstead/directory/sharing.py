@@ -16,6 +16,7 @@ from typing import Any
 from mailstead.directory.account_rules import MBOX_QUOTA_SQL, FolderQuotas, folder_quotas
 from mailstead.directory.address import local_key
 from mailstead.directory.base import DirectoryBase
+from mailstead.directory.bounds import PUBLIC_OWNER, bounded
 from mailstead.directory.cache import BoundedCache
 from mailstead.directory.ids import IdSource
 from mailstead.directory.model import RecipientKind
@@ -93,10 +94,11 @@ class SharingLookups(DirectoryBase):
                 owner, name, account.domain_id, account.shard, account.quota_bytes, account.quota_messages, False, shares,
                 account.folder_limit, account.rules.folders if account.rules is not None else None,
             )
-        row = self.database.query_row("SELECT shard, enabled FROM domain WHERE id = ?", (owner,))
-        if row is None:
+        row = self.database.query_row("SELECT shard FROM domain WHERE id = ?", (owner,))
+        domain = self.domain(owner)
+        if row is None or domain is None:
             return None
-        shares = bool(row[1]) and bool(self.domain_settings(owner).groupwareSupport)
+        shares = domain.enabled and bool(self.domain_settings(owner).groupwareSupport)
         limits = self._public_limits(owner)
         size, count = limits["totalMessageSize"] * 1024, limits["totalMessageCount"]
         rows = self.database.query(MBOX_QUOTA_SQL, ("domainConfig", owner))
@@ -107,8 +109,11 @@ class SharingLookups(DirectoryBase):
         """The quotas of a domain's public folders (PUB-01)."""
         place = place_of(PUBLIC_FOLDER_QUOTAS, domain_id)
         explicit = read_values(self.database, place, PUBLIC_FOLDER_QUOTAS)
+        limits = self.domain_settings(domain_id)
         return {
-            one.name: one.parse(explicit[one.name]) if one.name in explicit else one.default
+            one.name: one.parse(explicit[one.name])
+            if one.name in explicit
+            else bounded(limits, PUBLIC_OWNER, one.name, one.default)
             for one in PUBLIC_FOLDER_QUOTAS.settings
         }
 
@@ -131,9 +136,12 @@ class SharingLookups(DirectoryBase):
         found = self.account(account)
         if found is None:
             return False
-        name = str(self.domain_settings(found.domain_id).postmasterAccount) or "postmaster"
-        entry = self._name(found.domain_id, local_key(name))
-        return entry is not None and entry.kind == "account" and entry.object_id == account
+        chosen = str(self.domain_settings(found.domain_id).postmasterAccount)
+        for name in (chosen, "postmaster"):
+            entry = self._name(found.domain_id, local_key(name)) if name else None
+            if entry is not None:
+                return entry.kind == "account" and entry.object_id == account
+        return False
 
     def identifier(self, owner: int, text: str) -> str | None:
         """The identifier that words mean in an owner's lists; None for nobody in his domain."""

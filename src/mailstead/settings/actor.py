@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from mailstead.settings.permissions import SERVER_FORM
+from mailstead.settings.permissions import SERVER_FORM, SERVER_PERMISSIONS
 
 _ANY_DOMAIN = frozenset(SERVER_FORM.values())
 
@@ -49,10 +49,10 @@ class Actor:
         return cls(address, account_id=account_id)
 
     def may(self, permission: str, domain_id: int = 0) -> bool:
-        """True when the actor holds a server permission (`domain_id` 0) or a domain permission on that domain."""
+        """True when the actor holds a server permission (on whatever domain) or a domain permission on that domain."""
         if self.everything:
             return True
-        if domain_id == 0:
+        if domain_id == 0 or permission in SERVER_PERMISSIONS:
             return permission in self.server
         if permission in self.denied.get(domain_id, ()):
             return False
@@ -73,7 +73,7 @@ class Actor:
     def require(self, permission: str, domain_id: int = 0) -> None:
         """Raise PermissionDeniedError unless `may`."""
         if not self.may(permission, domain_id):
-            where = " on this domain" if domain_id else ""
+            where = " on this domain" if domain_id and permission not in SERVER_PERMISSIONS else ""
             raise PermissionDeniedError(f"{self.name} lacks the permission {permission}{where}")
 
     def require_giving(self, permission: str, domain_id: int = 0) -> None:

@@ -180,6 +180,7 @@ def _show(action: str) -> Any:
 class AllowRuleContext(AttributeContext, DoneContext):
     """An allow rule with its own limits."""
 
+    below = "allowrule"
     title = "AllowRule"
     declaration = ACCESS_LIMITS
 
@@ -189,12 +190,6 @@ class AllowRuleContext(AttributeContext, DoneContext):
         self.values = dict(values)
         self.changes: dict[str, str] = {}
         self.addresses = key[1]
-
-    @property
-    def prompt(self) -> str:
-        """Below the context the rule belongs to."""
-        assert self.parent is not None
-        return f"<{getattr(self.parent, 'own_name', self.parent.name)}-allowrule#> "
 
     def specials(self) -> tuple[Special, ...]:
         """Addresses, state and order."""

@@ -11,17 +11,18 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mailstead.admin_cli.attributes import AttributeContext, Special
-from mailstead.admin_cli.context import Command, CommitContext, Result, command, make, needs
+from mailstead.admin_cli.context import Command, CommitContext, Result, command, make, needs, run_now
 from mailstead.admin_cli.contexts.account_parts import ACCOUNT_PARTS, ContactInfoContext
 from mailstead.admin_cli.grammar import CommandError, Word
 from mailstead.admin_cli.membership import membership_command
 from mailstead.admin_cli.registry import account_registry
 from mailstead.admin_cli.responses import items, quoted, show
 from mailstead.admin_cli.syntax import Arguments
+from mailstead.directory.account_steps import MAX_TEMPORARY_DAYS
 from mailstead.directory.address import checked_local, join_address, local_key
 from mailstead.directory.model import Account, AlreadyExistsError
 from mailstead.directory.password_policy import StoredPassword
-from mailstead.settings.declaration import boolean
+from mailstead.settings.declaration import boolean, integer
 from mailstead.settings.declarations import ACCOUNT_DATA
 from mailstead.settings.edits import Place, place_of
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from mailstead.admin_cli.contexts.domain import DomainContext
 
 _YES_NO = boolean("value", False, "")
+_DAYS = integer("days", 1, 1, MAX_TEMPORARY_DAYS, "")
 _READY = re.compile(r"\{[A-Z0-9.-]+\}.+|\$(?:argon2|2[aby]|5|6|y)\$?.+", re.DOTALL)
 
 
@@ -131,6 +133,17 @@ class AccountContext(AttributeContext, CommitContext):
             raise AlreadyExistsError(f"the alias {alias} already exists")
         self.check_name(alias)
         self.aliases_added.append(alias)
+        return None
+
+    @command("ADD temporaryAlias <aliasName> days <days>", "adds a name that takes mail for some days, at once",
+             allowed=needs("manageTemporaryAddresses"))  # fmt: skip
+    async def add_temporary_alias(self, arguments: Arguments) -> Result:
+        """A temporary address (WML-08); ours. LIST Aliases has it while it lives."""
+        account = self.need_stored()
+        days = int(str(_DAYS.parse(arguments["days"])))
+        directory, actor = self.session.services.directory, self.session.actor
+        step = directory.alias_addition(account.id, self.domain_id, arguments["aliasname"], actor=actor, days=days)
+        await run_now(self, lambda pending: pending.add(step))
         return None
 
     @command("REMOVE Alias <aliasName>", "removes a name", allowed=needs("manageAccountsNaming"))

@@ -179,6 +179,7 @@ def signature_commands(scope: str) -> list[Command]:
 
     def eset(context: Any, arguments: Arguments) -> Result:
         row = found(context, arguments)
+        context.session.actor.require(SIGNATURE.permission_for(scope), context.domain_id)
 
         async def take(text: str) -> Reply | None:
             context.begin()

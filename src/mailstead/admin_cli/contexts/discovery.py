@@ -35,11 +35,6 @@ class HostNameResolverContext(ObjectContext, DoneContext):
     title = "HostNameResolver"
     kind = OBJECT_KINDS["hostNameResolver"]
 
-    @property
-    def own_name(self) -> str:
-        """The path."""
-        return self.name
-
     def settings(self) -> Sequence[Setting]:
         """Without TLS, which has a context of its own."""
         return HOST_NAME_RESOLVER_OWN.settings

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from mailstead.admin_cli.attributes import AttributeContext, Special
-from mailstead.admin_cli.context import CliContext, Command, CommitContext, Result, command, make, needs
+from mailstead.admin_cli.context import CliContext, Command, CommitContext, Result, command, make, needs, run_now
 from mailstead.admin_cli.contexts.account import AccountContext
 from mailstead.admin_cli.contexts.account_class import AccountClassContext
 from mailstead.admin_cli.contexts.domain_parts import AdminLimitsContext, part_commands
 from mailstead.admin_cli.contexts.inherited import DOMAIN_DEFAULTS
+from mailstead.admin_cli.contexts.public_folder import need_public_folder
 from mailstead.admin_cli.grammar import CommandError, Word
 from mailstead.admin_cli.lists import matching
 from mailstead.admin_cli.registry import date_of, domain_registry
@@ -63,7 +64,10 @@ class DomainContext(AttributeContext, CommitContext):
         )
 
     async def collect(self) -> None:
-        """Renaming and aliases."""
+        """Renaming and aliases; a folder that is named exists."""
+        waits, folder = self.pending.value(self.place(), "catchAllFolderName")
+        if waits and folder:
+            need_public_folder(self, "catchAllFolderName", folder)
         directory, actor = self.session.services.directory, self.session.actor
         if self.renamed_to and self.renamed_to != self.domain.name:
             self.pending.add(directory.domain_renaming(self.domain.id, self.renamed_to, actor=actor))
@@ -246,9 +250,7 @@ class DomainContext(AttributeContext, CommitContext):
     @command("RESET postmasterAccount", "the account postmaster gets that mail again", allowed=needs("manageDomainConfig"))
     async def reset_postmaster(self, arguments: Arguments) -> Result:
         """RESET postmasterAccount: at once."""
-        await self.session.services.directory.set_domain_setting(
-            self.domain.name, "postmasterAccount", None, actor=self.session.actor
-        )
+        await _keep_postmaster(self, None)
         return None
 
     # -- what the domain is -------------------------------------------------------------------------------------
@@ -284,9 +286,13 @@ def _postmaster(context: Any) -> str:
 
 async def _set_postmaster(context: Any, value: Word) -> None:
     """The contract has it take effect at once."""
-    await context.session.services.directory.set_domain_setting(
-        context.domain.name, "postmasterAccount", value.text, actor=context.session.actor
-    )
+    await _keep_postmaster(context, value.text)
+
+
+async def _keep_postmaster(context: DomainContext, name: str | None) -> None:
+    """Apart from what waits, and known to be this session's own."""
+    setting = DOMAIN_OWN.setting("postmasterAccount")
+    await run_now(context, lambda pending: pending.set_value(context.place(), DOMAIN_OWN, setting, name))
 
 
 def _admin_limits(context: DomainContext, arguments: Arguments) -> Result:

@@ -11,12 +11,13 @@ from typing import Any
 
 from mailstead.admin_cli.attributes import AttributeContext, Special
 from mailstead.admin_cli.context import CliContext, Command, CommitContext, Result, command
-from mailstead.admin_cli.contexts.domain_locations import location_commands, repair_commands
+from mailstead.admin_cli.contexts.domain_locations import check_location, location_commands, repair_commands
 from mailstead.admin_cli.grammar import CommandError, Word
 from mailstead.admin_cli.responses import quoted
 from mailstead.admin_cli.syntax import Arguments
 from mailstead.directory.address import checked_domain
 from mailstead.directory.model import AlreadyExistsError, Domain
+from mailstead.settings.declaration import Setting
 from mailstead.settings.declarations import DOMAIN
 from mailstead.settings.edits import Place, place_of
 
@@ -58,6 +59,11 @@ class _LocationContext(AttributeContext):
 
     def settings(self) -> Sequence[Any]:
         return [DOMAIN.setting(name) for name in LOCATIONS]
+
+    def check_value(self, setting: Setting, text: str) -> None:
+        """A location has the form of one."""
+        if setting.name.endswith("Location") and text:
+            check_location(text)
 
 
 class DomainCreateContext(_LocationContext, CommitContext):
@@ -101,6 +107,7 @@ class DomainCreateContext(_LocationContext, CommitContext):
         self.begin()
         for name, text in self.given.items():
             DOMAIN.setting(name).parse(text)
+            self.check_value(DOMAIN.setting(name), text)
 
     def specials(self) -> Sequence[Special]:
         return (
@@ -127,6 +134,7 @@ class DomainCreateContext(_LocationContext, CommitContext):
                 kept += [name, value]
             else:
                 setting.parse(value.value)
+                self.check_value(setting, value.value)
                 self.given[setting.name] = value.value
         if len(words) % 2:
             kept.append(words[-1])
@@ -239,8 +247,9 @@ def _set_groupware(context: Any, value: Word) -> None:
 
 
 def _keep_groupware(context: Any, value: Word) -> None:
-    place = own_place(context.target_id)
-    context.pending.set_value(place, DOMAIN, DOMAIN.setting("groupwareSupport"), value.text)
+    setting = DOMAIN.setting("groupwareSupport")
+    context.session.actor.require(DOMAIN.permission_for(setting), context.target_id)
+    context.pending.set_value(own_place(context.target_id), DOMAIN, setting, value.text)
 
 
 def _read_groupware(context: Any) -> str:

@@ -6,20 +6,41 @@ the domain's mailboxes as a task of its own and changes nothing: what it finds i
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from mailstead.admin_cli.context import CliContext, Command, Result, make, needs
+from mailstead.admin_cli.context import CliContext, Command, Handler, Result, make, needs
 from mailstead.admin_cli.contexts.storage import owners_of
 from mailstead.admin_cli.contexts.tasks import start, task_commands
 from mailstead.admin_cli.grammar import CommandError
 from mailstead.admin_cli.objects import Owner, object_commands, objects_of, stage
 from mailstead.admin_cli.responses import Reply
 from mailstead.admin_cli.syntax import Arguments
+from mailstead.settings.declaration import boolean, integer
 from mailstead.settings.declarations import OBJECT_KINDS
 from mailstead.settings.edits import Place
 from mailstead.settings.objects import NamedObject, checked_attributes
 
 MESSAGES = OBJECT_KINDS["messagesLocation"]
+MOST_LOCATIONS = 255
+_OPTIONS = {
+    "maxfiles": integer("maxFiles", 0, 1, 2**31 - 1, ""),
+    "maxfilesize": integer("maxFileSize", 0, 1, 2**42, ""),
+    "readonly": boolean("readOnly", False, ""),
+}
+
+
+def check_location(text: str) -> None:
+    """DOM-02: `[file://]path[?maxFiles=n&maxFileSize=n&readOnly=yes|no]`. Raises CommandError, InvalidValueError."""
+    path, mark, options = text.removeprefix("file://").partition("?")
+    if "://" in path or not path or any(sign < " " for sign in text):
+        raise CommandError(f"{text[:80]!r} is no location: [file://]path[?maxFiles=n&maxFileSize=n&readOnly=yes|no]")
+    for option in options.split("&") if mark else ():
+        name, _, value = option.partition("=")
+        setting = _OPTIONS.get(name.lower())
+        if setting is None:
+            raise CommandError(f"a location has no option {name[:80]!r}; expected one of maxFiles, maxFileSize, readOnly")
+        setting.parse(value)
 
 
 def _owner(context: Any) -> Owner:
@@ -45,6 +66,7 @@ def _remove(context: Any, arguments: Arguments) -> Result:
 
 def _update(context: Any, arguments: Arguments) -> Result:
     found = _location(context, arguments["path"])
+    check_location(arguments["newunitlocationuri"])
     attributes = checked_attributes(MESSAGES, {"path": arguments["newunitlocationuri"]})
     rows = objects_of(context, MESSAGES, _owner(context))
     if any(row.key == MESSAGES.key_of(attributes["path"]) and row.id != found.id for row in rows):
@@ -53,10 +75,22 @@ def _update(context: Any, arguments: Arguments) -> Result:
     return None
 
 
+def _checking(add: Handler) -> Handler:
+    """ADD MessagesLocation, of one that can be one."""
+
+    def handler(context: Any, arguments: Arguments) -> Any:
+        check_location(arguments[MESSAGES.key.lower()])
+        if len(objects_of(context, MESSAGES, _owner(context))) >= MOST_LOCATIONS:
+            raise CommandError(f"a domain has at most {MOST_LOCATIONS} message locations")
+        return add(context, arguments)
+
+    return handler
+
+
 def location_commands(*, change: bool = False) -> list[Command]:
     """LIST, ADD and REMOVE MessagesLocation; UPDATE where there are some already (`change`)."""
     made = [
-        entry
+        entry if entry.syntax.head[0] == "LIST" else replace(entry, handler=_checking(entry.handler))
         for entry in object_commands(
             MESSAGES, "MessagesLocation", "MessagesLocations", None, _owner, key_word=False, title="The list of message locations:"
         )

@@ -38,13 +38,9 @@ def owner_at(kind: ObjectKind) -> Any:
 class ScriptFilterContext(ObjectContext, DoneContext):
     """A script filter; its text is given with UPLOAD filter."""
 
+    below = "script"
     title = "ScriptFilter"
     kind = SCRIPT
-
-    @property
-    def prompt(self) -> str:
-        """Below the filters."""
-        return f"<{getattr(self.parent, 'name', '')}-script#> "
 
     @classmethod
     def extra_commands(cls) -> list[Command]:
@@ -71,13 +67,9 @@ class IntegratedFilterContext(ObjectContext, DoneContext):
 class ActiveFilterContext(ObjectContext, DoneContext):
     """A filter in use, of the server or a domain."""
 
+    below = "active"
     title = "ActiveFilter"
     kind = ACTIVE
-
-    @property
-    def prompt(self) -> str:
-        """Below the filters."""
-        return f"<{getattr(self.parent, 'name', '')}-active#> "
 
 
 class AccountActiveFilterContext(ActiveFilterContext):
@@ -239,6 +231,7 @@ def _update_script(name: str) -> Any:
     def handler(context: Any, arguments: Arguments) -> Result:
         if "path" in arguments:
             raise CommandError("scripts are sent as text; leave the path out")
+        context.require_text_right(name)
 
         async def take(text: str) -> Reply | None:
             context.begin()
@@ -302,7 +295,9 @@ def _propagate(self: Any) -> tuple[Special, ...]:
 
 def _set_propagate(context: Any, value: Word) -> None:
     setting = _TEMPLATE.setting("propagateFilterTemplate")
-    context.pending.set_value(place_of(_TEMPLATE, context.domain_id, context.domain_id), _TEMPLATE, setting, value.text)
+    place = place_of(_TEMPLATE, context.domain_id, context.domain_id)
+    context.session.actor.require(_TEMPLATE.permission_for(setting), context.domain_id)
+    context.pending.set_value(place, _TEMPLATE, setting, value.text)
 
 
 def _get_propagate(context: Any) -> str:

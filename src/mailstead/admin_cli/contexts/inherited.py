@@ -29,6 +29,7 @@ class InheritedContext(AttributeContext, DoneContext):
     """Settings of one level; the parent says whose they are (`inherited_place`, `inherited_sources`)."""
 
     level: ClassVar[str] = ""
+    bounded = True
 
     def place(self) -> Place:
         """The level's own values."""

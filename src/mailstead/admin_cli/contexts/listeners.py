@@ -37,6 +37,7 @@ def shown_address(host: str, port: int) -> str:
 class ListenerContext(AttributeContext, CommitContext):
     """One listener, stored or new."""
 
+    below = "listener"
     title = "listener"
     declaration = LISTENER_OWN
 
@@ -48,17 +49,6 @@ class ListenerContext(AttributeContext, CommitContext):
         self.changes: dict[str, str] = {}
         self.rules: RuleChanges = {}
         self.begin()
-
-    @property
-    def prompt(self) -> str:
-        """Below the service."""
-        return f"<{self.own_name}#> "
-
-    @property
-    def own_name(self) -> str:
-        """The path."""
-        assert self.parent is not None
-        return f"{self.parent.name}-listener"
 
     def rules_of(self) -> tuple[str, int]:
         """Whose rules; -1 for a listener that is not stored."""
@@ -139,17 +129,13 @@ class ListenerContext(AttributeContext, CommitContext):
 class SslControlContext(AttributeContext, DoneContext):
     """TLS of a listener (LIS-06)."""
 
+    below = "sslcontrol"
     title = "SSLCONTROL"
     declaration = SSL_CONTROL
 
     def __init__(self, session: Any, parent: CliContext) -> None:
         super().__init__(session, parent)
         self.changes: dict[str, str] = {}
-
-    @property
-    def prompt(self) -> str:
-        """Below the listener."""
-        return f"<{getattr(self.parent, 'own_name', self.parent.name if self.parent is not None else '')}-sslcontrol#> "
 
     def stored(self) -> Mapping[str, str]:
         """As the listener has them, with what was set here."""

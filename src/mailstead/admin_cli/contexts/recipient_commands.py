@@ -6,7 +6,8 @@ import asyncio
 from typing import Any
 
 from mailstead.admin_cli.context import Command, Result, make, needs
-from mailstead.admin_cli.contexts.recipients import FolderRcptContext, GroupContext, ListContext, RecipientContext
+from mailstead.admin_cli.contexts.mailing_list import ListContext
+from mailstead.admin_cli.contexts.recipients import FolderRcptContext, GroupContext, RecipientContext
 from mailstead.admin_cli.grammar import CommandError
 from mailstead.admin_cli.responses import Reply, attribute, show, table
 from mailstead.admin_cli.syntax import Arguments

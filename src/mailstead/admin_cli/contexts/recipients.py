@@ -1,4 +1,4 @@
-"""Groups, mailing lists and folder recipients: `<domain-group#>`, `<domain-list#>`, `<domain-folderRcpt#>`.
+"""Groups and folder recipients, and what mailing lists share with them: `<domain-group#>`, `<domain-folderRcpt#>`.
 
 Invariants: everything that was set, and every member that was added, changed or removed, is one transaction at COMMIT; lists
 of members show what waits; the permission of each attribute is asked by the verb.
@@ -12,29 +12,28 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from mailstead.admin_cli.attributes import AttributeContext, Special
 from mailstead.admin_cli.context import CliContext, Command, CommitContext, DoneContext, Result, command, make, needs
-from mailstead.admin_cli.contexts.account_mail import reset_folder_command
-from mailstead.admin_cli.contexts.account_objects import signature_commands, ui_settings_commands
 from mailstead.admin_cli.contexts.filters import filters_command, recipient_filters
 from mailstead.admin_cli.contexts.index_information import ldap_association_command
-from mailstead.admin_cli.contexts.mbox_quotas import mbox_quota_commands
+from mailstead.admin_cli.contexts.public_folder import need_public_folder
 from mailstead.admin_cli.grammar import CommandError, Word
-from mailstead.admin_cli.lists import value_list_commands
 from mailstead.admin_cli.membership import membership_command
 from mailstead.admin_cli.registry import recipient_registry
-from mailstead.admin_cli.responses import Reply, items, quoted, show, table
+from mailstead.admin_cli.responses import items, quoted, show
 from mailstead.admin_cli.syntax import Arguments
 from mailstead.directory.address import checked_local, join_address, local_key
 from mailstead.directory.members import MAX_MEMBERS_PER_CALL, checked_members
 from mailstead.directory.model import AlreadyExistsError, Member, Recipient, RecipientEdit, RecipientKind
-from mailstead.directory.recipient_kinds import CONTENTS, FAMILIES
+from mailstead.directory.recipient_kinds import FAMILIES
 from mailstead.settings.declaration import Context, Setting, boolean
-from mailstead.settings.declarations import FOLDER_RCPT_LIMITS, LIST_LIMITS, LIST_QUOTAS, LIST_WEBMAIL_DATA
+from mailstead.settings.declarations import FOLDER_RCPT_LIMITS
 from mailstead.settings.edits import Place, Step, place_of
 
 if TYPE_CHECKING:
     from mailstead.admin_cli.contexts.domain import DomainContext
 
 PAGE = 5000
+PAUSE = 50
+"""Addresses looked up between two turns of the event loop."""
 _YES_NO = boolean("enable", True, "")
 
 
@@ -97,12 +96,23 @@ class RecipientContext(AttributeContext, CommitContext):
         """Whether a value was set here."""
         return (True, self.changes[name]) if name in self.changes else (False, None)
 
+    def require_right(self, setting: Setting, text: str | None) -> None:
+        """Each attribute of one that is stored has its own; who may make one may give it all."""
+        self.require_text_right(setting.name)
+
+    def require_text_right(self, name: str) -> None:
+        """The same for a long text."""
+        if self.found is not None:
+            self.session.actor.require(FAMILIES[self.kind].permission(name), self.domain_id)
+
     def keep_value(self, setting: Setting, text: str | None) -> None:
         """Let it wait."""
+        self.require_right(setting, text)
         self.changes[setting.name] = None if text is None else setting.render(setting.parse(text))
 
     def keep_content(self, name: str, text: str | None) -> None:
         """Let it wait."""
+        self.require_text_right(name)
         self.contents[name] = text
 
     def content(self, name: str) -> str | None:
@@ -146,7 +156,7 @@ class RecipientContext(AttributeContext, CommitContext):
         if self.found is None:
             wanted = self.renamed_to or self.recipient_name
             _, operation = await directory.recipient_creation(
-                self.kind, self.domain.name, wanted, {}, (), actor=actor, edit=edit, object_id=self.object_id
+                self.kind, self.domain.name, wanted, edit, actor=actor, object_id=self.object_id
             )
             self.pending.steps[:] = [Step(operation)]
         elif edit != RecipientEdit():
@@ -232,6 +242,14 @@ class GroupContext(RecipientContext):
     title = "group"
     kind = RecipientKind.GROUP
 
+    async def collect(self) -> None:
+        """Members that are added lead somewhere."""
+        for number, address in enumerate(self.added):
+            self.session.services.directory.need_member(address)
+            if number % PAUSE == 0:
+                await asyncio.sleep(0)
+        await super().collect()
+
     @command("LIST Addresses", "lists the members")
     async def list_addresses(self, arguments: Arguments) -> Result:
         """LIST Addresses."""
@@ -272,6 +290,8 @@ class FolderRcptContext(RecipientContext):
         """A folder recipient needs a folder."""
         if not self.stored().get("mboxName"):
             raise CommandError("the parameter mboxName is missing")
+        if folder := self.changes.get("mboxName"):
+            need_public_folder(self, "mboxName", folder)
         await super().collect()
 
     @classmethod
@@ -279,121 +299,12 @@ class FolderRcptContext(RecipientContext):
         """CONFIG LIMITS and FILTERS."""
         return [
             *super().extra_commands(),
-            make("CONFIG LIMITS", "enters its limits", _enter(FolderRcptLimitsContext)),
+            make("CONFIG LIMITS", "enters its limits", enter_part(FolderRcptLimitsContext)),
             filters_command(recipient_filters("domain-folderRcpt-filters")),
         ]
 
 
-class ListContext(RecipientContext):
-    """`<domain-list#>` (LST-01)."""
-
-    name = "domain-list"
-    title = "list"
-    kind = RecipientKind.LIST
-    apart = frozenset({"removeHeaders"})
-    texts = CONTENTS
-
-    def specials(self) -> Sequence[Special]:
-        """And the password."""
-        return (*super().specials(), Special("password", "password", _set_password, None, ("passwd",)))
-
-    @command("LIST Users", "lists the members")
-    async def list_users(self, arguments: Arguments) -> Result:
-        """LIST Users: address and name."""
-
-        def build() -> Reply:
-            return table("The list of users:", ("email", "name"), ((m.address, m.name) for m in self.members()))
-
-        return await asyncio.to_thread(build)
-
-    @command("ADD User [email] <email> [name <name>]", "adds a member and enters it")
-    def add_user(self, arguments: Arguments) -> Result:
-        """ADD User: opens the member's context."""
-        self.session.actor.require("manageMailListsMembers", self.domain_id)
-        if self.member(arguments["email"]) is not None:
-            raise AlreadyExistsError(f"the user {arguments['email'][:80]} already exists")
-        checked_members({arguments["email"]: arguments.get("name", "")})
-        self.session.enter(ListUserContext(self, None, arguments["email"], arguments.get("name", "")))
-        return None
-
-    @command("UPDATE User [email] <email>", "enters a member")
-    def update_user(self, arguments: Arguments) -> Result:
-        """UPDATE User."""
-        self.session.actor.require("manageMailListsMembers", self.domain_id)
-        found = self.need_member(arguments["email"])
-        self.session.enter(ListUserContext(self, found, found.address, found.name))
-        return None
-
-    @command("REMOVE User [email] <email>", "removes a member")
-    def remove_user(self, arguments: Arguments) -> Result:
-        """REMOVE User."""
-        self.session.actor.require("manageMailListsMembers", self.domain_id)
-        self.remove_member(arguments["email"])
-        return None
-
-    @command("SHOW User [email] <email> [ATTR <param>]", "shows a member")
-    def show_user(self, arguments: Arguments) -> Result:
-        """SHOW User."""
-        found = self.need_member(arguments["email"])
-        context = ListUserContext(self, found, found.address, found.name)
-        if "attr" in arguments:
-            name, text = context.shown_attribute(arguments["attr"])
-            return Reply([f"{name} = {text}"])
-        return show(context.shown_pairs())
-
-    @classmethod
-    def extra_commands(cls) -> list[Command]:
-        """Header fields that are taken out, and the parts."""
-        headers = value_list_commands(
-            "removeHeaders", singular="RemoveHeader", plural="RemoveHeaders", title="The list of removed headers:",
-            reset=False, argument="name",
-        )  # fmt: skip
-        parts = [
-            make("CONFIG QUOTAS", "enters its quotas", _enter(ListQuotasContext)),
-            make("CONFIG LIMITS", "enters its limits", _enter(ListLimitsContext)),
-            make("CONFIG WEBMAILDATA", "enters its WebMail data", _enter(ListWebmailDataContext)),
-            filters_command(recipient_filters("domain-list-filters")),
-            reset_folder_command(lambda context: int(context.object_id), needs("manageMaillists")),
-        ]
-        return [*super().extra_commands(), *headers, *parts]
-
-
-class ListUserContext(AttributeContext, DoneContext):
-    """`<domain-list-user#>`: one member."""
-
-    name = "domain-list-user"
-    title = "list user"
-
-    def __init__(self, parent: ListContext, found: Member | None, address: str, name: str) -> None:
-        super().__init__(parent.session, parent)
-        self.found = found
-        self.address = address
-        self.full_name = name
-
-    def specials(self) -> Sequence[Special]:
-        """Address and name."""
-        return (
-            Special("email", "email", _set_email, lambda context: quoted(context.address)),
-            Special("name", "name", _set_full_name, lambda context: quoted(context.full_name)),
-        )
-
-    async def collect(self) -> None:
-        """Hand the member to the list's context."""
-        parent: Any = self.parent
-        if self.found is None:
-            parent.add_member(self.address, self.full_name)
-        elif (self.address, self.full_name) != (self.found.address, self.found.name):
-            if self.address.lower() != self.found.address.lower() and parent.member(self.address) is not None:
-                raise AlreadyExistsError(f"the user {self.address[:80]} already exists")
-            checked_members({self.address: self.full_name})
-            if self.found.id:
-                parent.changed_members[self.found.address] = (self.address, self.full_name)
-            else:
-                parent.remove_member(self.found.address)
-                parent.add_member(self.address, self.full_name)
-
-
-class _PartContext(AttributeContext, DoneContext):
+class RecipientPartContext(AttributeContext, DoneContext):
     """Settings of a list or folder recipient."""
 
     def place(self) -> Place:
@@ -401,53 +312,7 @@ class _PartContext(AttributeContext, DoneContext):
         return place_of(self.declared(), int(getattr(self.parent, "object_id", 0)), self.domain_id)
 
 
-class ListQuotasContext(_PartContext):
-    """`<domain-list-quotas#>`."""
-
-    name = "domain-list-quotas"
-    title = "list QUOTAS"
-    declaration = LIST_QUOTAS
-
-    @classmethod
-    def extra_commands(cls) -> list[Command]:
-        """Quotas of single folders."""
-        return [*super().extra_commands(), *mbox_quota_commands("recipient")]
-
-
-class ListLimitsContext(_PartContext):
-    """`<domain-list-limits#>`."""
-
-    name = "domain-list-limits"
-    title = "list LIMITS"
-    declaration = LIST_LIMITS
-
-    @classmethod
-    def extra_commands(cls) -> list[Command]:
-        """Recipients that do not count."""
-        return [
-            *super().extra_commands(),
-            *value_list_commands(
-                "sentRecipientsExceptions", singular="sentRecipientsExceptions", plural="sentRecipientsExceptions",
-                title="The list of sent recipients exceptions:", reset=False,
-            ),
-        ]  # fmt: skip
-
-
-class ListWebmailDataContext(_PartContext):
-    """`<domain-list-webmaildata#>`."""
-
-    name = "domain-list-webmaildata"
-    title = "list WEBMAILDATA"
-    declaration = LIST_WEBMAIL_DATA
-    texts = ("uiSettings", "uiCustomSettings")
-
-    @classmethod
-    def extra_commands(cls) -> list[Command]:
-        """Signatures."""
-        return [*super().extra_commands(), *signature_commands("recipient"), *ui_settings_commands()]
-
-
-class FolderRcptLimitsContext(_PartContext):
+class FolderRcptLimitsContext(RecipientPartContext):
     """`<domain-folderRcpt-limits#>`: the protocol has this context, and no attribute in it."""
 
     name = "domain-folderRcpt-limits"
@@ -462,7 +327,9 @@ class FolderRcptDefaultLimitsContext(AttributeContext, DoneContext):
     title = "folderRcptDefaultLimits"
 
 
-def _enter(kind: type[AttributeContext]) -> Any:
+def enter_part(kind: type[AttributeContext]) -> Any:
+    """The handler that enters a part."""
+
     def handler(context: CliContext, arguments: Arguments) -> Result:
         context.session.enter(kind(context.session, context))
         return None
@@ -478,6 +345,8 @@ def _refuse_more(waiting: Mapping[str, str]) -> None:
 
 def _rename(context: Any, value: Word) -> None:
     name = checked_local(value.text)
+    if context.found is not None and name != context.recipient_name:
+        context.session.actor.require(FAMILIES[context.kind].rename, context.domain_id)
     if local_key(name) != local_key(context.recipient_name):
         directory = context.session.services.directory
         directory.refuse_reserved(context.domain_id, name, context.session.actor)
@@ -487,19 +356,6 @@ def _rename(context: Any, value: Word) -> None:
 
 
 def _enable(context: Any, value: Word) -> None:
+    if context.found is not None:
+        context.session.actor.require(FAMILIES[context.kind].manage, context.domain_id)
     context.enabled = bool(_YES_NO.parse(value.text))
-
-
-def _set_password(context: Any, value: Word) -> None:
-    context.session.actor.require("changeMailListsPassword", context.domain_id)
-    context.password = value.text
-
-
-def _set_email(context: Any, value: Word) -> None:
-    checked_members({value.text: ""})
-    context.address = value.text
-
-
-def _set_full_name(context: Any, value: Word) -> None:
-    checked_members({context.address: value.text})
-    context.full_name = value.text

@@ -10,6 +10,7 @@ from mailstead.admin_cli.contexts.domain_create import DomainCreateContext, Subd
 from mailstead.admin_cli.contexts.domain_register import DomainRegisterContext
 from mailstead.admin_cli.grammar import CommandError
 from mailstead.admin_cli.lists import matching
+from mailstead.admin_cli.registry import domain_state
 from mailstead.admin_cli.responses import Reply, attribute, show, table
 from mailstead.admin_cli.session import version_reply
 from mailstead.admin_cli.syntax import Arguments
@@ -70,7 +71,7 @@ class RootContext(CliContext):
         def build() -> Reply:
             counts = self.session.services.directory.account_counts()
             rows = [
-                (domain.name, str(counts.get(domain.id, 0)), "enabled" if domain.enabled else "disabled")
+                (domain.name, str(counts.get(domain.id, 0)), domain_state(domain))
                 for domain in self.visible(arguments.get("wildcard", ""))
             ]
             return table("The list of all domains:", ("name", "accounts", "Status"), rows)
@@ -107,7 +108,7 @@ class RootContext(CliContext):
     def update_domain(self, arguments: Arguments) -> Result:
         """UPDATE Domain: an enabled domain's context."""
         domain = self.need(arguments["name"])
-        if not domain.enabled:
+        if not domain.switched_on:
             raise CommandError(f"the domain {domain.name} is disabled; ENABLE it first, or EDIT it")
         self.session.enter(DomainContext(self, domain))
         return None

@@ -86,7 +86,7 @@ def _named(context: Any, arguments: Arguments) -> Domain:
 def _edit(context: Any, arguments: Arguments) -> Result:
     domain = _named(context, arguments)
     context.session.actor.require("manageDomainStorage", domain.id)
-    if domain.enabled:
+    if domain.switched_on:
         raise CommandError(f"the domain {domain.name} is enabled; DISABLE it first")
     context.session.enter(DomainEditContext(context, domain))
     return None
@@ -95,7 +95,7 @@ def _edit(context: Any, arguments: Arguments) -> Result:
 async def _delete(context: Any, arguments: Arguments) -> Result:
     domain = _named(context, arguments)
     context.session.actor.require("deactivateDomain", domain.id)
-    if domain.enabled:
+    if domain.switched_on:
         raise CommandError(f"the domain {domain.name} is enabled; DISABLE it first")
     keep = "dontkeepcopy" not in arguments.flags
     await context.session.services.directory.delete_domain(domain.name, actor=context.session.actor, keep_copy=keep)

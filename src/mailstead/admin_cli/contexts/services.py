@@ -107,23 +107,13 @@ class ControlledContext(ListeningContext):
 class AccessControlContext(AttributeContext, DoneContext):
     """The six limits and the rules of a service as a whole."""
 
+    below = "access-control"
     title = "AccessControl"
 
     def __init__(self, session: Any, parent: Any) -> None:
         super().__init__(session, parent)
         self.service: str = parent.service
         self.rules: RuleChanges = dict(parent.rules)
-
-    @property
-    def prompt(self) -> str:
-        """Below the service."""
-        return f"<{self.own_name}#> "
-
-    @property
-    def own_name(self) -> str:
-        """The path."""
-        assert self.parent is not None
-        return f"{self.parent.name}-access-control"
 
     def declared(self) -> Context:
         """The service's own limits."""

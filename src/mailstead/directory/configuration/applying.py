@@ -13,7 +13,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from mailstead.directory.configuration.comparing import Difference
+from mailstead.directory.configuration.credentials import SECRETS, credentials_operation, must_change_operation
 from mailstead.directory.configuration.parsing import ConfigurationError
+from mailstead.directory.configuration.rights import Rights, word_list
 from mailstead.directory.configuration.schema import (
     ACCESS_RULE,
     ACCOUNT_NODE,
@@ -36,20 +38,16 @@ from mailstead.directory.password_policy import StoredPassword
 from mailstead.directory.recipient_kinds import FAMILIES, checked_contents
 from mailstead.directory.service import Directory
 from mailstead.settings.actor import Actor, PermissionDeniedError
-from mailstead.settings.database import Transaction
-from mailstead.settings.declaration import InvalidValueError, Kind, Setting
+from mailstead.settings.declaration import InvalidValueError, Setting
 from mailstead.settings.declarations import SERVICE_CONTEXTS
 from mailstead.settings.edits import Pending, Place
 from mailstead.settings.service import Settings, check_pair
 from mailstead.settings.transaction_view import TransactionView, whole
 
-_SECRETS = ("password", "scram", "recoverable")
-_CREDENTIAL_TABLES = {ADMIN.name: "admin", ACCOUNT_NODE.name: "account", LIST_NODE.name: "recipient"}
 _RECIPIENTS = {
     GROUP_NODE.name: RecipientKind.GROUP, LIST_NODE.name: RecipientKind.LIST, FOLDER_NODE.name: RecipientKind.FOLDER,
 }  # fmt: skip
-_WORDS = Setting("words", Kind.LIST, (), "")
-_NOT_ATTRIBUTES = frozenset({"enabled", "digestMembers", "nomailMembers", *_SECRETS})
+_NOT_ATTRIBUTES = frozenset({"enabled", "digestMembers", "nomailMembers", *SECRETS})
 
 
 @dataclass(slots=True)
@@ -96,8 +94,7 @@ class _Work:
         self._actor = actor
         self._applied = applied
         self._limits, self._values = Pending(), Pending()
-        self._later: list[tuple[int, Node, Node, str, str | None, str | None]] = []
-        self._gone: set[str] = set()
+        self._rights = Rights(directory, actor)
         self._line = 0
 
     async def run(self, differences: Sequence[Difference]) -> None:
@@ -115,9 +112,9 @@ class _Work:
                     await self._remove(path, node)
             for path, changes in _by_node(differences):
                 await self._change(path, changes)
-            for line, holder, node, name, old, new in self._later:
-                self._line = line
-                await self._rights(holder, node, name, old, new)
+            for change in self._rights.waiting:
+                self._line = change.line
+                await self._rights.make(change)
             for pending in (self._limits, self._values):
                 if pending:
                     await self._directory.commit(pending, actor=self._actor, own=lambda _seq: True)
@@ -196,13 +193,13 @@ class _Work:
             case ADMIN_GROUP.name:
                 description = fields.get("description", "")
                 node.number = await self._directory.create_admin_group(node.key[0], actor=self._actor, description=description)
-                self._afterwards(node, node, "groups", None, fields.get("groups"))
+                self._rights.wait(self._line, node, node, "groups", None, fields.get("groups"))
             case ADMIN.name:
                 await self._add_admin(node, fields)
             case PERMISSIONS.name:
                 for effect in ("grant", "deny"):
                     if effect in fields:
-                        self._afterwards(parent, node, effect, None, fields[effect])
+                        self._rights.wait(self._line, parent, node, effect, None, fields[effect])
             case DOMAIN_NODE.name:
                 domain = await self._directory.create_domain(node.key[0], actor=self._actor)
                 node.number = domain.id
@@ -231,10 +228,10 @@ class _Work:
         await self._write(step.operation)
         if fields.get("enabled") == "no":
             await self._directory.enable_admin(node.key[0], False, actor=self._actor)
-        self._afterwards(node, node, "groups", None, fields.get("groups"))
+        self._rights.wait(self._line, node, node, "groups", None, fields.get("groups"))
 
     async def _domain_fields(self, node: Node, fields: dict[str, str]) -> None:
-        for alias in _list(fields.get("aliases")):
+        for alias in word_list(fields.get("aliases")):
             await self._directory.add_domain_alias(node.key[0], alias, actor=self._actor)
         if fields.get("enabled") == "no":
             await self._directory.enable_domain(node.key[0], False, actor=self._actor)
@@ -245,11 +242,11 @@ class _Work:
             class_id=self._class(domain, fields.get("class", "")),
         )  # fmt: skip
         node.number = account.id
-        await self._credentials(node, {name: fields.get(name, "") for name in _SECRETS})
-        for alias in _list(fields.get("aliases")):
+        await self._credentials(node, {name: fields.get(name, "") for name in SECRETS})
+        for alias in word_list(fields.get("aliases")):
             await self._directory.add_account_alias(account.id, alias, actor=self._actor)
         if fields.get("mustChangePass") == "yes":
-            await self._must_change(account.id, True)
+            await self._write(must_change_operation(account.id, True, self._actor.name))
         if fields.get("enabled") == "no":
             await self._directory.enable_account(account.id, False, actor=self._actor)
 
@@ -265,7 +262,7 @@ class _Work:
         )
         node.number = found.id
         if kind is RecipientKind.LIST and fields.get("password"):
-            await self._credentials(node, {name: fields.get(name, "") for name in _SECRETS})
+            await self._credentials(node, {name: fields.get(name, "") for name in SECRETS})
 
     async def _add_object(self, parent: Node, node: Node, fields: dict[str, str]) -> None:
         kind = node.type.kind
@@ -296,10 +293,10 @@ class _Work:
                 await self._directory.delete_admin(node.key[0], actor=self._actor)
             case PERMISSIONS.name:
                 for effect, text in node.fields.items():
-                    self._afterwards(parent, node, effect, text, None)
+                    self._rights.wait(self._line, parent, node, effect, text, None)
             case DOMAIN_NODE.name:
                 await self._directory.delete_domain(node.key[0], actor=self._actor)
-                self._gone.add(node.key[0])
+                self._rights.gone.add(node.key[0])
             case CLASS.name:
                 await self._directory.delete_account_class(node.number, actor=self._actor)
             case ACCOUNT_NODE.name:
@@ -345,7 +342,7 @@ class _Work:
                 await self._change_admin(node, values)
             case PERMISSIONS.name:
                 for name, text in values.items():
-                    self._afterwards(parent, node, name, node.fields.get(name), text)
+                    self._rights.wait(self._line, parent, node, name, node.fields.get(name), text)
             case DOMAIN_NODE.name:
                 await self._change_domain(node, values)
             case ACCOUNT_NODE.name:
@@ -371,16 +368,16 @@ class _Work:
         if "enabled" in values:
             await self._directory.enable_admin(name, values["enabled"] == "yes", actor=self._actor)
         if "groups" in values:
-            self._afterwards(node, node, "groups", node.fields.get("groups"), values["groups"])
-        if values.keys() & set(_SECRETS):
+            self._rights.wait(self._line, node, node, "groups", node.fields.get("groups"), values["groups"])
+        if values.keys() & set(SECRETS):
             await self._credentials(node, values)
 
     async def _change_domain(self, node: Node, values: dict[str, str]) -> None:
         name = node.key[0]
         if "aliases" in values:
-            for alias in _list(node.fields.get("aliases"), without=values["aliases"]):
+            for alias in word_list(node.fields.get("aliases"), without=values["aliases"]):
                 await self._directory.remove_domain_alias(name, alias, actor=self._actor)
-            for alias in _list(values["aliases"], without=node.fields.get("aliases")):
+            for alias in word_list(values["aliases"], without=node.fields.get("aliases")):
                 await self._directory.add_domain_alias(name, alias, actor=self._actor)
         if "enabled" in values:
             await self._directory.enable_domain(name, values["enabled"] == "yes", actor=self._actor)
@@ -388,19 +385,19 @@ class _Work:
     async def _change_account(self, domain: Node, node: Node, values: dict[str, str]) -> None:
         directory, number = self._directory, node.number
         if "aliases" in values:
-            for alias in _list(node.fields.get("aliases"), without=values["aliases"]):
+            for alias in word_list(node.fields.get("aliases"), without=values["aliases"]):
                 await directory.remove_account_alias(number, alias, actor=self._actor)
-            for alias in _list(values["aliases"], without=node.fields.get("aliases")):
+            for alias in word_list(values["aliases"], without=node.fields.get("aliases")):
                 await directory.add_account_alias(number, alias, actor=self._actor)
         if "class" in values:
             await directory.set_account_class(number, self._class(domain, values["class"]), actor=self._actor)
         if "fullName" in values:
             await directory.set_full_name(number, values["fullName"], actor=self._actor)
         if "mustChangePass" in values:
-            await self._must_change(number, values["mustChangePass"] == "yes")
+            await self._write(must_change_operation(number, values["mustChangePass"] == "yes", self._actor.name))
         if "enabled" in values:
             await directory.enable_account(number, values["enabled"] == "yes", actor=self._actor)
-        if values.keys() & set(_SECRETS):
+        if values.keys() & set(SECRETS):
             await self._credentials(node, values)
 
     async def _change_recipient(self, node: Node, changes: list[Difference], values: dict[str, str]) -> None:
@@ -415,30 +412,15 @@ class _Work:
             members_options=_wishes(values, node.fields),
         )
         await self._directory.edit_recipient(node.number, edit, actor=self._actor)
-        if values.keys() & set(_SECRETS):
+        if values.keys() & set(SECRETS):
             await self._credentials(node, values)
 
-    def _afterwards(self, holder: Node, node: Node, name: str, old: str | None, new: str | None) -> None:
-        self._later.append((node.lines.get(name, self._line), holder, node, name, old, new))
+    # -- what has no verb -----------------------------------------------------------------------------------
 
-    async def _rights(self, holder: Node, node: Node, name: str, old: str | None, new: str | None) -> None:
-        """Membership of groups, and permissions, once everything they name is there."""
-        if name == "groups":
-            for group in _list(old, without=new):
-                await self._directory.remove_admin_member(group, holder.key[0], actor=self._actor)
-            for group in _list(new, without=old):
-                await self._directory.add_admin_member(group, holder.key[0], actor=self._actor)
-            return
-        domain = node.key[0] or None
-        if domain in self._gone:
-            old = None  # they went with the domain, and come back with it
-        for permission in _list(old, without=new):
-            await self._directory.revoke(holder.key[0], permission, domain, actor=self._actor)
-        verb = self._directory.grant if name == "grant" else self._directory.deny
-        for permission in _list(new, without=old):
-            await verb(holder.key[0], permission, domain, actor=self._actor)
-
-    # -- rows without a verb --------------------------------------------------------------------------------
+    async def _credentials(self, node: Node, values: dict[str, str]) -> None:
+        operation = credentials_operation(node, values, self._actor.name)
+        if operation is not None:
+            await self._write(operation)
 
     def _class(self, domain: Node, name: str) -> int:
         if not name:
@@ -450,32 +432,6 @@ class _Work:
             raise DirectoryError(f"{domain.title()} has no account class {name}")
         return int(row[0])
 
-    async def _must_change(self, account: int, value: bool) -> None:
-        def operation(transaction: Transaction) -> None:
-            transaction.execute("UPDATE account SET must_change = ? WHERE id = ?", (int(value), account))
-            transaction.record(self._actor.name, "account", account, "set mustChangePass", None, {"mustChangePass": value})
-
-        await self._write(operation)
-
-    async def _credentials(self, node: Node, values: dict[str, str]) -> None:
-        """Stored forms of a password as they are in the file; another server of ours wrote them."""
-        told = {name: text for name, text in values.items() if name in _SECRETS and text != SECRET}
-        table = _CREDENTIAL_TABLES[node.type.name]
-        if table == "admin":
-            told.pop("recoverable", None)
-        if not told:
-            return
-
-        def operation(transaction: Transaction) -> None:
-            columns = ", ".join(f"{name} = ?" for name in told)
-            transaction.execute(
-                f"UPDATE {table} SET {columns}, auth_version = auth_version + 1 WHERE id = ?", (*told.values(), node.number)
-            )
-            kind = "admin" if table == "admin" else table
-            transaction.record(self._actor.name, kind, node.number, "set password", None, {"password": ""})
-
-        await self._write(operation)
-
 
 def _by_node(differences: Sequence[Difference]) -> Iterator[tuple[tuple[Node, ...], list[Difference]]]:
     """Values that change, by the node they are of."""
@@ -486,12 +442,6 @@ def _by_node(differences: Sequence[Difference]) -> Iterator[tuple[tuple[Node, ..
     yield from grouped.values()
 
 
-def _list(text: str | None, *, without: str | None = None) -> list[str]:
-    words = _WORDS.parse(text) if text else ()
-    leave = _list(without) if without else ()
-    return [word for word in (words if isinstance(words, tuple) else ()) if word not in leave]
-
-
 def _wishes(new: dict[str, str], old: dict[str, str] | None = None) -> dict[str, dict[str, bool]]:
     """What members of a list want, by address."""
     result: dict[str, dict[str, bool]] = {}
@@ -500,9 +450,9 @@ def _wishes(new: dict[str, str], old: dict[str, str] | None = None) -> dict[str,
         if name not in new:
             continue
         before = (old or {}).get(name)
-        for address in _list(before, without=new[name]):
+        for address in word_list(before, without=new[name]):
             result.setdefault(address, {})[wish] = False
-        for address in _list(new[name], without=before):
+        for address in word_list(new[name], without=before):
             result.setdefault(address, {})[wish] = True
     return result
 

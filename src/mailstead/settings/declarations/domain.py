@@ -54,18 +54,22 @@ DOMAIN_OWN = (
     boolean("enableGravatar", False, "Ask for pictures of senders"),
     boolean("enablePushNotificationGenerator", False, "Push notices to devices"),
     integer("disposableMetadataQuotaThreshold", 100, 0, 100, "Kept for compatibility", "percent"),
+    integer("activationLevel", 100, 0, 65_535, "Order of activation; a subdomain's is not below its parent's",
+            permission="activateAnyDomain"),
+    boolean("activateWithoutParent", False, "A subdomain stays active while its parent is disabled",
+            permission="activateAnyDomain"),
 )  # fmt: skip
 
-LOCATIONS = tuple(
-    replace(setting, permission="manageDomainStorage")
-    for setting in (
+LOCATIONS = (
+    *(replace(setting, permission="manageDomainStorage")
+      for setting in (
         text("domainLocation", "", "Kept for compatibility: all mail lies in the store", longest=4096),
         text("domainObjectsLocation", "", "Kept for compatibility: all mail lies in the store", longest=4096),
         path("wmFilterTemplatePath", "", "Sieve script that new accounts begin with"),
-        text("parentDomain", "", "Domain this one is a subdomain of; empty = none", longest=255),
-        boolean("activationRequested", False, "A subdomain that waits for somebody who may enable it"),
-    )
-)
+    )),
+    text("parentDomain", "", "Domain this one is a subdomain of; empty = none", longest=255, permission="activateAnyDomain"),
+    boolean("activationRequested", False, "A subdomain that waits for somebody who may enable it", permission="activateAnyDomain"),
+)  # fmt: skip
 """What is given when a domain is created (DOM-02, DOM-04)."""
 
 
