@@ -9,6 +9,7 @@ Invariants:
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 MAX_LINE = 64 * 1024
@@ -18,6 +19,8 @@ MAX_TEXT = 4 * 1024 * 1024
 """Octets of a multi-line text."""
 
 _IAC, _SB, _SE = 255, 250, 240
+#: What stands for itself, at the top and in a list, and between double quotes.
+_bare, _bare_in_list, _between = (re.compile(form).match for form in (r"[^ \t'\"\\]+", r"[^ \t'\"\\)]+", r"[^\"\\]+"))
 
 
 class CommandError(Exception):
@@ -35,6 +38,11 @@ class Word:
     text: str
     quoted: bool = False
     items: tuple[str, ...] | None = None
+
+    @property
+    def keyword(self) -> str:
+        """The word in lower case where it may be a keyword; "" where it may not."""
+        return "" if self.quoted or self.items is not None else self.text.lower()
 
     @property
     def value(self) -> str:
@@ -82,7 +90,13 @@ def _word(line: str, place: int, in_list: bool) -> tuple[str, bool, int]:
     parts: list[str] = []
     quoted = False
     size = len(line)
+    plain = _bare_in_list if in_list else _bare
     while place < size:
+        run = plain(line, place)
+        if run is not None:
+            parts.append(run[0])
+            place = run.end()
+            continue
         character = line[place]
         if character in " \t" or (in_list and character == ")"):
             break
@@ -110,6 +124,11 @@ def _quoted(line: str, place: int) -> tuple[str, int]:
     place += 1
     size = len(line)
     while place < size:
+        run = _between(line, place)
+        if run is not None:
+            parts.append(run[0])
+            place = run.end()
+            continue
         character = line[place]
         if character == '"':
             return "".join(parts), place + 1

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from mailstead.admin_cli.grammar import CommandError, Word
@@ -68,13 +68,19 @@ class Syntax:
     keywords: tuple[str, ...]
     rest: str
     rest_required: bool
+    _heads: tuple[frozenset[str], ...] = field(init=False, repr=False, compare=False)
+    _flag_words: frozenset[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_heads", tuple(frozenset(wanted.lower().split("|")) for wanted in self.head))
+        object.__setattr__(self, "_flag_words", frozenset(choice.lower() for choices in self.flags for choice in choices))
 
     def match(self, words: Sequence[Word]) -> int:
         """How many words of the head stand at the start of `words`; -1 when not all do."""
         if len(words) < len(self.head):
             return -1
-        for wanted, word in zip(self.head, words, strict=False):
-            if not any(word.same(choice) for choice in wanted.split("|")):
+        for choices, word in zip(self._heads, words, strict=False):
+            if word.keyword not in choices:
                 return -1
         return len(self.head)
 
@@ -117,8 +123,9 @@ class Syntax:
         return found
 
     def _named(self, word: Word, found: Arguments) -> Parameter | None:
+        keyword = word.keyword
         for parameter in self.parameters:
-            if parameter.name and word.same(parameter.name) and parameter.key not in found:
+            if parameter.name and parameter.key == keyword and keyword not in found:
                 return parameter
         return None
 
@@ -130,11 +137,7 @@ class Syntax:
         return None
 
     def _flag(self, word: Word) -> str | None:
-        for choices in self.flags:
-            for choice in choices:
-                if word.same(choice):
-                    return choice.lower()
-        return None
+        return word.keyword if word.keyword in self._flag_words else None
 
 
 def _store(found: Arguments, parameter: Parameter, word: Word) -> None:

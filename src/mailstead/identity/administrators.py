@@ -8,6 +8,7 @@ Invariants:
 
 from __future__ import annotations
 
+from mailstead.directory.cache import BoundedCache
 from mailstead.directory.model import NotFoundError
 from mailstead.directory.service import Directory
 from mailstead.identity.authenticator import Authenticator
@@ -26,6 +27,8 @@ class AdministratorLogin:
     def __init__(self, authenticator: Authenticator) -> None:
         self._authenticator = authenticator
         self._directory: Directory = authenticator.directory
+        #: (name, auth_version) that was right at a generation of the database.
+        self._looked: BoundedCache[tuple[str, int], int] = BoundedCache(1000)
 
     async def verify(self, name: str, password: str, *, peer: str) -> tuple[Actor, int] | None:
         """The actor and the `auth_version` its rights were read at; None for a refusal of any kind."""
@@ -61,5 +64,11 @@ class AdministratorLogin:
     def current(self, name: str, version: int) -> bool:
         """Whether nothing changed in the administrator's password, state and rights since `version`."""
         self._directory.poll()
+        generation = self._directory.database.generation
+        if self._looked.get((name, version)) == generation:
+            return True
         admin = self._directory.admin(name)
-        return admin is not None and admin.enabled and admin.auth_version == version
+        if admin is None or not admin.enabled or admin.auth_version != version:
+            return False
+        self._looked.put((name, version), generation)
+        return True

@@ -138,9 +138,12 @@ class Logger(structlog.BoundLoggerBase):
         return bool(self._logger.mask & PROTOCOL)
 
     def _write(self, level: str, event: str, fields: Mapping[str, object]) -> None:
-        args, _kwargs = self._process_event(level, event, dict(fields))
-        if args[0]:
-            self._logger.emit(args[0])
+        # What BoundLoggerBase._process_event does, without its questions: all processors are ours.
+        line: Any = {**self._context, **fields, "event": event}
+        for process in self._processors:
+            line = process(self._logger, level, line)
+        if line:
+            self._logger.emit(line)
 
 
 _sinks: dict[str, Sink] = {}

@@ -172,6 +172,8 @@ class SystemDatabase:
             raise
         self._version = self._reader.execute("PRAGMA data_version").fetchall()[0][0]
         self._seen = self._last_seq()
+        self.generation = 0
+        """Rises whenever `poll` finds changes: what was read at one generation is true as long as it holds."""
 
     @classmethod
     def open(cls, data_dir: Path, *, create: bool = False) -> SystemDatabase:
@@ -209,6 +211,7 @@ class SystemDatabase:
         except apsw.Error as error:
             raise SystemDatabaseError(f"{self.path}: {error}") from error
         try:
+            connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
             connection.set_busy_timeout(2_000)
             connection.execute("PRAGMA query_only=1")
             connection.execute("BEGIN")
@@ -237,6 +240,7 @@ class SystemDatabase:
         self._version = version
         if not rows:
             return False
+        self.generation += 1
         changes: list[Change] | None
         if len(rows) > MAX_CHANGES:
             changes, self._seen = None, self._last_seq()
@@ -289,6 +293,8 @@ class SystemDatabase:
 
     def _connect(self, *, busy_ms: int) -> apsw.Connection:
         connection = apsw.Connection(str(self.path))
+        # Without it a statement of a join or over a partial index is planned anew for each value bound to it: 37 us instead of 7.
+        connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
         connection.set_busy_timeout(busy_ms)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")

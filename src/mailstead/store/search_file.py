@@ -47,6 +47,7 @@ def open_for_reading(path: Path) -> apsw.Connection:
         if not path.exists():
             raise NoIndex("there is none yet")
         connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, statementcachesize=16)
+        connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
         connection.setbusytimeout(1000)
         connection.execute("PRAGMA query_only=1")
         connection.execute("PRAGMA cache_size=-512")
@@ -63,6 +64,7 @@ def open_for_writing(path: Path) -> tuple[apsw.Connection, bool]:
     for attempt in (1, 2):
         try:
             connection = apsw.Connection(str(path), statementcachesize=32)
+            connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
             connection.setbusytimeout(10_000)
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")

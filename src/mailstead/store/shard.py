@@ -93,6 +93,8 @@ class Shard:
         self._files = files
         created = not self.path.exists()
         self.connection = apsw.Connection(str(self.path), vfs=vfs, statementcachesize=256)
+        # Statements are planned once, not for each value bound to them.
+        self.connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
         self.connection.setbusytimeout(10_000)
         self.execute = self.connection.execute
         self.executemany = self.connection.executemany
