@@ -14,7 +14,6 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import apsw
-import mfusepy
 
 from mailstead.backup_mount.view import Attributes, View
 from mailstead.backup_tree.paths import BadPath
@@ -33,6 +32,10 @@ SECONDS = 60.0
 TAKING_SECONDS = 1800.0
 """A large tar file has many messages."""
 T = TypeVar("T")
+
+
+def _error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
 
 
 def number_of(error: Exception, full: Callable[[], bool]) -> int:
@@ -59,8 +62,10 @@ def number_of(error: Exception, full: Callable[[], bool]) -> int:
     return 0
 
 
-class MountOperations(mfusepy.Operations):  # type: ignore[misc]
-    """``mounted`` is called when the kernel has the mount."""
+class MountOperations:
+    """The part that is ours: whoever mounts puts the class of the FUSE library, which is optional, behind it.
+
+    ``mounted`` is called when the kernel has the mount."""
 
     use_ns = True
 
@@ -77,7 +82,7 @@ class MountOperations(mfusepy.Operations):  # type: ignore[misc]
             return future.result(seconds)
         except (concurrent.futures.TimeoutError, concurrent.futures.CancelledError):
             future.cancel()
-            raise mfusepy.FuseOSError(errno.EIO) from None
+            raise _error(errno.EIO) from None
         except Exception as error:
             number = number_of(error, self._full)
             if what == "read" and number == errno.ENOENT:
@@ -88,7 +93,7 @@ class MountOperations(mfusepy.Operations):  # type: ignore[misc]
                 number = errno.EIO
             elif what in ("close", "create", "mkdir") or number == errno.EIO:
                 log.warning("refused in a mount", operation=what, path=path[:500], reason=str(error)[:500])
-            raise mfusepy.FuseOSError(number) from None
+            raise _error(number) from None
 
     def init_with_config(self, conn_info: Any, config_3: Any) -> None:
         """The kernel has the mount. What it keeps is old after a second."""
@@ -122,7 +127,7 @@ class MountOperations(mfusepy.Operations):  # type: ignore[misc]
         if flags & os.O_ACCMODE == os.O_RDONLY:
             return self._wait("open", path, self._view.open(path))
         if not flags & os.O_TRUNC:
-            raise mfusepy.FuseOSError(errno.EACCES)  # part of a message is not changed
+            raise _error(errno.EACCES)  # part of a message is not changed
         return self.create(path, 0)
 
     def read(self, path: str, size: int, offset: int, fh: int) -> bytes:
@@ -174,10 +179,10 @@ class MountOperations(mfusepy.Operations):  # type: ignore[misc]
     # -- what there is not ----------------------------------------------------------------------------------------------
 
     def unlink(self, path: str) -> int:
-        raise mfusepy.FuseOSError(errno.EPERM)
+        raise _error(errno.EPERM)
 
     def rmdir(self, path: str) -> int:
-        raise mfusepy.FuseOSError(errno.EPERM)
+        raise _error(errno.EPERM)
 
     def rename(self, old: str, new: str) -> int:
-        raise mfusepy.FuseOSError(errno.EPERM)
+        raise _error(errno.EPERM)

@@ -147,7 +147,11 @@ def main() -> None:
         _tell(failed=f"the mail cannot be opened, reference {fault(log, 'a mount failed to start', error)}")
         sys.exit(1)
     ended = threading.Event()
-    operations = MountOperations(
+
+    class Operations(MountOperations, mfusepy.Operations):  # type: ignore[misc]
+        """With what the library does for an operation that is not ours."""
+
+    operations = Operations(
         View(host.services, what), host.loop, lambda: host.services.store.full, lambda: _tell(mounted=True)
     )  # fmt: skip
     threading.Thread(target=_end_with_the_parent, args=(point, host, ended), daemon=True).start()
