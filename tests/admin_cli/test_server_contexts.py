@@ -124,3 +124,15 @@ async def test_the_first_retry_comes_before_the_longest_wait(face: Face) -> None
     assert "must be below" in await client.err("COMMIT")
     await client.ok("SET schedInterval 300", "COMMIT", "CONFIG PROCESSING")
     assert (await client.show())["maxSchedInterval"] == "600"
+
+
+async def test_what_leads_nowhere_is_told_at_once(face: Face) -> None:
+    client = await face.client()
+    assert "no domain at /var/nowhere" in await client.err("ENABLE Domain domainLocation /var/nowhere")
+    await client.ok("CONFIG SERVER", "CONFIG IMAP")
+    assert "1 to 65535, not 70000" in await client.err("ADD Listener 127.0.0.1:70000")
+    assert "1 to 65535, not 0" in await client.err("ADD Listener 127.0.0.1:0")
+    await client.ok("BACK", "CONFIG CLI")
+    (note,) = await client.ok("STOP Service")
+    assert "`mailstead setting` at the machine" in note
+    await client.ok("BACK")

@@ -159,3 +159,18 @@ async def test_a_crash_between_message_and_mark(face: Face, tmp_path: Path, monk
     for name in ("bob", "postmaster", "emil"):
         (welcome,) = await face.messages(f"{name}@example.test")
         assert f"Subject: Hi {name}@example.test\r\n".encode() in welcome
+
+
+@pytest.mark.parametrize("place", ["keys", "certs/../keys", "{data}/keys", ".", "/"])
+async def test_templates_are_never_the_servers_own_files(face: Face, tmp_path: Path, place: str) -> None:
+    directory = face.directory
+    (tmp_path / "keys").mkdir(exist_ok=True)
+    (tmp_path / "keys" / "hello.txt").write_text("Subject: the key\n\nvery secret\n")
+    await directory.settings.set("server", "templatesPath", place.format(data=tmp_path), ADMIN)
+    await directory.set_domain_default("example.test", "welcomeMessageEnabled", "yes", actor=ADMIN)
+    below = {".": "keys/hello.txt", "/": str(tmp_path / "keys" / "hello.txt").lstrip("/")}
+    file = below.get(place, "hello.txt")
+    await directory.set_domain_default("example.test", "welcomeMessageFileName", file, actor=ADMIN)
+    await Welcome(directory, face.store, AccountMail(directory, face.mailbox, tmp_path)).run_once()
+    (welcome,) = await face.messages("bob@example.test")
+    assert b"secret" not in welcome and b"Subject: Welcome\r\n" in welcome

@@ -25,6 +25,7 @@ from mailstead.mailbox.service import Mailbox
 from mailstead.message.build import format_address, one_line, text_message
 from mailstead.observe.log import get_logger
 from mailstead.settings.database import Transaction
+from mailstead.settings.written_forms import OWN_DIRECTORIES
 
 log = get_logger("PROCESSING")
 
@@ -78,6 +79,9 @@ class AccountMail:
         settings: Any = self._directory.settings.peek("server")
         root = (self._data_dir / str(settings.templatesPath)).resolve()
         try:
+            home = self._data_dir.resolve()
+            if home.is_relative_to(root) or any(root.is_relative_to(home / name) for name in OWN_DIRECTORIES):
+                raise OSError("server.templatesPath leads to the server's own files")
             path = (root / file).resolve()
             if not path.is_relative_to(root):
                 raise OSError("it lies outside the directory of templates")

@@ -149,7 +149,7 @@ class Resolver:
                 response = await self._ask(name, rdtype)
                 chain = response.resolve_chaining()
             except (NoAnswer, dns.exception.DNSException) as error:
-                reason = str(error)[:200] or type(error).__name__
+                reason = _why(error)
                 return Answer(host, rdtype, Status.FAILED, ttl=FAILURE_TTL, reason=reason)
             authentic = authentic and bool(response.flags & dns.flags.AD)
             ttl = min(ttl, chain.minimum_ttl)
@@ -181,7 +181,7 @@ class Resolver:
                     response = await self._exchange(query, server, wait)
                 except (dns.exception.DNSException, OSError, EOFError, ValueError) as error:
                     # ValueError: dnspython's word for some malformed records.
-                    last = NoAnswer(f"{server.address}: {str(error) or type(error).__name__}")
+                    last = NoAnswer(f"{server.address}: {_why(error)}")
                     spoke = False
                     continue
                 code = response.rcode()
@@ -205,6 +205,15 @@ class Resolver:
                     plain, server.address, port=server.port, timeout=wait, ignore_unexpected=True, ignore_errors=True
                 )
         return response
+
+
+def _why(error: Exception) -> str:
+    """What an administrator reads of an error."""
+    if isinstance(error, TimeoutError | dns.exception.Timeout):
+        return "no answer in time"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error)[:200] or type(error).__name__
 
 
 def _text(name: Any) -> str:

@@ -78,13 +78,14 @@ class Outbound:
         async def empty_cache(arguments: Mapping[str, Any]) -> None:
             self._resolver.empty_cache()
 
-        async def query(arguments: Mapping[str, Any]) -> list[str]:
+        async def query(arguments: Mapping[str, Any]) -> dict[str, Any]:
             name, wanted = str(arguments["name"]), str(arguments["type"])
             try:
                 answer = await (self._resolver.ptr(name) if wanted == "PTR" else self._resolver.query(name, wanted))
             except ValueError as error:
                 raise BackgroundRefusedError(f"{name}: {error}") from error
-            return [answer.status.value, *(_shown(record) for record in answer.records)]
+            shown = [_shown(record) for record in answer.records]
+            return {"status": answer.status.value, "reason": answer.reason, "records": shown}
 
         for name, verb in (
             ("queue.retry", retry), ("queue.bounce", bounce), ("queue.remove", remove), ("queue.retryAll", retry_all),

@@ -123,4 +123,6 @@ def split_host_port(text: str) -> tuple[str, int]:
         raise InvalidValueError(f"address: expected address:port, got {text[:80]!r}")
     if ":" in host and not (host.startswith("[") and host.endswith("]")) and host != "::":
         raise InvalidValueError(f"address: write the IPv6 address in brackets: [{host[:60]}]:{port}")
+    if not 0 < int(port) <= 65_535:
+        raise InvalidValueError(f"address: the port must be 1 to 65535, not {int(port)}")
     return check_bind_address(host), int(port)

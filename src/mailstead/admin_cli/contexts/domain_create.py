@@ -40,7 +40,7 @@ def domain_at(context: CliContext, location: str) -> str:
     if rows:
         return str(rows[0][0])
     last = location.split("?", 1)[0].rstrip("/").rpartition("/")[2]
-    if not last:
+    if directory.domain_by_name(last) is None and all(one.name.lower() != last.lower() for one in directory.deleted_domains()):
         raise CommandError(f"there is no domain at {location[:80]}")
     return last
 

@@ -1,7 +1,7 @@
 """Message locations of a domain, and repairs of one that is disabled: commands of domain-create, subdomain-create and domain-edit.
 
 Invariants: locations are kept and shown (DOM-02), mail lies in the store; they wait for the COMMIT of their context. A repair reads
-the domain's mailboxes as a task of its own and changes nothing: what it finds is put right by `mailstead fsck`.
+the domain's mailboxes as a task of its own and puts their counters right; what else it finds is for `mailstead fsck`.
 """
 
 from __future__ import annotations

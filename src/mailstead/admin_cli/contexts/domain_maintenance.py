@@ -50,7 +50,7 @@ def maintenance_commands() -> list[Command]:
         make("SCAN PublicFolders", "looks through the public folders", _scan_public, allowed=storage),
         make("SCAN Account <accountName>", "looks through an account's mail", _scan_account, allowed=storage),
         *task_commands("SCAN", "scan", storage),
-        make("REPAIR Accounts <accountNames...> [skip-stage-3]", "looks through accounts and has them indexed anew", _repair,
+        make("REPAIR Accounts <accountNames...> [skip-stage-3]", "puts counters right and has accounts indexed anew", _repair,
              allowed=storage),
         *task_commands("REPAIR", "repair", storage),
         make("FINDINVALIDMSG <accountNames...> [purge] [details]", "looks for messages that cannot be read", _find_invalid,
@@ -201,7 +201,7 @@ def _accounts(context: Any, names: Sequence[str]) -> list[tuple[int, int, str, s
 
 
 async def _repair(context: Any, arguments: Arguments) -> Result:
-    """What can be put right beside a running server is the search index; the rest is fsck's, with the server stopped."""
+    """Counters and the search index are put right beside the running server; the rest is fsck's, with the server stopped."""
     names, flags = _names(arguments.rest)
     owners = _accounts(context, names)
     reply = await _begin(context, "repair", owners, {"verbose"})
@@ -209,7 +209,7 @@ async def _repair(context: Any, arguments: Arguments) -> Result:
     if "skip-stage-3" not in flags | arguments.flags:
         await asyncio.to_thread(_index_anew, context.session.services.data_dir, owners)
         notes.append("their search index is made anew")
-    notes.append("counters and rows: PEEK says whether `mailstead fsck --repair`, with the server stopped, is needed")
+    notes.append("counters are counted anew; PEEK says what is left for `mailstead fsck --repair`, with the server stopped")
     return Reply(notes=tuple(notes))
 
 

@@ -92,7 +92,7 @@ def _family(
 
     seen, may_add, may_remove = sees(visible), needs(create), needs(remove)
     made = [
-        make(f"LIST {plural} [<wildcard>]", f"lists {plural.lower()}", list_all, allowed=seen),
+        make(f"LIST {plural} [<wildcard>]", "lists them", list_all, allowed=seen),
         make(f"ADD {word} [name] <name>{more}", f"adds {called}; it exists after its COMMIT", add, allowed=may_add),
         make(f"UPDATE {word} [name] <name>", f"enters {called}", update, allowed=seen),
         make(f"REMOVE {word} [name] <name>", f"removes {called} at once", delete, allowed=may_remove),

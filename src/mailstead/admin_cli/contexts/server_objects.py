@@ -158,12 +158,14 @@ async def _empty_cache(context: CliContext, arguments: Arguments) -> Result:
 
 def _query(kind: str) -> Any:
     async def handler(context: CliContext, arguments: Arguments) -> Result:
-        status, *records = await context.session.services.background.call("dns.query", name=arguments["name"], type=kind)
-        if not records and status == "temporary failure":
-            raise CommandError(f"{arguments['name'][:80]}: no name server told its {kind} records (temporary failure); try again")
-        if not records:
-            raise CommandError(f"{arguments['name'][:80]}: no {kind} records ({status})")
-        return items(f"The {kind} records of {arguments['name']}:", records)
+        found = await context.session.services.background.call("dns.query", name=arguments["name"], type=kind)
+        if not found["records"] and found["status"] == "temporary failure":
+            why = f": {found['reason'][:200]}" if found["reason"] else ""
+            text = f"{arguments['name'][:80]}: no name server told its {kind} records (temporary failure{why}); try again"
+            raise CommandError(text)
+        if not found["records"]:
+            raise CommandError(f"{arguments['name'][:80]}: no {kind} records ({found['status']})")
+        return items(f"The {kind} records of {arguments['name']}:", found["records"])
 
     return handler
 

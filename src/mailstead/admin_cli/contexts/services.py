@@ -16,6 +16,7 @@ from mailstead.admin_cli.contexts.access_rules import RuleChanges, rule_commands
 from mailstead.admin_cli.contexts.listeners import listener_commands
 from mailstead.admin_cli.contexts.save import save_commands
 from mailstead.admin_cli.objects import Owner, object_commands
+from mailstead.admin_cli.responses import Reply
 from mailstead.admin_cli.syntax import Arguments
 from mailstead.settings.database import Transaction
 from mailstead.settings.declaration import Context
@@ -151,6 +152,8 @@ def _run(on: bool) -> Any:
         context.session.actor.require(context.declared().permission)
         context.begin()
         context.running = on
+        if context.service == "cli" and not on:
+            return Reply(notes=("with COMMIT nobody can log in here any more; `mailstead setting` at the machine lets in again",))
         return None
 
     return handler

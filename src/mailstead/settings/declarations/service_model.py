@@ -26,7 +26,7 @@ def threads() -> tuple[Setting, ...]:
     """LIS-11: kept for compatibility with configurations; connections are not bound to threads here."""
     return (
         integer("maxConnThreads", 20, 1, 1024, "Upper size of the service's thread pool"),
-        integer("minConnThreads", 1, 1, 1024, "Lower size of the service's thread pool"),
+        integer("minConnThreads", 2, 1, 1024, "Lower size of the service's thread pool"),
     )
 
 
