@@ -173,7 +173,8 @@ class SystemDatabase:
         self._version = self._reader.execute("PRAGMA data_version").fetchall()[0][0]
         self._seen = self._last_seq()
         self.generation = 0
-        """Rises whenever `poll` finds changes: what was read at one generation is true as long as it holds."""
+        """Rises whenever `poll` finds changes of something else than accounts, of which there may be thousands in a minute:
+        what was read of anything else at one generation is true as long as that holds."""
 
     @classmethod
     def open(cls, data_dir: Path, *, create: bool = False) -> SystemDatabase:
@@ -240,12 +241,13 @@ class SystemDatabase:
         self._version = version
         if not rows:
             return False
-        self.generation += 1
         changes: list[Change] | None
         if len(rows) > MAX_CHANGES:
             changes, self._seen = None, self._last_seq()
         else:
             changes, self._seen = [Change(*row) for row in rows], rows[-1][0]
+        if changes is None or any(change.kind != "account" for change in changes):
+            self.generation += 1
         for listener in tuple(self._listeners):
             listener(changes)
         return True
@@ -253,7 +255,8 @@ class SystemDatabase:
     def position(self) -> int:
         """Number of the newest history row now: what a look at the database has seen."""
         with self.lock:
-            return self._last_seq()
+            self.poll()
+            return self._seen
 
     def _last_seq(self) -> int:
         row: Row = self._reader.execute("SELECT coalesce(max(seq), 0) FROM history").fetchall()[0]
