@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -202,7 +203,7 @@ async def _cost(mails: list[Mail]) -> float:
             id="children of the end of a deep thread that have children",
         ),
         pytest.param(lambda at, _count: tuple(10**9 + 50 * at + n for n in range(50)), id="missing messages without end"),
-        pytest.param(lambda at, count: tuple((at * 7 + n * 13) % count + 1 for n in range(20)), id="everybody is everybody's parent"),
+        pytest.param(lambda at, count: tuple((at * 7 + n * 13) % count + 1 for n in range(20)), id="all are parents of all"),
     ],
 )
 async def test_the_cost_of_hostile_references_grows_with_their_number_alone(references_of: Any) -> None:
