@@ -48,6 +48,7 @@ SELECT a.id, a.domain_id, a.shard, a.name, d.name, a.enabled, a.class_id, a.full
        a.auth_version + d.version + coalesce(c.version, 0), a.must_change, a.password_changed
 FROM account a JOIN domain d ON d.id = a.domain_id LEFT JOIN account_class c ON c.id = a.class_id
 """
+_ACCOUNT_BY_ID = f"{_ACCOUNT_SQL} WHERE a.id = ?"
 _SETTING_SQL = """
 SELECT scope, name, value FROM setting WHERE (scope = 'account' AND scope_id = ?)
 OR (scope = 'class' AND scope_id = ?) OR (scope = 'domain' AND scope_id = ?)
@@ -95,8 +96,8 @@ class Lookup(DomainLookups):
         found = self._accounts.get(account_id)
         if found is not None:
             return found
-        with self.database.lock:
-            row = self.database.query_row(f"{_ACCOUNT_SQL} WHERE a.id = ?", (account_id,))
+        with self.database.reading():
+            row = self.database.query_row(_ACCOUNT_BY_ID, (account_id,))
             if row is None:
                 listed = list_account(self.database, account_id, self._domain_config, self._domain_enabled)
                 if listed is None:
@@ -185,13 +186,14 @@ class Lookup(DomainLookups):
         self.database.poll()
         key = (login, default_domain)
         account_id = self._logins.get(key)
-        if account_id is None:
-            with self.database.lock:
-                account_id = self._find_login(login, default_domain)
-                if account_id is None:
-                    return None
-                self._logins.put(key, account_id)
-        return self._account(account_id)
+        if account_id is not None:
+            return self._account(account_id)
+        with self.database.reading():
+            account_id = self._find_login(login, default_domain)
+            if account_id is None:
+                return None
+            self._logins.put(key, account_id)
+            return self._account(account_id)
 
     def _find_login(self, login: str, default_domain: str) -> int | None:
         text = login.strip()

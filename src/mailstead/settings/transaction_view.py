@@ -32,6 +32,7 @@ class TransactionView(SystemDatabase):
         self._transaction = transaction
         self._reader = self._writer = transaction.connection
         self._seen = self._last_seq()
+        self.generation = 0
 
     def close(self) -> None:
         """Nothing: the transaction ends with the operation it is of."""
