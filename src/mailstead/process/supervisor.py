@@ -9,7 +9,7 @@ Invariants:
 - It has loaded the mail code, once for all, and runs none of it: no event loop, no threads, no file of the store is open. So its
   forks are whole, share what was loaded, and serve after a fraction of the time that loading takes.
 
-How: `select` over the control channels and a pipe of signals. The background process reads the settings and says what to listen on;
+How: `poll` over the control channels and a pipe of signals. The background process reads the settings and says what to listen on;
 sockets travel to the workers as descriptors.
 """
 
@@ -131,7 +131,10 @@ class Supervisor:
         next_beat = 0.0
         while True:
             channels = {p.channel.fileno(): p for p in self._processes if p.channel is not None}
-            readable, _, _ = select.select([pipe, *channels], [], [], self._timeout(beat))
+            waiting = select.poll()  # select takes no descriptor above 1023: there may be more listening sockets
+            for fd in (pipe, *channels):
+                waiting.register(fd, select.POLLIN)
+            readable = {fd for fd, _ in waiting.poll(self._timeout(beat) * 1000)}
             if pipe in readable:
                 os.read(pipe, 4096)
             for fd in readable:
