@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from mailstead.observe.log import configure_from_environment
 from mailstead.process.application import StartError
 from mailstead.process.supervisor import Supervisor
 from mailstead.process.system import lock_data_directory
@@ -13,6 +14,7 @@ from mailstead.process.system import lock_data_directory
 def main() -> int:
     """Prints `ready` when every process serves."""
     data = Path(sys.argv[1])
+    configure_from_environment("main")
     try:
         lock = lock_data_directory(data)
         return Supervisor(

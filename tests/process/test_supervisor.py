@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.process.conftest import ROOT, Launch, free_port, wait_for
 
 
@@ -104,6 +106,27 @@ def test_reload_keeps_connections(launch: Launch) -> None:
     sock.sendall(b"still here")
     assert sock.recv(100) == b"still here"
     sock.close()
+
+
+def test_a_log_file_that_cannot_be_opened_anew_ends_nothing(
+    launch: Launch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "logs").mkdir()
+    monkeypatch.setenv("MAILSTEAD_LOG_FILE", str(tmp_path / "logs" / "main.log"))
+    server = launch(workers=1)
+    sock, greeting = server.dial()
+    os.rename(tmp_path / "logs", tmp_path / "old")
+    kept = tmp_path / "old" / "main.log"
+    server.popen.send_signal(signal.SIGHUP)
+    wait_for(lambda: kept.read_text().count("the former destination stays") >= 3)  # supervisor, background, worker
+    pid = int(greeting.split()[1])
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: server.children().get("w0", pid) != pid)
+    fresh, greeting = server.dial()
+    assert int(greeting.split()[1]) != pid
+    sock.close()
+    fresh.close()
+    assert server.stop() == 0
 
 
 def test_listeners_come_and_go_at_run_time(launch: Launch) -> None:

@@ -84,8 +84,9 @@ def _in_child(run: Callable[[], int]) -> int:
             signal.signal(number, signal.SIG_DFL)
         os.setpgid(0, 0)  # a Ctrl-C at the terminal is for the parent, which stops gracefully
         null = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(null, 0)
-        os.close(null)
+        if null:  # it is 0 itself where the parent had no standard input
+            os.dup2(null, 0)
+            os.close(null)
         atexit._clear()
         status = run()
     except SystemExit as exc:

@@ -26,7 +26,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mailstead.observe.log import configure_from_environment, get_logger
+from mailstead.observe.log import configure_from_environment, get_logger, reopen_from_environment
 from mailstead.process import child, control
 from mailstead.process.application import ListenerSpec, StartError
 from mailstead.process.binding import bind_or_explain
@@ -144,7 +144,7 @@ class Supervisor:
             if signal.SIGTERM in signals or signal.SIGINT in signals:
                 return self._stop()
             if signal.SIGHUP in signals or signal.SIGUSR1 in signals:
-                configure_from_environment("main")  # opens the log file anew, after a rotation
+                reopen_from_environment("main")  # after a rotation
                 self._tell_all({"op": "reload"})
             if signal.SIGUSR2 in signals:
                 self._report()
