@@ -51,8 +51,17 @@ class Echo(Connection):
 class EchoApplication:
     """See process.application.Application."""
 
+    loaded_by = 0
+
+    @classmethod
+    def load(cls) -> None:
+        """See child.load_rest."""
+        cls.loaded_by = os.getpid()
+
     def __init__(self, context: ProcessContext) -> None:
         self.context = context
+        if self.loaded_by == os.getppid():
+            (context.data_dir / f"loaded-{context.name}").touch()
         self.table: SharedTable | None = None
 
     async def prepare(self) -> None:

@@ -17,6 +17,7 @@ from tests.process.conftest import ROOT, Launch, free_port, wait_for
 
 def test_killed_worker_comes_back_and_its_backlog_survives(launch: Launch) -> None:
     server = launch(workers=1)
+    assert [p.name for p in server.data.glob("loaded-*")] == ["loaded-w0"]  # by the supervisor, for all workers
     sock, greeting = server.dial()
     pid = int(greeting.split()[1])
     os.kill(pid, signal.SIGSTOP)

@@ -40,6 +40,13 @@ def load_application(path: str) -> Callable[[ProcessContext], Application]:
     return factory
 
 
+def load_rest(factory: Callable[[ProcessContext], Application]) -> None:
+    """Load what an application's processes load late, where it has a `load` that says what: for who forks them."""
+    load: Callable[[], None] | None = getattr(factory, "load", None)
+    if load is not None:
+        load()
+
+
 class Serving:
     """The listeners of one process."""
 

@@ -114,17 +114,24 @@ class Supervisor:
         """Until SIGTERM or SIGINT; the exit status. Raises StartError when the first start fails."""
         reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._own += [reader, writer]
-        gc.collect()
-        gc.freeze()  # pages of what is loaded stay shared with the children
+        self._freeze()
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD):
             signal.signal(number, lambda number, _frame: self._signals.append(number))
         try:
             self._spawn(self._processes[0])
+            child.load_rest(self._factory)  # while the background process makes the node ready
+            self._freeze()
             return self._loop(reader)
         finally:
             self._kill_all()
             self._close_listeners()
+
+    @staticmethod
+    def _freeze() -> None:
+        """Pages of what is loaded stay shared with the children."""
+        gc.collect()
+        gc.freeze()
 
     def _loop(self, pipe: int) -> int:
         beat = watchdog_interval()
