@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -16,11 +17,10 @@ def main() -> int:
     data = Path(sys.argv[1])
     configure_from_environment("main")
     try:
-        lock = lock_data_directory(data)
+        lock_data_directory(data, float(os.environ.get("PATIENCE", "0")))
         return Supervisor(
             data,
             int(sys.argv[2]),
-            lock=lock,
             application="tests.process.echo_application:EchoApplication",
             on_ready=lambda: print("ready", flush=True),
             stop_seconds=5.0,

@@ -227,6 +227,23 @@ def test_children_leave_when_the_supervisor_is_killed(launch: Launch) -> None:
     wait_for(lambda: not server.children())
 
 
+def test_no_second_server_while_a_child_of_a_killed_one_lives(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = launch(workers=1)
+    busy, _ = server.dial()
+    busy.sendall(b"slow 8\r\n")
+    assert busy.recv(100) == b"wait\r\n"
+    server.popen.kill()
+    server.popen.wait()
+    text = run_again(server.data)
+    assert text == f"error: processes that a killed Mailstead (process {server.popen.pid}) left are running on {server.data}"
+    monkeypatch.setenv("PATIENCE", "60")
+    (server.data / "prepared-b0").unlink()
+    (server.data / "damaged").touch()
+    assert run_again(server.data) == "error: the data directory is damaged"  # it waited, and got as far as that
+    assert not server.children()
+    busy.close()
+
+
 def test_children_keep_nothing_of_the_supervisor(launch: Launch) -> None:
     server = launch(workers=2)
     children = server.children()
@@ -237,5 +254,5 @@ def test_children_keep_nothing_of_the_supervisor(launch: Launch) -> None:
     }
     held = {name: [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()] for name, pid in children.items()}
     assert {name: len(listening.intersection(targets)) for name, targets in held.items()} == {"b0": 0, "w0": 1, "w1": 1}
-    assert not any("mailstead.lock" in target for targets in held.values() for target in targets)
+    assert all(any("mailstead.lock" in target for target in targets) for targets in held.values())  # but for this
     assert all(os.getpgid(pid) == pid for pid in children.values())

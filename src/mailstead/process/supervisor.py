@@ -34,6 +34,7 @@ from mailstead.process.forked import Forked
 from mailstead.process.launch import ANNOUNCEMENT, DEFAULT_APPLICATION
 from mailstead.process.shared_table import SharedTable
 from mailstead.process.system import (
+    LEFT_SECONDS,
     drop_privileges,
     give_up_low_ports,
     lock_data_directory,
@@ -86,15 +87,14 @@ class Supervisor:
         data_dir: Path,
         workers: int,
         *,
-        lock: int,
         application: str = DEFAULT_APPLICATION,
         on_ready: Callable[[], None] = lambda: None,
         stop_seconds: float = STOP_SECONDS,
     ) -> None:
-        """``lock``: the descriptor of the data directory's lock; it ends with this process, not with the last of its children."""
         self._data_dir = data_dir
         self._factory = child.load_application(application)
-        self._own = [lock]  # descriptors that no child may keep
+        # Descriptors that no child may keep. The data directory's lock is none: while one of them lives there is a server.
+        self._own: list[int] = []
         self._on_ready = on_ready
         self._stop_seconds = stop_seconds
         self._table = SharedTable.create(data_dir / "run" / "shared.table")
@@ -379,8 +379,8 @@ def main(arguments: Sequence[str]) -> int:
 
     try:
         drop_privileges(user, data_dir)
-        lock = lock_data_directory(data_dir)
-        return Supervisor(data_dir, int(workers), lock=lock, application=application, on_ready=ready).run()
+        lock_data_directory(data_dir, LEFT_SECONDS)
+        return Supervisor(data_dir, int(workers), application=application, on_ready=ready).run()
     except StartError as exc:
         print(f"Error: {exc}", file=sys.stderr)
         if os.environ.get("MAILSTEAD_LOG_FILE"):
