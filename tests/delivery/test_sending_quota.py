@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -250,3 +251,31 @@ async def test_the_members_of_a_large_group_redirect_within_their_limits(face: F
     await task
     redirected = [row for row in face.queued() if row[1] == "far@remote.test"]
     assert (len(redirected), len(await face.messages(ALICE))) == (1, 1)
+
+
+async def test_a_chunk_of_a_group_that_fails_is_not_counted_twice(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
+    await limit(face, sentMessagesCount="5")
+    await redirecting(face)
+    members = [ALICE, *(f"m{number}@far.test" for number in range(INLINE_MEMBERS))]
+    await face.directory.create_group("example.test", "large", members, actor=ADMIN)
+    stranger = await face.ready()
+    assert (await stranger.send(MESSAGE, "large@example.test")).startswith("250")
+    route, failed = face.delivery.planner.route, asyncio.Event()
+
+    async def failing(*arguments: Any, **more: Any) -> None:
+        if not more and not failed.is_set() and face.delivery.sending.status(face.account(ALICE)).messages:  # the next member
+            failed.set()
+            raise OSError("the disk failed")
+        await route(*arguments, **more)
+
+    monkeypatch.setattr(face.delivery.planner, "route", failing)
+    expander = Expander(face.delivery)
+    task = asyncio.create_task(expander.run())
+    for _ in range(1000):
+        if failed.is_set() and not face.store.queue_index.expansions(START, 1):
+            break
+        await asyncio.sleep(0.01)
+    await expander.stop()
+    await task
+    assert failed.is_set() and [row[1] for row in face.queued()].count("far@remote.test") == 1
+    assert face.delivery.sending.status(face.account(ALICE)).messages == 1

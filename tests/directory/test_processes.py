@@ -98,3 +98,19 @@ async def test_a_parent_disabled_elsewhere_takes_its_subdomains_along(directory:
     assert ask("has anna@dev.example.test") == "False 1"
     await directory.enable_domain("example.test", actor=admin)
     assert ask("has anna@dev.example.test") == "True 1"
+
+
+async def test_sessions_hear_of_the_loss_of_a_name_that_a_parent_is_known_by(directory: Directory, admin: Actor) -> None:
+    await directory.create_domain("dev.example.test", actor=admin)
+    await directory.add_domain_alias("example.test", "example.alias", actor=admin)
+    await directory.set_domain_setting("dev.example.test", "parentDomain", "example.alias", actor=admin)
+    anna = await directory.create_account("dev.example.test", "anna", actor=admin)
+    enabled: list[bool] = []
+
+    def changed(account: int) -> None:
+        found = directory.account(anna.id)
+        enabled.append(found is not None and found.enabled)
+
+    directory.on_account_change(changed)
+    await directory.remove_domain_alias("example.test", "example.alias", actor=admin)
+    assert enabled == [False]

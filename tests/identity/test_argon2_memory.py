@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import argon2
@@ -46,3 +47,27 @@ def test_refused_parameters_are_an_error_and_keep_nothing() -> None:
     assert not argon2_memory._in_use
     for damaged in ("m=64,t=1,p=1$c2FsdHNhbHQ$A", "m=64,t=1,p=1$c2Fs$AAAAAAAA", "m=1,t=1,p=1$$", "m=64,t=1,p=1$c2FsdHNhbHQ$AAAA"):
         assert not verify("x", f"$argon2id$v=19${damaged}")
+
+
+def test_a_fork_has_memory_of_its_own() -> None:
+    stored = hash_password("word")
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if all(verify("word", stored) for _ in range(8)) else 1)
+    assert all(verify("word", stored) for _ in range(8))
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_the_kernel_may_take_what_is_kept() -> None:
+    hash_password("word")
+    (address,) = {area.address for area in argon2_memory._kept[-1:]}
+    freed, here = 0, False
+    with open("/proc/self/smaps", encoding="ascii", errors="replace") as lines:
+        for line in lines:
+            first = line.split(None, 1)[0]
+            if "-" in first and not first.endswith(":"):
+                start, end = (int(text, 16) for text in first.split("-"))
+                here = start <= address < end
+            elif here and first == "LazyFree:":
+                freed = int(line.split()[1])
+    assert freed > 16 * 1024  # KiB of the 19 MiB of a hash

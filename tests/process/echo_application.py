@@ -28,12 +28,12 @@ class Echo(Connection):
         if data.startswith(b"slow"):
             self.hold()
             self.send(b"wait\r\n")
-            self.task = asyncio.ensure_future(self._slow())
+            self.task = asyncio.ensure_future(self._slow(float(data[4:].strip() or 0.5)))
             return
         self.send(data)
 
-    async def _slow(self) -> None:
-        await asyncio.sleep(0.5)
+    async def _slow(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
         self.send(b"done\r\n")
         self.resume()
 
@@ -51,8 +51,17 @@ class Echo(Connection):
 class EchoApplication:
     """See process.application.Application."""
 
+    loaded_by = 0
+
+    @classmethod
+    def load(cls) -> None:
+        """See child.load_rest."""
+        cls.loaded_by = os.getpid()
+
     def __init__(self, context: ProcessContext) -> None:
         self.context = context
+        if self.loaded_by == os.getppid():
+            (context.data_dir / f"loaded-{context.name}").touch()
         self.table: SharedTable | None = None
 
     async def prepare(self) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
+from mailstead.observe.log import configure_from_environment
 from mailstead.process.application import StartError
 from mailstead.process.supervisor import Supervisor
 from mailstead.process.system import lock_data_directory
@@ -13,12 +15,12 @@ from mailstead.process.system import lock_data_directory
 def main() -> int:
     """Prints `ready` when every process serves."""
     data = Path(sys.argv[1])
+    configure_from_environment("main")
     try:
-        lock = lock_data_directory(data)
+        lock_data_directory(data, float(os.environ.get("PATIENCE", "0")))
         return Supervisor(
             data,
             int(sys.argv[2]),
-            lock=lock,
             application="tests.process.echo_application:EchoApplication",
             on_ready=lambda: print("ready", flush=True),
             stop_seconds=5.0,

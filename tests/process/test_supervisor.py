@@ -10,11 +10,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.process.conftest import ROOT, Launch, free_port, wait_for
 
 
 def test_killed_worker_comes_back_and_its_backlog_survives(launch: Launch) -> None:
     server = launch(workers=1)
+    assert [p.name for p in server.data.glob("loaded-*")] == ["loaded-w0"]  # by the supervisor, for all workers
     sock, greeting = server.dial()
     pid = int(greeting.split()[1])
     os.kill(pid, signal.SIGSTOP)
@@ -104,6 +107,27 @@ def test_reload_keeps_connections(launch: Launch) -> None:
     sock.sendall(b"still here")
     assert sock.recv(100) == b"still here"
     sock.close()
+
+
+def test_a_log_file_that_cannot_be_opened_anew_ends_nothing(
+    launch: Launch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "logs").mkdir()
+    monkeypatch.setenv("MAILSTEAD_LOG_FILE", str(tmp_path / "logs" / "main.log"))
+    server = launch(workers=1)
+    sock, greeting = server.dial()
+    os.rename(tmp_path / "logs", tmp_path / "old")
+    kept = tmp_path / "old" / "main.log"
+    server.popen.send_signal(signal.SIGHUP)
+    wait_for(lambda: kept.read_text().count("the former destination stays") >= 3)  # supervisor, background, worker
+    pid = int(greeting.split()[1])
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: server.children().get("w0", pid) != pid)
+    fresh, greeting = server.dial()
+    assert int(greeting.split()[1]) != pid
+    sock.close()
+    fresh.close()
+    assert server.stop() == 0
 
 
 def test_listeners_come_and_go_at_run_time(launch: Launch) -> None:
@@ -203,6 +227,23 @@ def test_children_leave_when_the_supervisor_is_killed(launch: Launch) -> None:
     wait_for(lambda: not server.children())
 
 
+def test_no_second_server_while_a_child_of_a_killed_one_lives(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = launch(workers=1)
+    busy, _ = server.dial()
+    busy.sendall(b"slow 8\r\n")
+    assert busy.recv(100) == b"wait\r\n"
+    server.popen.kill()
+    server.popen.wait()
+    text = run_again(server.data)
+    assert text == f"error: processes that a killed Mailstead (process {server.popen.pid}) left are running on {server.data}"
+    monkeypatch.setenv("PATIENCE", "60")
+    (server.data / "prepared-b0").unlink()
+    (server.data / "damaged").touch()
+    assert run_again(server.data) == "error: the data directory is damaged"  # it waited, and got as far as that
+    assert not server.children()
+    busy.close()
+
+
 def test_children_keep_nothing_of_the_supervisor(launch: Launch) -> None:
     server = launch(workers=2)
     children = server.children()
@@ -213,5 +254,5 @@ def test_children_keep_nothing_of_the_supervisor(launch: Launch) -> None:
     }
     held = {name: [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()] for name, pid in children.items()}
     assert {name: len(listening.intersection(targets)) for name, targets in held.items()} == {"b0": 0, "w0": 1, "w1": 1}
-    assert not any("mailstead.lock" in target for targets in held.values() for target in targets)
+    assert all(any("mailstead.lock" in target for target in targets) for targets in held.values())  # but for this
     assert all(os.getpgid(pid) == pid for pid in children.values())

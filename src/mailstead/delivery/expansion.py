@@ -217,12 +217,13 @@ class Expander:
         message = active.message
         assert message is not None
         plan, path, count = Plan(), active.job.path, 0
-        for one in active.walk:
-            count += 1
-            path = one.path
-            await self._delivery.planner.route(plan, message, 0, one.resolution, message.recipients[0])
-            if count >= CHUNK:
-                break
+        async with self._delivery.planner.planning(plan):
+            for one in active.walk:
+                count += 1
+                path = one.path
+                await self._delivery.planner.route(plan, message, 0, one.resolution, message.recipients[0])
+                if count >= CHUNK:
+                    break
         if not count and not active.job.path:
             plan.failed[0] = Result.NO_MEMBERS  # emptied, disabled or deleted since it was accepted
         await self.give(active, plan, None if count < CHUNK else path)
@@ -278,11 +279,8 @@ class Expander:
                 target.overlay, target.mid = front, variant
         sender = active.mail.entry.sender
         receipt = _receipt(active, plan)
-        try:
+        async with self._delivery.planner.planning(plan):
             outcomes = await self._delivery.store_copies(active.mail, [*plan.targets, progress], sender, receipt)
-        except BaseException:
-            await self._delivery.planner.give_back(plan)
-            raise
         active.given += len(plan.targets)
         self.counts.given += len(plan.targets)
         active.job = msgspec.structs.replace(active.job, path=path or ())

@@ -13,9 +13,11 @@ Invariants
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import re
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -132,17 +134,23 @@ class Planner:
     async def expand(self, message: AcceptedMessage) -> Plan:
         """The plan of any message."""
         plan = Plan()
-        try:
+        async with self.planning(plan):
             for number, recipient in enumerate(message.recipients):
                 if recipient.resolution.kind is not RecipientKind.GROUP:
                     await self.route(plan, message, number, recipient.resolution, recipient)
             for number, recipient in enumerate(message.recipients):
                 if recipient.resolution.kind is RecipientKind.GROUP:
                     await self._expand(plan, message, number, recipient)
+        return plan
+
+    @contextlib.asynccontextmanager
+    async def planning(self, plan: Plan) -> AsyncIterator[None]:
+        """Whatever fails inside, the plan is given back."""
+        try:
+            yield
         except BaseException:
             await self.give_back(plan)
             raise
-        return plan
 
     async def give_back(self, plan: Plan) -> None:
         """What the plan counted as sent by scripts was not sent after all."""

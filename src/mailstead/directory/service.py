@@ -87,7 +87,7 @@ class Directory(
             for change in changes:  # type: ignore[attr-defined]
                 if change.kind in ("account", "recipient"):  # a mailing list has a mailbox and a login
                     callback(change.object_id)
-                elif change.kind in ("domain", "accountClass", "setting"):
+                elif change.kind in ("domain", "domainAlias", "accountClass", "setting"):
                     callback(0)
 
         self.database.subscribe(listener)

@@ -37,7 +37,8 @@ class _Area:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._map = mmap.mmap(-1, size + _LARGE_PAGE)
+        # Private: of memory that forks share the kernel takes nothing back, and two of them would write into one hash.
+        self._map = mmap.mmap(-1, size + _LARGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         if _ADVICE_LARGE is not None:
             with contextlib.suppress(OSError):  # a kernel without large pages: only slower
                 self._map.madvise(_ADVICE_LARGE)

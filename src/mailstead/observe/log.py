@@ -316,6 +316,16 @@ def configure_from_environment(process: str) -> None:
     )
 
 
+def reopen_from_environment(process: str) -> None:
+    """The same where there is a destination already: it stays, with a word, where the file cannot be opened."""
+    global _process
+    try:
+        configure_from_environment(process)
+    except OSError as exc:
+        _process = process
+        get_logger("LOG").error("the log file cannot be opened, the former destination stays", error=str(exc))
+
+
 class _Bridge(logging.Handler):
     """Takes what libraries say through the standard logging module."""
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import uvloop
 
-from mailstead.observe.log import bridge_standard_logging, configure_from_environment, fault, get_logger
+from mailstead.observe.log import bridge_standard_logging, fault, get_logger, reopen_from_environment
 from mailstead.observe.metrics import SnapshotWriter, settle
 from mailstead.process import control
 from mailstead.process.application import Application, ListenerSpec, ProcessContext, StartError
@@ -38,6 +38,13 @@ def load_application(path: str) -> Callable[[ProcessContext], Application]:
     module, _, name = path.partition(":")
     factory: Callable[[ProcessContext], Application] = getattr(importlib.import_module(module), name)
     return factory
+
+
+def load_rest(factory: Callable[[ProcessContext], Application]) -> None:
+    """Load what an application's processes load late, where it has a `load` that says what: for who forks them."""
+    load: Callable[[], None] | None = getattr(factory, "load", None)
+    if load is not None:
+        load()
 
 
 class Serving:
@@ -196,7 +203,7 @@ class Child:
         elif operation == "unlisten":
             await self.serving.remove(message["id"])
         elif operation == "reload":
-            configure_from_environment(self._name)  # opens the log file anew, after a rotation
+            reopen_from_environment(self._name)  # after a rotation
             await self.application.reload()
             self.serving.refresh()
             self._listeners_changed()
@@ -262,7 +269,7 @@ def serve_supervised(
 
     ``channel``: its end of the control channel; ``role``: worker or background; ``first``: it readies the node for the others."""
     name_process(f"mailstead {name}")
-    configure_from_environment(name)
+    reopen_from_environment(name)
     prepare_process()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if role == "background":

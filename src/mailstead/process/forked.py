@@ -2,7 +2,8 @@
 
 Invariants:
 - The function given runs in the child and never returns into the parent's code: whatever it does, the child ends there.
-- No signal handler, wake-up descriptor or process group of the parent holds in the child, and its standard input is empty.
+- No signal handler, wake-up descriptor, exit handler or process group of the parent holds in the child, and its standard input is
+  empty. Its own exit handlers run at its end, as in any process: the last words of a log are written by one.
 - What else the child must not keep (descriptors, rights) the function lets go of first: a fork, unlike an exec, keeps all of it.
 
 How: `os.fork` in a process without threads or event loop; a pidfd tells when the child has ended.
@@ -10,6 +11,7 @@ How: `os.fork` in a process without threads or event loop; a pidfd tells when th
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import select
@@ -37,7 +39,13 @@ class Forked:
         # Both sides set it: neither then acts before it holds.
         with contextlib.suppress(OSError):
             os.setpgid(self.pid, self.pid)
-        self._pidfd = os.pidfd_open(self.pid)
+        try:
+            self._pidfd = os.pidfd_open(self.pid)
+        except OSError:
+            # No descriptor is left: a child that nobody knows of must not live beside its successor.
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+            raise
 
     def poll(self) -> int | None:
         """The exit status, or None while the child lives."""
@@ -51,8 +59,9 @@ class Forked:
     def wait(self, seconds: float | None = None) -> int:
         """Wait for the end. Raises TimeoutError."""
         while (status := self.poll()) is None:
-            ready, _, _ = select.select([self._pidfd], [], [], seconds)
-            if not ready:
+            ended = select.poll()  # select takes no descriptor above 1023, and a supervisor may have more listening sockets
+            ended.register(self._pidfd, select.POLLIN)
+            if not ended.poll(None if seconds is None else seconds * 1000):
                 raise TimeoutError(f"process {self.pid} goes on")
         return status
 
@@ -75,13 +84,16 @@ def _in_child(run: Callable[[], int]) -> int:
             signal.signal(number, signal.SIG_DFL)
         os.setpgid(0, 0)  # a Ctrl-C at the terminal is for the parent, which stops gracefully
         null = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(null, 0)
-        os.close(null)
+        if null:  # it is 0 itself where the parent had no standard input
+            os.dup2(null, 0)
+            os.close(null)
+        atexit._clear()
         status = run()
     except SystemExit as exc:
         status = exc.code if isinstance(exc.code, int) else 1
     except BaseException:  # nothing of the parent's may run here any more
         traceback.print_exc()
+    atexit._run_exitfuncs()
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
         sys.stderr.flush()

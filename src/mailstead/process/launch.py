@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mailstead.process.application import StartError
 from mailstead.process.bootstrap import Bootstrap
-from mailstead.process.system import drop_privileges, lock_data_directory, notify
+from mailstead.process.system import LEFT_SECONDS, drop_privileges, lock_data_directory, notify
 
 #: Environment variable with the text to print when every process serves.
 ANNOUNCEMENT = "MAILSTEAD_ANNOUNCEMENT"
@@ -37,7 +37,7 @@ def run(bootstrap: Bootstrap, workers: int, *, announcement: str = "", applicati
         sys.stderr.flush()
         os.execv(sys.executable, [sys.executable, "-m", "mailstead.process.supervisor", *arguments])
     drop_privileges(bootstrap.user, bootstrap.data_dir)
-    lock = lock_data_directory(bootstrap.data_dir)
+    lock = lock_data_directory(bootstrap.data_dir, LEFT_SECONDS)
     try:
         return _run_single(bootstrap.data_dir, application, announcement)
     finally:

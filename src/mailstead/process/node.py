@@ -38,7 +38,7 @@ from mailstead.migration.runner import Runner
 from mailstead.observe.log import fault, get_logger
 from mailstead.pop3.server import Pop3Server
 from mailstead.pop3.services import Pop3Services
-from mailstead.process import account_duties, duties, metrics_server, support
+from mailstead.process import account_duties, duties, late_modules, metrics_server, support
 from mailstead.process.application import ListenerSpec, ProcessContext, StartError
 from mailstead.process.background import (
     BackgroundClient,
@@ -81,6 +81,9 @@ T = TypeVar("T")
 
 class Node:
     """One process of the node; see process.application.Application."""
+
+    load = staticmethod(late_modules.load)
+    """See child.load_rest."""
 
     def __init__(self, context: ProcessContext) -> None:
         self.context = context

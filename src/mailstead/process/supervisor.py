@@ -9,7 +9,7 @@ Invariants:
 - It has loaded the mail code, once for all, and runs none of it: no event loop, no threads, no file of the store is open. So its
   forks are whole, share what was loaded, and serve after a fraction of the time that loading takes.
 
-How: `select` over the control channels and a pipe of signals. The background process reads the settings and says what to listen on;
+How: `poll` over the control channels and a pipe of signals. The background process reads the settings and says what to listen on;
 sockets travel to the workers as descriptors.
 """
 
@@ -26,7 +26,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mailstead.observe.log import configure_from_environment, get_logger
+from mailstead.observe.log import configure_from_environment, get_logger, reopen_from_environment
 from mailstead.process import child, control
 from mailstead.process.application import ListenerSpec, StartError
 from mailstead.process.binding import bind_or_explain
@@ -34,6 +34,7 @@ from mailstead.process.forked import Forked
 from mailstead.process.launch import ANNOUNCEMENT, DEFAULT_APPLICATION
 from mailstead.process.shared_table import SharedTable
 from mailstead.process.system import (
+    LEFT_SECONDS,
     drop_privileges,
     give_up_low_ports,
     lock_data_directory,
@@ -86,15 +87,14 @@ class Supervisor:
         data_dir: Path,
         workers: int,
         *,
-        lock: int,
         application: str = DEFAULT_APPLICATION,
         on_ready: Callable[[], None] = lambda: None,
         stop_seconds: float = STOP_SECONDS,
     ) -> None:
-        """``lock``: the descriptor of the data directory's lock; it ends with this process, not with the last of its children."""
         self._data_dir = data_dir
         self._factory = child.load_application(application)
-        self._own = [lock]  # descriptors that no child may keep
+        # Descriptors that no child may keep. The data directory's lock is none: while one of them lives there is a server.
+        self._own: list[int] = []
         self._on_ready = on_ready
         self._stop_seconds = stop_seconds
         self._table = SharedTable.create(data_dir / "run" / "shared.table")
@@ -114,24 +114,34 @@ class Supervisor:
         """Until SIGTERM or SIGINT; the exit status. Raises StartError when the first start fails."""
         reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._own += [reader, writer]
-        gc.collect()
-        gc.freeze()  # pages of what is loaded stay shared with the children
+        self._freeze()
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD):
             signal.signal(number, lambda number, _frame: self._signals.append(number))
         try:
             self._spawn(self._processes[0])
+            child.load_rest(self._factory)  # while the background process makes the node ready
+            self._freeze()
             return self._loop(reader)
         finally:
             self._kill_all()
             self._close_listeners()
+
+    @staticmethod
+    def _freeze() -> None:
+        """Pages of what is loaded stay shared with the children."""
+        gc.collect()
+        gc.freeze()
 
     def _loop(self, pipe: int) -> int:
         beat = watchdog_interval()
         next_beat = 0.0
         while True:
             channels = {p.channel.fileno(): p for p in self._processes if p.channel is not None}
-            readable, _, _ = select.select([pipe, *channels], [], [], self._timeout(beat))
+            waiting = select.poll()  # select takes no descriptor above 1023: there may be more listening sockets
+            for fd in (pipe, *channels):
+                waiting.register(fd, select.POLLIN)
+            readable = {fd for fd, _ in waiting.poll(self._timeout(beat) * 1000)}
             if pipe in readable:
                 os.read(pipe, 4096)
             for fd in readable:
@@ -141,7 +151,7 @@ class Supervisor:
             if signal.SIGTERM in signals or signal.SIGINT in signals:
                 return self._stop()
             if signal.SIGHUP in signals or signal.SIGUSR1 in signals:
-                configure_from_environment("main")  # opens the log file anew, after a rotation
+                reopen_from_environment("main")  # after a rotation
                 self._tell_all({"op": "reload"})
             if signal.SIGUSR2 in signals:
                 self._report()
@@ -369,8 +379,8 @@ def main(arguments: Sequence[str]) -> int:
 
     try:
         drop_privileges(user, data_dir)
-        lock = lock_data_directory(data_dir)
-        return Supervisor(data_dir, int(workers), lock=lock, application=application, on_ready=ready).run()
+        lock_data_directory(data_dir, LEFT_SECONDS)
+        return Supervisor(data_dir, int(workers), application=application, on_ready=ready).run()
     except StartError as exc:
         print(f"Error: {exc}", file=sys.stderr)
         if os.environ.get("MAILSTEAD_LOG_FILE"):

@@ -13,10 +13,13 @@ import os
 import pwd
 import resource
 import socket
+import time
 from pathlib import Path
 
 from mailstead.process.application import StartError
 
+LEFT_SECONDS = 30.0
+"""Longer than the processes of a server that was killed go on: see child.STOP_SECONDS."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _PR_SET_KEEPCAPS, _PR_SET_NAME, _PR_SET_NO_NEW_PRIVS = 8, 15, 38
 _CAP_NET_BIND_SERVICE = 1 << 10
@@ -47,10 +50,11 @@ def raise_open_files() -> int:
     return soft
 
 
-def lock_data_directory(data_dir: Path) -> int:
-    """Take the lock of the data directory for as long as this process lives; returns the descriptor.
+def lock_data_directory(data_dir: Path, patience: float = 0.0) -> int:
+    """Take the lock of the data directory for as long as this process lives, and those it forks; returns the descriptor.
 
-    Raises StartError when another server holds it, or the directory cannot be written.
+    ``patience``: seconds for which processes are waited for that a server which was killed has left. Raises StartError when
+    another server holds it, or the directory cannot be written.
     """
     run = data_dir / "run"
     try:
@@ -58,13 +62,22 @@ def lock_data_directory(data_dir: Path) -> int:
         fd = os.open(run / "mailstead.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
     except OSError as exc:
         raise StartError(f"no right to write in {run}: {exc.strerror}") from exc
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        pid = os.read(fd, 32).decode("ascii", "replace").strip()
-        os.close(fd)
-        owner = f" (process {pid})" if pid else ""
-        raise StartError(f"another Mailstead{owner} is running on {data_dir}") from None
+    end = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except OSError:
+            pid = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
+            left = pid.isdigit() and not Path(f"/proc/{pid}").exists()
+            if left and time.monotonic() < end:
+                time.sleep(0.1)
+                continue
+            os.close(fd)
+            owner = f" (process {pid})" if pid else ""
+            if left:
+                raise StartError(f"processes that a killed Mailstead{owner} left are running on {data_dir}") from None
+            raise StartError(f"another Mailstead{owner} is running on {data_dir}") from None
     os.ftruncate(fd, 0)
     os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
     return fd

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
 
 from mailstead.directory.model import RecipientEdit
-from tests.delivery.lists.conftest import DOMAIN, LIST, World, text_of
+from tests.delivery.lists.conftest import DOMAIN, LIST, World, text_of, until
 from tests.smtp.harness import ADMIN
 
 
@@ -162,6 +165,28 @@ async def test_a_large_posting_is_written_once(world: World) -> None:
     assert [one.message["List-Unsubscribe"] is not None for one in queued] == [True, True]
     files = list((world.face.store.log_path / "w0" / "x").glob("*.mext"))
     assert len(files) == 2  # as it came, and the list's copy
+
+
+async def test_a_large_posting_that_a_stop_breaks_off_is_whole(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    news = await world.make([f"alice@{DOMAIN}"])
+    octets = b"From: bob@example.test\r\nSubject: large\r\n\r\n" + b"a line of many\r\n" * 60_000
+    store, under_way = world.face.store, asyncio.Event()
+    submit = store.submit_message
+
+    def watched(*arguments: Any, **more: Any) -> Any:
+        under_way.set()
+        return submit(*arguments, **more)
+
+    monkeypatch.setattr(store, "submit_message", watched)
+    publishing = asyncio.create_task(world.lists._publishing.publish(news, octets))
+    await under_way.wait()
+    publishing.cancel()
+    await asyncio.gather(publishing, return_exceptions=True)
+    await until(lambda: world.lists._publishing._office.count(news, "INBOX"))
+    await world.idle()
+    (kept,) = await world.in_list(news, "INBOX")
+    assert kept.endswith(b"a line of many\r\n")
+    assert len(await world.mail()) == 1
 
 
 async def test_the_archive_may_be_off(world: World) -> None:

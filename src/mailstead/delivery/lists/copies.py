@@ -80,24 +80,25 @@ class Copies:
         members: dict[int, Member | None] = {}
         lost: list[Member | None] = []
         shared = office.store.new_id()
-        for count, one in enumerate(walk, 1):
-            path = one.path
-            member = one.member
-            if self._wants(member, run.digest):
-                message.recipients[0].address = one.address
-                message.recipients[0].orcpt = ""
-                before, gone = len(plan.targets), len(plan.lost)
-                await office.delivery.planner.route(plan, message, 0, one.resolution, message.recipients[0])
-                for place in range(before, len(plan.targets)):
-                    members[place] = member
-                    self._personal(plan.targets[place], run, recipient.id, member, shared)
-                lost += [member] * (len(plan.lost) - gone)
-            if len(plan.targets) >= CHUNK or count >= CHUNK * 20:
-                break
-            if count % YIELD_EVERY == 0:
-                await asyncio.sleep(0)
-        else:
-            path = ()
+        async with office.delivery.planner.planning(plan):
+            for count, one in enumerate(walk, 1):
+                path = one.path
+                member = one.member
+                if self._wants(member, run.digest):
+                    message.recipients[0].address = one.address
+                    message.recipients[0].orcpt = ""
+                    before, gone = len(plan.targets), len(plan.lost)
+                    await office.delivery.planner.route(plan, message, 0, one.resolution, message.recipients[0])
+                    for place in range(before, len(plan.targets)):
+                        members[place] = member
+                        self._personal(plan.targets[place], run, recipient.id, member, shared)
+                    lost += [member] * (len(plan.lost) - gone)
+                if len(plan.targets) >= CHUNK or count >= CHUNK * 20:
+                    break
+                if count % YIELD_EVERY == 0:
+                    await asyncio.sleep(0)
+            else:
+                path = ()
         outcomes = await self.expander.submit(active, plan, path or None)
         for place, outcome in enumerate(outcomes):
             if outcome.outcome:

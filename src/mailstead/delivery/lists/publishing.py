@@ -82,13 +82,19 @@ class Publishing:
         if len(octets) <= INLINE_LIMIT:
             return await store.submit_message(head, octets, shown=True)
         spool = store.spool()
+        submitted = False
         try:
             await spool.write(octets)
             body, index = await spool.finish(b"")
             head.external, head.external_size, head.external_hash = spool.external, spool.size, spool.digest
-            outcomes = await store.submit_message(head, body, index=index, shown=True)
-        except BaseException:
-            if not store.broken.is_set():
+            future = store.submit_message(head, body, index=index, shown=True)
+            submitted = True
+            outcomes = await future
+        except BaseException as error:
+            # The record of whoever is only broken off (the process stops) is written all the same, and names the file.
+            if submitted and (not isinstance(error, Exception) or store.broken.is_set()):
+                spool.close()
+            else:
                 await asyncio.to_thread(spool.abandon)
             raise
         spool.close()
