@@ -18,6 +18,7 @@ from mailstead.process.application import StartError
 from mailstead.process.bootstrap import Bootstrap
 from mailstead.process.system import lock_data_directory
 from mailstead.settings import SystemDatabaseError
+from mailstead.store.abandoned import COMMAND_WRITER, writer_lock
 from mailstead.store.service import Store
 
 
@@ -71,16 +72,12 @@ def _user(number: int) -> str:
         return str(number)
 
 
-#: The log of commands that change mail, beside those of the server's processes.
-COMMAND_WRITER = "c0"
-
-
 @asynccontextmanager
 async def store_beside(bootstrap: Bootstrap) -> AsyncIterator[Store]:
     """The store, for a command that changes mail: beside a running server, or alone, one command at a time."""
     run = bootstrap.data_dir / "run"
     run.mkdir(mode=0o750, exist_ok=True)
-    mine = os.open(run / "command.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    mine = os.open(writer_lock(bootstrap.data_dir, COMMAND_WRITER), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
     alone = -1
     try:
         try:

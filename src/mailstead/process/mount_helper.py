@@ -33,6 +33,7 @@ from mailstead.directory.service import Directory
 from mailstead.mailbox.service import Mailbox
 from mailstead.observe.log import bridge_standard_logging, configure_from_environment, fault, get_logger
 from mailstead.process.release import release
+from mailstead.store.abandoned import writer_lock
 from mailstead.store.service import Store
 
 log = get_logger("FTP-BACKUP")
@@ -72,7 +73,7 @@ def _request() -> dict[str, Any]:
 def _lock(data_dir: Path) -> str:
     """The name of a writer that is ours as long as we live. Raises OSError."""
     for number in range(1, MOST + 1):
-        fd = os.open(data_dir / "run" / f"mount-c{number}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        fd = os.open(writer_lock(data_dir, f"c{number}"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return f"c{number}"

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mailstead.message.index import MessageIndex
+from mailstead.store.abandoned import seal_abandoned
 from mailstead.store.apply_changes import Result
 from mailstead.store.apply_step import Step, touched_folders
 from mailstead.store.committer import Committer
@@ -83,6 +84,7 @@ def prepare(data_dir: Path, shards: int = 1, files: Files | None = None, vfs: st
     finally:
         for handle in handles.values():
             handle.close()
+    seal_abandoned(data_dir, {name: state.last_id for name, state in report.writers.items()}, files)
     return report
 
 

@@ -1,0 +1,62 @@
+"""Ends of logs whose writers were killed and may never come back: commands, mounts, workers of a larger node.
+
+Invariants: a log that somebody writes is never touched. A writer that works beside the node (a command, a mount) holds a lock as
+long as it lives; all others are processes of the node, of which none lives while the node is prepared.
+
+How: what a writer left is replayed, and then its log gets one more segment, sealed at once. So the next start finds every log ended
+in order, and compaction, which leaves the last segment of each writer alone, may look into what was the last.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from mailstead.store.files import Files
+from mailstead.store.ids import HybridClock, writer_number
+from mailstead.store.log_writer import LogWriter
+from mailstead.store.segment import is_sealed, segment_numbers, segment_path
+
+COMMAND_WRITER = "c0"
+"""The writer of commands, one at a time; c1, c2 ... are those of mounts."""
+
+
+def writer_lock(data_dir: Path, writer: str) -> Path:
+    """The file that a writer beside the node keeps locked (flock) as long as it lives."""
+    return data_dir / "run" / ("command.lock" if writer == COMMAND_WRITER else f"mount-{writer}.lock")
+
+
+def _lives(data_dir: Path, writer: str) -> bool:
+    if not writer.startswith("c"):
+        return False
+    try:
+        fd = os.open(writer_lock(data_dir, writer), os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def seal_abandoned(data_dir: Path, last_ids: Mapping[str, int], files: Files) -> list[str]:
+    """End logs that nobody writes and that do not end with a seal, after they were replayed; whose. ``last_ids``: the last record's
+    id by writer. Raises OSError."""
+    log = data_dir / "log"
+    ended = []
+    for writer, last_id in last_ids.items():
+        numbers = segment_numbers(files, log / writer)
+        if not numbers or is_sealed(files, segment_path(log, writer, numbers[-1])) or _lives(data_dir, writer):
+            continue
+        clock = HybridClock(writer_number(writer))
+        clock.observe(last_id)
+        end = LogWriter(log, writer, files, clock)
+        end.begin_segment()
+        end.close()
+        ended.append(writer)
+    return ended
