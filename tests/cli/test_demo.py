@@ -81,6 +81,24 @@ def test_mail_travels_from_submission_to_the_mailbox(demo: StartDemo) -> None:
     assert server.stop() == 0
 
 
+def test_the_log_follows_a_message_out(demo: StartDemo) -> None:
+    server = demo(1)
+    with smtplib.SMTP("127.0.0.1", server.port(2587)) as client:
+        client.starttls(context=ssl._create_unverified_context())
+        client.login("alice@example.test", PASSWORD)
+        client.sendmail("alice@example.test", ["bob@example.test", "x@nowhere.invalid"], "Subject: out\r\n\r\nx\r\n")
+    log = server.data / "mailstead.log"
+    eventually(lambda: "SMTP-OUT: attempt" in log.read_text())
+    assert server.stop() == 0
+    lines = log.read_text().splitlines()
+    (taken,) = [line for line in lines if "SMTP-IN: message " in line]
+    (tried,) = [line for line in lines if "SMTP-OUT: attempt " in line]
+    assert 'to="bob@example.test x@nowhere.invalid"' in taken
+    entry = taken.split(" entry=")[1].split()[0]
+    assert f" message={entry} recipient=x@nowhere.invalid " in tried
+    assert lines[-1].split(" SERVER: ")[1] == "stopped process=main clean=True"
+
+
 def test_acknowledged_mail_survives_the_death_of_every_process(demo: StartDemo) -> None:
     server = demo(2)
     client = imap(server.port(2143))

@@ -95,3 +95,5 @@ class Outcome:
     results: tuple[Result, ...] = ()
     delivered: int = 0
     queued: int = 0
+    entry: int = 0
+    """Its number in the queue, where it is queued or goes to a list or a large group."""

@@ -75,6 +75,10 @@ _VERDICTS = {
 Done = Callable[[Outcome], None]
 
 
+def _entry(plan: Plan, outcomes: list[TargetOutcome]) -> int:
+    return next((found.mid for found in outcomes if not found.account), 0) if plan.queued or plan.expansions else 0
+
+
 class Delivery:
     """Takes messages for one process; its parts are shared by all faces of it."""
 
@@ -282,7 +286,7 @@ class Delivery:
             _QUEUED.inc(plan.queued)
         for account in plan.watched:
             self.alerts.look(account)
-        done(Outcome(Result.STORED, (), plan.folders, plan.queued))
+        done(Outcome(Result.STORED, (), plan.folders, plan.queued, _entry(plan, future.result())))
 
     def _unavailable(self, message: AcceptedMessage, error: BaseException) -> Outcome:
         if not isinstance(error, Unavailable | OSError):
@@ -379,7 +383,7 @@ class Delivery:
         if rows:
             _SUCCESSES.inc()
             await self._notify(message, rows)
-        return Outcome(Result.STORED, tuple(results), folders, plan.queued)
+        return Outcome(Result.STORED, tuple(results), folders, plan.queued, _entry(plan, outcomes))
 
     @staticmethod
     def _results(message: AcceptedMessage, plan: Plan, refused: list[tuple[int, Result]]) -> list[Result]:

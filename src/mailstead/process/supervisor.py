@@ -38,6 +38,7 @@ from mailstead.process.system import (
     drop_privileges,
     give_up_low_ports,
     lock_data_directory,
+    name_process,
     notify,
     raise_open_files,
     watchdog_interval,
@@ -348,6 +349,7 @@ class Supervisor:
                 except TimeoutError:
                     log.error("process does not stop, killing it", name=process.name)
         clean = all(p.running is None or p.running.poll() == 0 for p in self._processes)
+        log.info("stopped", clean=clean)
         return 0 if clean else 1
 
     def _kill_all(self) -> None:
@@ -371,6 +373,7 @@ def main(arguments: Sequence[str]) -> int:
     data_dir, user, workers, application = Path(arguments[0]), *arguments[1:4]
     announcement = os.environ.pop(ANNOUNCEMENT, "")
     configure_from_environment("main")
+    name_process("mailstead main")
     raise_open_files()
 
     def ready() -> None:

@@ -19,6 +19,8 @@ from mailstead.smtp import trace
 from mailstead.smtp.data import Incoming
 from mailstead.smtp.session import Session, Transaction
 
+LOGGED_RECIPIENTS = 10
+
 _ACCEPTED = smtp_messages.labels("accepted")
 _REFUSED = smtp_messages.labels("refused")
 _DEFERRED = smtp_messages.labels("deferred")
@@ -153,14 +155,22 @@ def _answer(session: Session, transaction: Transaction, message: AcceptedMessage
         message=message.id,
         sender=message.sender,
         recipients=len(message.recipients),
+        to=_to(message),
         size=message.size,
         result=result.value,
         delivered=outcome.delivered,
         queued=outcome.queued,
+        **({"entry": outcome.entry} if outcome.entry else {}),
         ms=round(seconds * 1000, 1),
     )
     if session.transaction is transaction:
         session.transaction = None
+
+
+def _to(message: AcceptedMessage) -> str:
+    """The first recipients, as a log line has them."""
+    shown = " ".join(recipient.address for recipient in message.recipients[:LOGGED_RECIPIENTS])
+    return shown if len(message.recipients) <= LOGGED_RECIPIENTS else f"{shown} ..."
 
 
 def _log(session: Session, transaction: Transaction, size: int, refusal: bytes) -> None:
