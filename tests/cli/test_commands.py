@@ -205,7 +205,9 @@ def test_a_thousand_ready_hashes_take_seconds(data: Path, tmp_path: Path) -> Non
 
 
 def test_run_says_what_is_wrong_with_the_directory(data: Path, tmp_path: Path) -> None:
-    assert "does not exist; `mailstead init" in refusal("run", "--config", str(tmp_path / "absent"))
+    for named in ("absent", "absent/mailstead.toml"):
+        advised = f"does not exist; `mailstead init {tmp_path / 'absent'}` makes a data directory"
+        assert advised in refusal("run", "--config", str(tmp_path / named))
     (data / "index").rename(data / "elsewhere")
     assert "index missing" in refusal("run", "--config", str(data))
     (data / "mailstead.toml").write_text("colour = 1\n")
