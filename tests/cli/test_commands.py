@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -65,6 +67,33 @@ def test_init_that_fails_leaves_nothing(tmp_path: Path) -> None:
     text = refusal("init", str(path), "--hostname", "h", "--domain", "not a domain", "--admin-password", "administrator")
     assert text.startswith("Error: ")
     assert not path.exists()
+
+
+def test_init_without_a_terminal_names_the_variable_with_the_password(data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "new"
+
+    def typed(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "mailstead", *words], input="long enough\nlong enough\n", start_new_session=True,
+            capture_output=True, text=True, timeout=60, check=False, env={**os.environ, **environment},
+        )  # fmt: skip
+
+    init = ("init", str(path), "--hostname", "h.example", "--domain", "example.test")
+    for words in (init, ("admin", "add", "--config", str(data), "anna")):
+        done = typed(*words)
+        assert done.returncode == 1
+        assert done.stderr == "Error: no terminal to ask for the administrator's password; set MAILSTEAD_ADMIN_PASSWORD\n"
+    assert not path.exists()
+    assert "must have at least 8 characters" in typed(*init, MAILSTEAD_ADMIN_PASSWORD="short").stderr
+    assert typed(*init, MAILSTEAD_ADMIN_PASSWORD="administrator").returncode == 0
+
+
+def test_init_asks_twice_at_a_terminal(tmp_path: Path) -> None:
+    result = command(
+        "init", str(tmp_path / "new"), "--hostname", "h.example", "--domain", "example.test", input="long enough\nlong enough\n"
+    )
+    assert result.exit_code == 0, result.output
+    assert "Repeat for confirmation" in result.output
 
 
 def test_accounts_and_domains_come_and_go(data: Path) -> None:
@@ -205,7 +234,9 @@ def test_a_thousand_ready_hashes_take_seconds(data: Path, tmp_path: Path) -> Non
 
 
 def test_run_says_what_is_wrong_with_the_directory(data: Path, tmp_path: Path) -> None:
-    assert "does not exist; `mailstead init" in refusal("run", "--config", str(tmp_path / "absent"))
+    for named in ("absent", "absent/mailstead.toml"):
+        advised = f"does not exist; `mailstead init {tmp_path / 'absent'}` makes a data directory"
+        assert advised in refusal("run", "--config", str(tmp_path / named))
     (data / "index").rename(data / "elsewhere")
     assert "index missing" in refusal("run", "--config", str(data))
     (data / "mailstead.toml").write_text("colour = 1\n")

@@ -16,6 +16,27 @@ def test_a_setting_is_changed_shown_and_reset(data: Path) -> None:
     assert "smartHost =" not in command("setting", "list", "-c", str(data), "smtpOutgoing", "--changed").output
 
 
+def test_several_words_are_one_value(data: Path) -> None:
+    words = ("setting", "set", "-c", str(data), "server", "services")
+    for value in (("processing", "imap", "log"), ("processing imap log",)):
+        result = command(*words, *value)
+        assert result.exit_code == 0, result.output
+        changed = command("setting", "list", "-c", str(data), "server", "--changed").output
+        assert "server.services = processing imap log" in changed.replace("(", "").replace(")", "")
+        assert command("setting", "reset", *words[2:]).exit_code == 0
+    assert "Missing argument 'VALUE...'" in command(*words).output
+    assert command("setting", "set", "-c", str(data), "smtpOutgoing", "smartHost", "").exit_code == 0
+
+
+def test_a_name_that_is_nearly_a_setting_is_told_the_setting(data: Path) -> None:
+    for words in (("set", "-c", str(data), "imap", "maxErors", "3"), ("reset", "-c", str(data), "imap", "maxErors")):
+        result = command("setting", *words)
+        assert (result.exit_code, result.output) == (1, "Error: imap has no setting 'maxErors'; is maxErrors meant?\n")
+    result = command("setting", "set", "-c", str(data), "imap", "colour", "3")
+    assert result.output == "Error: imap has no setting 'colour'\n"
+    assert command("setting", "set", "-c", str(data), "imap", "MAXERRORS", "3").exit_code == 0
+
+
 def test_a_bad_value_is_refused_with_what_is_allowed(data: Path) -> None:
     result = command("setting", "set", "-c", str(data), "imap", "maxErrors", "many")
     assert result.exit_code == 1

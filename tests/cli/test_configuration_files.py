@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import stat
 import time
@@ -10,6 +11,8 @@ from pathlib import Path
 
 from mailstead.directory.service import Directory
 from mailstead.identity.passwords import verify
+from mailstead.restoring.labels import BackupLabels
+from mailstead.settings.actor import Actor
 from tests.cli.conftest import StartDemo, command
 
 
@@ -47,6 +50,21 @@ def test_a_file_with_secrets_is_for_its_owner(data: Path, tmp_path: Path) -> Non
     plain = tmp_path / "plain.toml"
     command("config", "export", "-c", str(data), str(plain))
     assert stat.S_IMODE(plain.stat().st_mode) == 0o640
+
+
+def test_labels_of_backups_are_no_configuration(data: Path, tmp_path: Path) -> None:
+    file = tmp_path / "server.toml"
+    directory = Directory.open(data)
+    labels = BackupLabels(directory)
+    actor = Actor.system("test")
+    asyncio.run(labels.add("monday", actor=actor))
+    asyncio.run(labels.add("tuesday", "example.test", actor=actor))
+    assert command("config", "export", "-c", str(data), str(file)).output == f"Wrote {file}.\n"
+    assert command("config", "import", "-c", str(data), str(file), "--yes").output == "Nothing differs.\n"
+    directory.poll()
+    assert [one.name for one in labels.labels(actor=actor)] == ["monday"]
+    assert [one.name for one in labels.labels("example.test", actor=actor)] == ["tuesday"]
+    directory.close()
 
 
 def test_a_change_is_shown_asked_for_and_made(data: Path, tmp_path: Path) -> None:

@@ -6,9 +6,11 @@ import asyncio
 import os
 import pwd
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +18,7 @@ import apsw
 import pytest
 
 from mailstead.store.service import Store
-from tests.cli.conftest import command
+from tests.cli.conftest import StartDemo, command
 
 #: Some user who is not root; without root's rights the tests run as the one user there is.
 OTHER = 65_534 if os.geteuid() == 0 else os.geteuid()
@@ -123,3 +125,32 @@ def test_root_does_not_serve_from_the_directory_of_another(theirs: Path) -> None
     done = typed("run", "-c", str(theirs))
     assert done.returncode == 1
     assert "name that user in mailstead.toml" in done.stderr
+    assert "runs as root" not in done.stderr + typed("doctor", "--offline", "-c", str(theirs)).stdout
+
+
+def test_a_server_of_root_says_so_and_doctor_says_what_to_do(demo: StartDemo, tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        return  # only root could
+    server = demo(0)
+    assert server.stop() == 0
+    doctor = typed("doctor", "--offline", "-c", str(server.data))
+    assert "warning  user: the server runs as root\n" in doctor.stdout
+    assert f"`chown -R mailstead {server.data}`, and user = \"mailstead\" in mailstead.toml" in doctor.stdout
+    file = tmp_path / "log"
+    serving = subprocess.Popen(
+        [sys.executable, "-m", "mailstead", "run", "-c", str(server.data), "--workers", "1", "--log-file", str(file)]
+    )
+    try:
+        until = time.monotonic() + 30
+        while port_closed(server.port(2143)):
+            assert time.monotonic() < until
+            time.sleep(0.1)
+    finally:
+        serving.terminate()
+        assert serving.wait(30) == 0
+    assert file.read_text().count("the server runs as root") == 1
+
+
+def port_closed(port: int) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) != 0

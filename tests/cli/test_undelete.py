@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import imaplib
 import re
+from pathlib import Path
 
 from tests.cli.conftest import PASSWORD, Demo, StartDemo, command
 
@@ -61,4 +62,26 @@ def test_all_that_was_deleted_comes_back(demo: StartDemo) -> None:
     assert "example.test" in undelete(server, "list")
     assert re.match(r"Restored the domain example.test with \d+ accounts.\n", undelete(server, "domain", "example.test"))
     assert subjects(client_of(server), "Again") == ["m2", "m3", "m1", "m0"]
+    assert server.stop() == 0
+
+
+def test_what_was_restored_from_a_backup_does_not_come_twice(demo: StartDemo, tmp_path: Path) -> None:
+    server = demo(2)
+    client = client_of(server)
+    client.create("Work")
+    for number in range(3):
+        client.append("Work", "", "", f"Subject: m{number}\r\nMessage-ID: <{number}@t>\r\n\r\nx\r\n".encode())
+    place = ("--config", str(server.data))
+    assert command("backup", "create", *place, str(tmp_path / "home"), "--label", "one").exit_code == 0
+    client.select("Work")
+    client.store("1:3", "+FLAGS", "(\\Deleted)")
+    client.expunge()
+    client.close()
+    assert command("restore", "message", *place, str(tmp_path / "home"), ALICE, "--message-id", "<1@t>").exit_code == 0
+    skipped = "Skipped 1 messages that are in the folder already.\n"
+    assert undelete(server, "messages", ALICE, "--message-id", "<1@t>") == skipped
+    assert undelete(server, "messages", ALICE) == "Restored 2 messages to Work.\n" + skipped
+    assert subjects(client, "Work") == ["m1", "m0", "m2"]
+    assert undelete(server, "messages", ALICE, "--into", "INBOX") == "Restored 1 messages to INBOX.\n"
+    assert undelete(server, "messages", ALICE) == "Nothing of that can be restored.\n"
     assert server.stop() == 0

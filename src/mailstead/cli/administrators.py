@@ -11,28 +11,18 @@ from pathlib import Path
 
 import click
 
+from mailstead.cli import admin_password
 from mailstead.cli.bootstrap_option import config_option
 from mailstead.cli.data_directory import opened
 from mailstead.settings import Actor
 
 ACTOR = Actor.system("command line")
-MIN_PASSWORD = 8
-_PASSWORD = click.option(
-    "--password", envvar="MAILSTEAD_ADMIN_PASSWORD", help="Better given by the prompt or MAILSTEAD_ADMIN_PASSWORD."
-)
+_PASSWORD = click.option("--password", envvar=admin_password.VARIABLE, help=admin_password.HELP)
 
 
 @click.group()
 def admin() -> None:
     """Administrators: who logs in to the administration protocol and the FTP backup."""
-
-
-def _asked(password: str | None) -> str:
-    if password is None:
-        password = str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
-    if len(password) < MIN_PASSWORD:
-        raise click.ClickException(f"an administrator's password must have at least {MIN_PASSWORD} characters")
-    return password
 
 
 @admin.command("list")
@@ -54,7 +44,7 @@ def show(config: Path | None) -> None:
 @_PASSWORD
 def add(config: Path | None, name: str, everything: bool, description: str, password: str | None) -> None:
     """Create an administrator; permissions are given with `admin grant`."""
-    password = _asked(password)
+    password = admin_password.wanted(password)
     with opened(config) as directory:
         asyncio.run(directory.create_admin(name, password, actor=ACTOR, everything=everything, description=description))
     click.echo(f"Created the administrator {name}.")
@@ -66,7 +56,7 @@ def add(config: Path | None, name: str, everything: bool, description: str, pass
 @_PASSWORD
 def passwd(config: Path | None, name: str, password: str | None) -> None:
     """Set an administrator's password; its sessions end."""
-    password = _asked(password)
+    password = admin_password.wanted(password)
     with opened(config) as directory:
         asyncio.run(directory.set_admin_password(name, password, actor=ACTOR))
     click.echo(f"Changed the password of the administrator {name}.")

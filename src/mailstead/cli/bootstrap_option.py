@@ -5,6 +5,7 @@ Only what every command needs is loaded here: `run` must not wait for what it ne
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,19 @@ def find(config: Path | None) -> Bootstrap:
         raise click.ClickException(f"no {FILE_NAME} here, in /etc/mailstead or in /var/lib/mailstead; use --config")
     with explained():
         return read(candidates[0])
+
+
+def serves_as_root(bootstrap: Bootstrap) -> bool:
+    """Whether whoever serves from the data directory is root: it belongs to root, and no other user is named."""
+    try:
+        return os.stat(bootstrap.data_dir).st_uid == 0 and bootstrap.user in ("", "root")
+    except OSError:
+        return False  # told by what opens it
+
+
+def remedy_for_root(bootstrap: Bootstrap) -> str:
+    """What makes the server one of a user who is not root, in words."""
+    return f'stop it, `chown -R mailstead {bootstrap.data_dir}`, and user = "mailstead" in {FILE_NAME}; any user but root will do'
 
 
 @contextmanager

@@ -20,6 +20,7 @@ import psutil
 from cryptography import x509
 
 from mailstead.backup_mount.mount_point import mounted
+from mailstead.cli.bootstrap_option import remedy_for_root, serves_as_root
 from mailstead.cli.check_host import host_checks
 from mailstead.cli.check_names import name_checks
 from mailstead.cli.check_store import store_checks
@@ -116,6 +117,8 @@ def _rights(bootstrap: Bootstrap) -> Iterator[Finding]:
             fix = f"chown -R {name} {bootstrap.data_dir}"
             yield Finding(PROBLEM, "rights", f"{bootstrap.data_dir} does not belong to {name}", fix)
             return
+    if serves_as_root(bootstrap):
+        yield Finding(WARNING, "user", "the server runs as root", remedy_for_root(bootstrap))
     odd, closed = _wrong_rights(bootstrap.data_dir, owner)
     if odd:
         fix = f"chown -R {pwd_name(owner)} {bootstrap.data_dir}"

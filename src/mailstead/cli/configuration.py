@@ -6,6 +6,7 @@ Invariants: values are checked by their declarations; a running server follows a
 from __future__ import annotations
 
 import asyncio
+import difflib
 from pathlib import Path
 
 import click
@@ -44,15 +45,24 @@ def show(config: Path | None, context: str | None, changed: bool) -> None:
                 click.echo(f"{name}.{declared.name} = {text}\n    {declared.help}{unit and ';' + unit}")
 
 
+def _check_name(context: str, name: str) -> None:
+    """Raises ClickException with the nearest name, where the context has none of that name."""
+    known = SERVICE_CONTEXTS[context].by_name
+    if name.lower() not in known:
+        found = difflib.get_close_matches(name.lower(), list(known), 1)
+        raise click.ClickException(f"{context} has no setting {name!r}" + (f"; is {known[found[0]].name} meant?" if found else ""))
+
+
 @setting.command("set")
 @config_option
 @click.argument("context", type=click.Choice(sorted(SERVICE_CONTEXTS)), metavar="CONTEXT")
 @click.argument("name")
-@click.argument("value")
-def change(config: Path | None, context: str, name: str, value: str) -> None:
-    """Change a setting; a running server follows."""
+@click.argument("value", nargs=-1, required=True, metavar="VALUE...")
+def change(config: Path | None, context: str, name: str, value: tuple[str, ...]) -> None:
+    """Change a setting; a running server follows. Several words are one value."""
+    _check_name(context, name)
     with opened(config) as directory:
-        asyncio.run(directory.settings.set(context, name, value, ACTOR))
+        asyncio.run(directory.settings.set(context, name, " ".join(value), ACTOR))
     click.echo(f"{context}.{name} is changed.")
 
 
@@ -62,6 +72,7 @@ def change(config: Path | None, context: str, name: str, value: str) -> None:
 @click.argument("name")
 def reset(config: Path | None, context: str, name: str) -> None:
     """Give a setting its default again."""
+    _check_name(context, name)
     with opened(config) as directory:
         asyncio.run(directory.settings.reset(context, name, ACTOR))
     click.echo(f"{context}.{name} has its default.")

@@ -31,6 +31,7 @@ from mailstead.directory.configuration import (
 from mailstead.directory.configuration.parsing import MAX_FILE
 from mailstead.directory.configuration.schema import SECTIONS
 from mailstead.directory.service import Directory
+from mailstead.restoring.labels import KIND as BACKUP_LABEL
 from mailstead.settings import Actor
 
 ACTOR = Actor.system("config import")
@@ -61,6 +62,8 @@ def export(config: Path | None, file: Path | None, everything: bool, accounts: b
         left_out: Counter[str] = Counter()
         root = read_configuration(directory.database, accounts=accounts, secrets=secrets, left_out=left_out)
     for what, number in sorted(left_out.items()):
+        if what.startswith(f"{BACKUP_LABEL} of "):
+            continue  # moments of this server's backups, which another has not: no configuration
         click.echo(f"Note: {number} of {what} is not in the file: this release does not know it.", err=True)
     complete = [name for name in SECTIONS if accounts or name != "accounts"]
     text = as_toml(root, complete, everything=everything)

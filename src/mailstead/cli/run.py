@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from mailstead.cli.bootstrap_option import config_option, explained, find
+from mailstead.cli.bootstrap_option import config_option, explained, find, remedy_for_root, serves_as_root
 from mailstead.observe import log
 from mailstead.process import launch
 
@@ -29,6 +29,8 @@ def run(config: Path | None, workers: int | None, log_level: str, log_style: str
         # The processes open it by themselves after they have given up root's rights.
         with explained(), contextlib.suppress(LookupError):  # an unknown user is told of a little later
             shutil.chown(log_file, bootstrap.user)
+    if os.geteuid() == 0 and serves_as_root(bootstrap):
+        log.get_logger("SERVER").warning("the server runs as root", do=remedy_for_root(bootstrap))
     with explained():
         status = launch.run(bootstrap, bootstrap.worker_count() if workers is None else workers)
     sys.exit(status)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from mailstead.cli import admin_password
 from mailstead.cli.bootstrap_option import explained
 from mailstead.cli.demonstration import banner, demo_plan, has_ports_of
 from mailstead.cli.run import configure_log
@@ -20,20 +21,16 @@ from mailstead.process.bootstrap import FILE_NAME, Bootstrap, read
 @click.option("--hostname", default=socket.getfqdn, show_default="this host's", help="Name of the server.")
 @click.option("--domain", required=True, help="First mail domain.")
 @click.option("--admin", default="admin", show_default=True, help="Name of the first administrator.")
-@click.option(
-    "--admin-password", prompt=True, hide_input=True, confirmation_prompt=True, envvar="MAILSTEAD_ADMIN_PASSWORD",
-    help="Better given by the prompt or MAILSTEAD_ADMIN_PASSWORD.",
-)  # fmt: skip
+@click.option("--admin-password", "password", envvar=admin_password.VARIABLE, help=admin_password.HELP)
 @click.option("--user", default="", help="User to run as when started by root.")
 @click.option(
     "--shards", default=installation.usual_shards, show_default="by cores", type=click.IntRange(1, 256), help="Index files.",
 )  # fmt: skip
-def init(directory: Path, hostname: str, domain: str, admin: str, admin_password: str, user: str, shards: int) -> None:
+def init(directory: Path, hostname: str, domain: str, admin: str, password: str | None, user: str, shards: int) -> None:
     """Make a data directory with its first domain and administrator."""
-    if len(admin_password) < 8:
-        raise click.ClickException("the administrator's password must have at least 8 characters")
+    password = admin_password.wanted(password, "Admin password")
     plan = installation.Plan(
-        hostname, domain, admin, admin_password, user=user, shards=shards,
+        hostname, domain, admin, password, user=user, shards=shards,
         accounts=[("postmaster", None)], listeners=installation.standard_listeners(),
     )  # fmt: skip
     with explained():

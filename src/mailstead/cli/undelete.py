@@ -17,6 +17,8 @@ from mailstead.directory.model import Account
 from mailstead.directory.service import Directory
 from mailstead.mailbox.errors import MailboxError
 from mailstead.settings import Actor
+from mailstead.store.service import Store
+from mailstead.store.undelete import DeletedMessage
 
 ACTOR = Actor.system("command line")
 T = TypeVar("T")
@@ -131,6 +133,20 @@ def folder(config: Path | None, address: str, name: str, new_name: str, below: b
     _with_account(config, address, work)
 
 
+async def _not_there(store: Store, owner: Account, found: list[DeletedMessage], into: str) -> list[DeletedMessage]:
+    """Those that their folder does not have again, as `restore` of a backup brings them: known as that knows them."""
+    from mailstead.mailbox.names import canonical
+    from mailstead.restoring.mail import key_of, present
+
+    there = (await asyncio.to_thread(present, store.data_dir, owner.shard, owner.id)).keys
+    return [
+        one
+        for one in found
+        if (canonical(into) if into else one.folder_name or "INBOX")
+        not in there.get(key_of(one.message_id, one.subject, one.sent, one.size, one.date), ())
+    ]
+
+
 @undelete.command("messages")
 @config_option
 @click.argument("address")
@@ -140,7 +156,7 @@ def folder(config: Path | None, address: str, name: str, new_name: str, below: b
 @click.option("--into", default="", help="Restore into this folder instead of those they were deleted from.")
 @click.option("--list", "only_list", is_flag=True, help="Only list them.")
 def messages(config: Path | None, address: str, name: str, since: int | None, message_id: str, into: str, only_list: bool) -> None:
-    """Bring back deleted messages of an account."""
+    """Bring back deleted messages of an account; what the folder has already does not come twice."""
     wanted_id = message_id.strip("<> ")
 
     async def work(directory: Directory, owner: Account) -> None:
@@ -159,9 +175,12 @@ def messages(config: Path | None, address: str, name: str, since: int | None, me
                     place = one.folder_name or f"folder {one.folder}"
                     click.echo(f"{shown(one.at)}\t{place}\t{shown(one.date)}\t{one.size}\t{one.sender}\t{one.subject}")
                 return
-            result = await mailbox.restore_messages(owner.id, found, actor=ACTOR, into=into)
+            back = await _not_there(store, owner, found, into) if found else []
+            result = await mailbox.restore_messages(owner.id, back, actor=ACTOR, into=into)
             for place, count in result.folders.items():
                 click.echo(f"Restored {count} messages to {place}.")
+            if len(back) < len(found):
+                click.echo(f"Skipped {len(found) - len(back)} messages that are in the folder already.")
             if not found:
                 click.echo("Nothing of that can be restored.")
 

@@ -39,7 +39,8 @@ def read(path: Path) -> Bootstrap:
         with open(path, "rb") as file:
             table = tomllib.load(file)
     except FileNotFoundError:
-        raise StartError(f"{path} does not exist; `mailstead init {path.parent}` makes a data directory") from None
+        directory = path.parent if path.suffix == ".toml" else path  # what is not there may have been meant as either
+        raise StartError(f"{path} does not exist; `mailstead init {directory}` makes a data directory") from None
     except OSError as exc:
         raise StartError(f"cannot read {path}: {exc.strerror}") from exc
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:

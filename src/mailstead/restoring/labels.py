@@ -16,7 +16,8 @@ from mailstead.directory.service import Directory
 from mailstead.settings.actor import Actor
 from mailstead.settings.database import Transaction
 
-_KIND = "backupLabel"
+KIND = "backupLabel"
+"""Kind of object that labels are kept as."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 
 
@@ -49,7 +50,7 @@ class BackupLabels:
         """The oldest first. Raises NotFoundError, PermissionDeniedError."""
         scope, id = self._scope(domain, actor)
         rows = self._directory.database.query(
-            "SELECT key, attributes FROM object WHERE scope = ? AND scope_id = ? AND kind = ?", (scope, id, _KIND)
+            "SELECT key, attributes FROM object WHERE scope = ? AND scope_id = ? AND kind = ?", (scope, id, KIND)
         )
         found = [BackupLabel(str(key), domain, int(json.loads(attributes)["time"])) for key, attributes in rows]
         return sorted(found, key=lambda one: (one.time, one.name))
@@ -59,7 +60,7 @@ class BackupLabels:
         found = self._directory.domain_by_name(domain) if domain else None
         for scope, id in (("domain", found.id if found else -1), ("server", 0)):
             row = self._directory.database.query_row(
-                "SELECT attributes FROM object WHERE scope = ? AND scope_id = ? AND kind = ? AND key = ?", (scope, id, _KIND, name)
+                "SELECT attributes FROM object WHERE scope = ? AND scope_id = ? AND kind = ? AND key = ?", (scope, id, KIND, name)
             )
             if row is not None:
                 return BackupLabel(name, domain, int(json.loads(row[0])["time"]))
@@ -73,12 +74,12 @@ class BackupLabels:
         now = int(time.time())
 
         def operation(transaction: Transaction) -> None:
-            key = (scope, id, _KIND, name)
+            key = (scope, id, KIND, name)
             if transaction.row("SELECT 1 FROM object WHERE scope = ? AND scope_id = ? AND kind = ? AND key = ?", key):
                 raise AlreadyExistsError(f"there is a backup label {name} already")
             transaction.execute(
                 "INSERT INTO object (kind, scope, scope_id, key, attributes) VALUES (?, ?, ?, ?, ?)",
-                (_KIND, scope, id, name, json.dumps({"time": now})),
+                (KIND, scope, id, name, json.dumps({"time": now})),
             )
             transaction.record(actor.name, "backup", id, "add label", None, {"label": name})
 
@@ -99,7 +100,7 @@ class BackupLabels:
         scope, id = self._scope(domain, actor)
 
         def operation(transaction: Transaction) -> int:
-            where, values = "scope = ? AND scope_id = ? AND kind = ?", [scope, id, _KIND]
+            where, values = "scope = ? AND scope_id = ? AND kind = ?", [scope, id, KIND]
             if name is not None:
                 where, values = f"{where} AND key = ?", [*values, name]
             transaction.execute(f"DELETE FROM object WHERE {where}", values)
