@@ -3,7 +3,8 @@
 Invariants:
 - BACK drops what waits here; DONE hands it to the parent; COMMIT writes it, with what children handed up, whole or not at all, and
   only then goes back. A context ends in one of DONE and COMMIT.
-- A command that the administrator has no right to is neither listed by HELP nor known.
+- A command that the administrator has no right to is neither listed by HELP nor known; SET, RESET and ESET are known all the
+  same, and name the right that is missing.
 
 A context is a class with methods marked `@command(form, help)`; commands that many contexts share are made by functions that
 return `Command` lists (`extra_commands`). The form is matched and shown; see `syntax`.
@@ -35,13 +36,15 @@ COMMITTING = "committing changes and switching back to previous context"
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command; `hidden` ones are understood and not listed (old spellings); `allowed` asks the context."""
+    """One command; `hidden` ones are understood and not listed (old spellings); `allowed` asks the context, and so does `listed`,
+    of one that says itself which right is missing: it is only left out of HELP."""
 
     syntax: Syntax
     help: str
     handler: Handler
     hidden: bool = False
     allowed: Condition | None = None
+    listed: Condition | None = None
 
 
 def command(form: str, help: str = "", *, hidden: bool = False, allowed: Condition | None = None) -> Callable[[Handler], Handler]:
@@ -55,9 +58,17 @@ def command(form: str, help: str = "", *, hidden: bool = False, allowed: Conditi
     return mark
 
 
-def make(form: str, help: str, handler: Handler, *, hidden: bool = False, allowed: Condition | None = None) -> Command:
+def make(
+    form: str,
+    help: str,
+    handler: Handler,
+    *,
+    hidden: bool = False,
+    allowed: Condition | None = None,
+    listed: Condition | None = None,
+) -> Command:
     """A command that is no method."""
-    return Command(parse(form), help, handler, hidden, allowed)
+    return Command(parse(form), help, handler, hidden, allowed, listed)
 
 
 def needs(permission: str) -> Condition:
@@ -159,8 +170,12 @@ class CliContext:
     # -- finding and running ---------------------------------------------------------------------------------
 
     def commands(self) -> list[Command]:
-        """What the administrator may see here."""
-        return [entry for entry in _table_of(type(self))[0] if not entry.hidden and self._may(entry)]
+        """What the administrator may do here."""
+        return [
+            entry
+            for entry in _table_of(type(self))[0]
+            if not entry.hidden and self._may(entry) and (entry.listed is None or entry.listed(self))
+        ]
 
     def _may(self, entry: Command) -> bool:
         return entry.allowed is None or bool(entry.allowed(self))
@@ -190,7 +205,7 @@ class CliContext:
         raise refusal
 
     def parameter_lines(self) -> list[str]:
-        """What SET takes, as lines of HELP."""
+        """What SET takes of this administrator, as lines of HELP."""
         return []
 
     def begin(self) -> None:

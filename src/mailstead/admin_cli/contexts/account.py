@@ -252,10 +252,16 @@ def _must_change(context: Any) -> str:
     return "yes" if found is not None and found.must_change else "no"
 
 
+def _may_set_password(context: Any) -> bool:
+    return context.account is None or _PASSWORD(context)
+
+
+_PASSWORD = needs("changeAccountsPassword")
 _SPECIALS = (
-    Special("name", "name", _rename, lambda context: quoted(context.renamed_to or context.account_name)),
+    Special("name", "name", _rename, lambda context: quoted(context.renamed_to or context.account_name),
+            allowed=needs("manageAccountsNaming")),
     Special("accountClassName", "name", None, lambda context: quoted(context.class_name())),
-    Special("password", "password", _set_password, None, ("passwd",), ("respectEnforcement",)),  # type: ignore[arg-type]
-    Special("passwordHash", "hash", _set_hash),
-    Special("mustChangePass", "bool", _set_must_change, _must_change),
-)
+    Special("password", "password", _set_password, None, ("passwd",), ("respectEnforcement",), _may_set_password),  # type: ignore[arg-type]
+    Special("passwordHash", "hash", _set_hash, allowed=_may_set_password),
+    Special("mustChangePass", "bool", _set_must_change, _must_change, allowed=_PASSWORD),
+)  # fmt: skip
