@@ -215,19 +215,28 @@ class CliContext:
 
     # -- what every context has ----------------------------------------------------------------------------------
 
-    @command("HELP", "lists the commands of this context")
+    @command("HELP [<word>]", "lists the commands of this context, or those that contain a word")
     def help_command(self, arguments: Arguments) -> Result:
-        """HELP: a heading, then a line for each command, groups by verb separated by empty lines."""
-        lines = [f"The commands of the context {self.title or self.name} are:", ""]
+        """HELP: a heading, then a line for each command, groups by verb separated by empty lines. With a word only the lines
+        that have it, in any case, in what is to be typed. Raises CommandError when there is none."""
+        word = arguments.get("word", "")
+        which = f" with {word[:80]!r}" if word else ""
+        lines = [f"The commands of the context {self.title or self.name}{which} are:", ""]
         verb = ""
         for entry in self.commands():
+            shown = [f"{entry.syntax.form} - {entry.help}" if entry.help else entry.syntax.form]
+            if entry.syntax.form == SET_FORM:
+                shown.extend(self.parameter_lines())
+            shown = [line for line in shown if word.lower() in line.partition(" - ")[0].lower()]
+            if not shown:
+                continue
             first = entry.syntax.head[0]
             if verb and first != verb:
                 lines.append("")
             verb = first
-            lines.append(f"{entry.syntax.form} - {entry.help}" if entry.help else entry.syntax.form)
-            if entry.syntax.form == SET_FORM:
-                lines.extend(self.parameter_lines())
+            lines.extend(shown)
+        if not verb:
+            raise CommandError(f"no command or parameter of this context contains {word[:80]!r}; HELP lists all")
         return Reply([*lines, ""])
 
     @command("EXIT", "ends the session; what was not committed is lost")
