@@ -52,6 +52,8 @@ class Special:
     followers: tuple[str, ...] = ()
     """Names of `name value` pairs that may follow; handed to `write` as a mapping, third argument."""
     allowed: Condition | None = None
+    instead: Callable[[Any, Word], str] | None = None
+    """Of one that cannot be set: the command that does what was meant. Raises PermissionDeniedError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +200,8 @@ class AttributeContext(CliContext):
             special = self.special_named(name)
             if special is not None:
                 if special.write is None:
-                    raise CommandError(f"{special.name} cannot be set")
+                    does = f"; {special.instead(self, value)} does it" if special.instead is not None else ""
+                    raise CommandError(f"{special.name} cannot be set{does}")
                 extra: dict[str, Word] = {}
                 while place + 1 < size and any(words[place].same(follower) for follower in special.followers):
                     extra[words[place].text.lower()] = words[place + 1]

@@ -13,7 +13,7 @@ return `Command` lists (`extra_commands`). The form is matched and shown; see `s
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -144,6 +144,8 @@ class CliContext:
     title: ClassVar[str] = ""
     #: The verb that keeps changes: COMMIT, DONE, or empty where there are none.
     keep: ClassVar[str] = ""
+    #: Verb and object, lower case, that are likely to be said for a command of the context, to the form of that command.
+    likely: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, session: Session, parent: CliContext | None) -> None:
         self.session = session
@@ -193,6 +195,8 @@ class CliContext:
             best.matches.append(entry)
         if not best.matches and first in ("commit", "done") and self.keep:
             raise CommandError(f"unknown command: {first.upper()!r}; this context is left with {self.keep}, or with BACK")
+        if not best.matches and (meant := self.likely.get(" ".join(word.keyword for word in words[:2]))):
+            raise CommandError(f"unknown command: {' '.join(word.text for word in words[:2])!r}; here it is {meant}")
         if not best.matches:
             raise unknown(words)
         refusal: CommandError | None = None
