@@ -179,3 +179,71 @@ async def test_lists_and_public_folders_that_nobody_bounded_have_the_limit(face:
     assert owner is not None and owner.quota_bytes == 100 * 1024
     await client.ok("UPDATE List news", "CONFIG QUOTAS")
     assert (await client.show())["totalMessageCount"] == "10"
+
+
+# -- HELP shows what may be done ----------------------------------------------------------------------------------
+
+
+async def _with(face: Face, *permissions: str) -> Client:
+    """An administrator with these rights on example.test only."""
+    await face.directory.create_admin("few", PASSWORD, actor=SYSTEM)
+    for permission in permissions:
+        await face.directory.grant("few", permission, "example.test", actor=SYSTEM)
+    return await face.client("few")
+
+
+def _begin(lines: list[str], *starts: str) -> list[str]:
+    return [line for line in lines if line.startswith(starts)]
+
+
+async def test_help_has_only_the_parameters_that_may_be_set(face: Face) -> None:
+    client = await _with(face, "createAccounts", "removeAccounts", "changeAccountsPassword")
+    lines = await client.ok(DOMAIN, "HELP")
+    assert not _begin(lines, "SET ", "ESET ")
+    assert _begin(lines, "ADD Account ", "REMOVE Account ", "SHOW [ATTR")
+    lines = await client.ok("UPDATE Account alice", "HELP")
+    assert [line.split()[1] for line in _begin(lines, "SET ")] == ["<parameters...>", "password", "passwordHash", "mustChangePass"]
+    assert not _begin(lines, "REVOKE ", "ADD securityMethod", "INHERIT ", "PURGE ")
+    lines = await client.ok("CONFIG Quotas", "HELP")
+    assert not _begin(lines, "SET <", "SET mboxCount", "RESET ")
+    # What HELP leaves out is refused with the right that is missing.
+    assert "lacks the permission manageFoldersQuotas" in await client.err("SET mboxCount 5")
+
+
+async def test_help_has_what_may_be_given_to_a_new_account(face: Face) -> None:
+    client = await _with(face, "createAccounts")
+    lines = await client.ok(DOMAIN, "ADD Account new password secret-1-x", "HELP")
+    assert [line.split()[1] for line in _begin(lines, "SET ")] == ["<parameters...>", "password", "passwordHash"]
+    await client.ok("SET password secret-2-x", "COMMIT")
+
+
+@pytest.mark.parametrize("path", [("UPDATE Account alice",), ("UPDATE Account alice", "CONFIG Limits"), ()], ids=str)
+async def test_each_parameter_help_leaves_out_is_refused_and_each_it_has_is_not(face: Face, path: tuple[str, ...]) -> None:
+    client = await _with(face, "manageAccounts", "manageDomainAliases", "manageWebmailLimits")
+    everyone = await face.client()
+    lines = await client.ok(DOMAIN, *path, "HELP")
+    shown = {line.split()[1] for line in _begin(lines, "SET ")}
+    whole = _begin(await everyone.ok(DOMAIN, *path, "HELP"), "SET ")[1:]
+    assert whole
+    for line in whole:
+        name = line.split()[1]
+        if name.startswith("password"):
+            continue
+        value = (await everyone.send(f"SHOW ATTR {name}"))[0].partition(" = ")[2].partition(" [")[0]
+        value = {"name": "other", "postmasterAccount": "alice"}.get(name, value)
+        refused = "lacks the permission" in (await client.send(f"SET {name} {value}"))[-1]
+        assert refused == (name not in shown), (name, value)
+
+
+async def test_help_of_a_new_subdomain_has_its_parameters(face: Face) -> None:
+    client = await _with(face, "manageSubdomains")
+    lines = await client.ok("CREATE Subdomain prefix sub parentDomain example.test postmasterPassword secret-1-x", "HELP")
+    assert _begin(lines, "SET prefix", "SET domainLocation") and _begin(lines, "SET <")
+
+
+async def test_help_of_the_undelete_follows_its_right(face: Face) -> None:
+    client = await _with(face, "removeAccounts")
+    assert not _begin(await client.ok(DOMAIN, "HELP"), "UNDELETE ")
+    await face.directory.grant("few", "restoreDomain", "example.test", actor=SYSTEM)
+    client = await face.client("few")
+    assert _begin(await client.ok(DOMAIN, "HELP"), "UNDELETE ")

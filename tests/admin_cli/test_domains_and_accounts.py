@@ -294,3 +294,23 @@ async def test_an_account_comes_back_though_it_was_changed_when_it_was_gone(face
     await face.directory.restore_account(account.id, actor=SYSTEM)
     await first.send("COMMIT")
     await first.ok("COMMIT")
+
+
+async def test_setting_the_class_tells_the_command_that_does_it(face: Face) -> None:
+    client = await face.client()
+    await client.ok("UPDATE Domain example.test", "ADD accountClass gold", "COMMIT", "ADD accountClass 'pure.gold'", "COMMIT")
+    await client.ok("UPDATE Account alice")
+    for word, told in (
+        ("gold", "INHERIT SETTINGS FROM accountClass gold"), ('"pure.gold"', "INHERIT SETTINGS FROM accountClass pure.gold"),
+        ('""', "INHERIT SETTINGS FROM domainDefaults"),
+    ):  # fmt: skip
+        assert await client.err(f"SET accountClassName {word}") == f"accountClassName cannot be set; {told} does it"
+        await client.ok(told)
+    assert await client.err('SET accountClassName "two words"') == (
+        'accountClassName cannot be set; INHERIT SETTINGS FROM accountClass "two words" does it'
+    )
+    await face.directory.create_admin("namer", PASSWORD, actor=SYSTEM)
+    await face.directory.grant("namer", "manageAccounts", "example.test", actor=SYSTEM)
+    other = await face.client("namer")
+    await other.ok("UPDATE Domain example.test", "UPDATE Account alice")
+    assert "lacks the permission changeAccountsClass" in await other.err("SET accountClassName gold")

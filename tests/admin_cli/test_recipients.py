@@ -106,3 +106,26 @@ async def test_one_of_many_is_found_without_reading_them_all(face: Face) -> None
     assert not read
     assert "does not exist" in await client.err("UPDATE List three")
     assert "does not exist" in await client.err("UPDATE List one-owner")
+
+
+async def test_a_member_given_without_its_domain(face: Face) -> None:
+    client = await face.client()
+    await client.ok("UPDATE Domain example.test", "UPDATE Account alice", "ADD Alias ally", "COMMIT", "ADD Group staff")
+    assert await client.err("ADD Address pia") == "'pia' is not an address; write pia@example.test"
+    await client.ok("ADD Address Alice", "ADD Address ally")
+    assert "already exists" in await client.err("ADD Address alice")
+    assert await client.err('ADD Address "two words"') == "'two words' is not an address"
+    assert await client.items("LIST Addresses") == ["Alice@example.test", "ally@example.test"]
+    await client.ok("COMMIT", "UPDATE Group staff")
+    assert await client.items("LIST Addresses") == ["Alice@example.test", "ally@example.test"]
+
+
+@pytest.mark.parametrize(("line", "told"), [
+    ("ADD Member alice@example.test", "ADD Address <address>"), ("remove MEMBER alice@example.test", "REMOVE Address <address>"),
+    ("LIST Members", "LIST Addresses"),
+])  # fmt: skip
+async def test_what_a_group_calls_its_members_is_told(face: Face, line: str, told: str) -> None:
+    client = await face.client()
+    await client.ok("UPDATE Domain example.test", "ADD Group staff")
+    assert await client.err(line) == f"unknown command: '{' '.join(line.split()[:2])}'; here it is {told}"
+    assert "HELP lists the commands" in await client.err("ADD Person alice@example.test")

@@ -183,3 +183,20 @@ async def test_enabling_what_is_enabled_leaves_nothing_to_take_back(face: Face) 
     before = face.directory.database.position()
     await client.ok("ENABLE Domain name example.test")
     assert face.directory.database.position() == before
+
+
+async def test_help_with_a_word_lists_what_contains_it(face: Face) -> None:
+    client = await face.client()
+    await client.ok("UPDATE Domain example.test", "UPDATE Account alice")
+    whole = [line for line in await client.ok("HELP") if " " in line][1:]
+    for word in ("quota", "SET", "pAssWord", "folders", '"LIST mem"'):
+        lines = await client.ok(f"HELP {word}")
+        assert lines[0].startswith("The commands of the context domain-account")
+        bare = word.strip('"').lower()
+        wanted = [line for line in whole if bare in line.partition(" - ")[0].lower()]
+        assert wanted and [line for line in lines[1:-1] if line and not line.startswith("+OK")] == wanted
+    await client.ok("CONFIG Quotas")
+    lines = [line for line in await client.ok("HELP autopurge") if line.startswith("SET")]
+    assert [line.split()[1] for line in lines] == ["autopurgeAgeLimit", "autopurgeFolders"]
+    assert "no command or parameter of this context contains 'nosuch'" in await client.err("HELP nosuch")
+    assert any(line.startswith("HELP [<word>] - ") for line in await client.ok("HELP"))

@@ -1,24 +1,26 @@
 """SET, SHOW, SHOW ATTR and RESET over declared settings, with inherited values.
 
 Invariants: what SET takes has passed its declaration before it waits; SHOW shows what waits on top of what is stored; a value
-that is inherited says from where; secrets are shown as stars.
+that is inherited says from where; secrets are shown as stars; HELP has the attributes that the administrator may set.
 
 A context lists its attributes: those of declared settings (`Declared`) and its own (`Special`), which read and write otherwise.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from mailstead.admin_cli.context import SET_FORM, CliContext, Command, Result, make
+from mailstead.admin_cli.context import SET_FORM, CliContext, Command, Condition, Result, make
 from mailstead.admin_cli.grammar import CommandError, Word
 from mailstead.admin_cli.responses import Reply, attribute, lines_of, quoted, show
 from mailstead.admin_cli.syntax import Arguments
 from mailstead.directory.bounds import bounded_text
 from mailstead.directory.edits import require_value
+from mailstead.settings.actor import PermissionDeniedError
 from mailstead.settings.declaration import Context, Kind, Setting
 from mailstead.settings.edits import Place, ValueChange, place_of, read_content, read_values
 
@@ -40,7 +42,7 @@ def shown(setting: Setting, text: str) -> str:
 @dataclass(frozen=True, slots=True)
 class Special:
     """An attribute that is no declared setting. `read` gives the shown text, None for one that is never shown; `write`
-    takes the word; `names` are old spellings."""
+    takes the word; `names` are old spellings; `allowed` asks the context, before `write` does, whether HELP has it."""
 
     name: str
     kind: str
@@ -49,6 +51,9 @@ class Special:
     names: tuple[str, ...] = ()
     followers: tuple[str, ...] = ()
     """Names of `name value` pairs that may follow; handed to `write` as a mapping, third argument."""
+    allowed: Condition | None = None
+    instead: Callable[[Any, Word], str] | None = None
+    """Of one that cannot be set: the command that does what was meant. Raises PermissionDeniedError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +132,43 @@ class AttributeContext(CliContext):
         """The same for a long text."""
         self.session.actor.require(self.text_permission(name), self.place().domain_id)
 
+    def may_set(self, setting: Setting) -> bool:
+        """Whether SET would take a value from the administrator; True where the right is asked elsewhere."""
+        try:
+            self.require_right(setting, "value")
+        except PermissionDeniedError:
+            return False
+        except CommandError:  # There is no declaration: the right is the owner's, and asked where the change is staged.
+            return True
+        return True
+
+    def may_set_text(self, name: str) -> bool:
+        """The same for ESET and a long text."""
+        try:
+            self.require_text_right(name)
+        except PermissionDeniedError:
+            return False
+        return True
+
+    def settable(self) -> tuple[list[Special], list[Setting]]:
+        """Attributes that the administrator may set."""
+        own = [
+            special for special in self.specials()
+            if special.write is not None and (special.allowed is None or special.allowed(self))
+        ]  # fmt: skip
+        return own, [setting for setting in self.settings() if self.may_set(setting)]
+
+    def may_set_any(self) -> bool:
+        """Whether there is anything SET would take; also True where there are no attributes at all."""
+        if not self.settings() and not self.specials():
+            return True
+        own, declared = self.settable()
+        return bool(own or declared)
+
+    def may_reset_any(self) -> bool:
+        """The same for RESET, which takes declared settings and long texts."""
+        return any(self.may_set(setting) for setting in self.settings()) or any(self.may_set_text(name) for name in self.texts)
+
     # -- SET ------------------------------------------------------------------------------------------------------
 
     def setting_named(self, name: str) -> Setting | None:
@@ -158,7 +200,8 @@ class AttributeContext(CliContext):
             special = self.special_named(name)
             if special is not None:
                 if special.write is None:
-                    raise CommandError(f"{special.name} cannot be set")
+                    does = f"; {special.instead(self, value)} does it" if special.instead is not None else ""
+                    raise CommandError(f"{special.name} cannot be set{does}")
                 extra: dict[str, Word] = {}
                 while place + 1 < size and any(words[place].same(follower) for follower in special.followers):
                     extra[words[place].text.lower()] = words[place + 1]
@@ -243,9 +286,9 @@ class AttributeContext(CliContext):
         return setting.name, self.value_of(setting, self.stored(), self.sources())
 
     def parameter_lines(self) -> list[str]:
-        """Every parameter with its values, its meaning and its unit."""
-        own = [f"SET {special.name} <{special.kind}>" for special in self.specials() if special.write is not None]
-        return [*own, *(_parameter_line(setting) for setting in self.settings())]
+        """Every parameter that may be set, with its values, its meaning and its unit."""
+        own, declared = self.settable()
+        return [*(f"SET {special.name} <{special.kind}>" for special in own), *(_parameter_line(setting) for setting in declared)]
 
     # -- long texts -----------------------------------------------------------------------------------------------
 
@@ -266,11 +309,12 @@ class AttributeContext(CliContext):
         """SET, SHOW and, where there are texts, ESET."""
         commands = [
             *super().extra_commands(),
-            make(SET_FORM, "sets one or more parameters, each as name and value", _set),
+            make(SET_FORM, "sets one or more parameters, each as name and value", _set, listed=AttributeContext.may_set_any),
             make("SHOW [ATTR <param>]", "shows the parameters, or one", _show),
         ]
         for name in cls.texts:
-            commands.append(make(f"ESET {name}", "sets the text that follows", _eset(name)))
+            may = functools.partial(_may_set_text, name)
+            commands.append(make(f"ESET {name}", "sets the text that follows", _eset(name), listed=may))
             commands.append(make(f"SHOW {name}", "shows the text", _show_text(name)))
         return commands
 
@@ -281,7 +325,8 @@ class InheritingContext(AttributeContext):
     @classmethod
     def extra_commands(cls) -> list[Command]:
         """RESET too."""
-        return [*super().extra_commands(), make("RESET <attr>", "makes a parameter inherited again", _reset)]
+        may = AttributeContext.may_reset_any
+        return [*super().extra_commands(), make("RESET <attr>", "makes a parameter inherited again", _reset, listed=may)]
 
 
 def _parameter_line(setting: Setting) -> str:
@@ -315,6 +360,10 @@ def _reset(context: AttributeContext, arguments: Arguments) -> Result:
     context.begin()
     context.keep_value(setting, None)
     return None
+
+
+def _may_set_text(name: str, context: AttributeContext) -> bool:
+    return context.may_set_text(name)
 
 
 def _eset(name: str) -> Callable[[AttributeContext, Arguments], Result]:

@@ -3,7 +3,8 @@
 Invariants:
 - BACK drops what waits here; DONE hands it to the parent; COMMIT writes it, with what children handed up, whole or not at all, and
   only then goes back. A context ends in one of DONE and COMMIT.
-- A command that the administrator has no right to is neither listed by HELP nor known.
+- A command that the administrator has no right to is neither listed by HELP nor known; SET, RESET and ESET are known all the
+  same, and name the right that is missing.
 
 A context is a class with methods marked `@command(form, help)`; commands that many contexts share are made by functions that
 return `Command` lists (`extra_commands`). The form is matched and shown; see `syntax`.
@@ -12,7 +13,7 @@ return `Command` lists (`extra_commands`). The form is matched and shown; see `s
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -35,13 +36,15 @@ COMMITTING = "committing changes and switching back to previous context"
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command; `hidden` ones are understood and not listed (old spellings); `allowed` asks the context."""
+    """One command; `hidden` ones are understood and not listed (old spellings); `allowed` asks the context, and so does `listed`,
+    of one that says itself which right is missing: it is only left out of HELP."""
 
     syntax: Syntax
     help: str
     handler: Handler
     hidden: bool = False
     allowed: Condition | None = None
+    listed: Condition | None = None
 
 
 def command(form: str, help: str = "", *, hidden: bool = False, allowed: Condition | None = None) -> Callable[[Handler], Handler]:
@@ -55,9 +58,17 @@ def command(form: str, help: str = "", *, hidden: bool = False, allowed: Conditi
     return mark
 
 
-def make(form: str, help: str, handler: Handler, *, hidden: bool = False, allowed: Condition | None = None) -> Command:
+def make(
+    form: str,
+    help: str,
+    handler: Handler,
+    *,
+    hidden: bool = False,
+    allowed: Condition | None = None,
+    listed: Condition | None = None,
+) -> Command:
     """A command that is no method."""
-    return Command(parse(form), help, handler, hidden, allowed)
+    return Command(parse(form), help, handler, hidden, allowed, listed)
 
 
 def needs(permission: str) -> Condition:
@@ -133,6 +144,8 @@ class CliContext:
     title: ClassVar[str] = ""
     #: The verb that keeps changes: COMMIT, DONE, or empty where there are none.
     keep: ClassVar[str] = ""
+    #: Verb and object, lower case, that are likely to be said for a command of the context, to the form of that command.
+    likely: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, session: Session, parent: CliContext | None) -> None:
         self.session = session
@@ -159,8 +172,12 @@ class CliContext:
     # -- finding and running ---------------------------------------------------------------------------------
 
     def commands(self) -> list[Command]:
-        """What the administrator may see here."""
-        return [entry for entry in _table_of(type(self))[0] if not entry.hidden and self._may(entry)]
+        """What the administrator may do here."""
+        return [
+            entry
+            for entry in _table_of(type(self))[0]
+            if not entry.hidden and self._may(entry) and (entry.listed is None or entry.listed(self))
+        ]
 
     def _may(self, entry: Command) -> bool:
         return entry.allowed is None or bool(entry.allowed(self))
@@ -178,6 +195,8 @@ class CliContext:
             best.matches.append(entry)
         if not best.matches and first in ("commit", "done") and self.keep:
             raise CommandError(f"unknown command: {first.upper()!r}; this context is left with {self.keep}, or with BACK")
+        if not best.matches and (meant := self.likely.get(" ".join(word.keyword for word in words[:2]))):
+            raise CommandError(f"unknown command: {' '.join(word.text for word in words[:2])!r}; here it is {meant}")
         if not best.matches:
             raise unknown(words)
         refusal: CommandError | None = None
@@ -190,7 +209,7 @@ class CliContext:
         raise refusal
 
     def parameter_lines(self) -> list[str]:
-        """What SET takes, as lines of HELP."""
+        """What SET takes of this administrator, as lines of HELP."""
         return []
 
     def begin(self) -> None:
@@ -200,19 +219,28 @@ class CliContext:
 
     # -- what every context has ----------------------------------------------------------------------------------
 
-    @command("HELP", "lists the commands of this context")
+    @command("HELP [<word>]", "lists the commands of this context, or those that contain a word")
     def help_command(self, arguments: Arguments) -> Result:
-        """HELP: a heading, then a line for each command, groups by verb separated by empty lines."""
-        lines = [f"The commands of the context {self.title or self.name} are:", ""]
+        """HELP: a heading, then a line for each command, groups by verb separated by empty lines. With a word only the lines
+        that have it, in any case, in what is to be typed. Raises CommandError when there is none."""
+        word = arguments.get("word", "")
+        which = f" with {word[:80]!r}" if word else ""
+        lines = [f"The commands of the context {self.title or self.name}{which} are:", ""]
         verb = ""
         for entry in self.commands():
+            shown = [f"{entry.syntax.form} - {entry.help}" if entry.help else entry.syntax.form]
+            if entry.syntax.form == SET_FORM:
+                shown.extend(self.parameter_lines())
+            shown = [line for line in shown if word.lower() in line.partition(" - ")[0].lower()]
+            if not shown:
+                continue
             first = entry.syntax.head[0]
             if verb and first != verb:
                 lines.append("")
             verb = first
-            lines.append(f"{entry.syntax.form} - {entry.help}" if entry.help else entry.syntax.form)
-            if entry.syntax.form == SET_FORM:
-                lines.extend(self.parameter_lines())
+            lines.extend(shown)
+        if not verb:
+            raise CommandError(f"no command or parameter of this context contains {word[:80]!r}; HELP lists all")
         return Reply([*lines, ""])
 
     @command("EXIT", "ends the session; what was not committed is lost")

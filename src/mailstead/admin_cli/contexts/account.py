@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _YES_NO = boolean("value", False, "")
 _DAYS = integer("days", 1, 1, MAX_TEMPORARY_DAYS, "")
+_BARE = re.compile(r"[\w.-]+")
 _READY = re.compile(r"\{[A-Z0-9.-]+\}.+|\$(?:argon2|2[aby]|5|6|y)\$?.+", re.DOTALL)
 
 
@@ -252,10 +253,23 @@ def _must_change(context: Any) -> str:
     return "yes" if found is not None and found.must_change else "no"
 
 
+def _class_command(context: Any, value: Word) -> str:
+    context.session.actor.require("changeAccountsClass", context.domain_id)
+    if not value.text:
+        return "INHERIT SETTINGS FROM domainDefaults"
+    return f"INHERIT SETTINGS FROM accountClass {value.text if _BARE.fullmatch(value.text) else quoted(value.text)}"
+
+
+def _may_set_password(context: Any) -> bool:
+    return context.account is None or _PASSWORD(context)
+
+
+_PASSWORD = needs("changeAccountsPassword")
 _SPECIALS = (
-    Special("name", "name", _rename, lambda context: quoted(context.renamed_to or context.account_name)),
-    Special("accountClassName", "name", None, lambda context: quoted(context.class_name())),
-    Special("password", "password", _set_password, None, ("passwd",), ("respectEnforcement",)),  # type: ignore[arg-type]
-    Special("passwordHash", "hash", _set_hash),
-    Special("mustChangePass", "bool", _set_must_change, _must_change),
-)
+    Special("name", "name", _rename, lambda context: quoted(context.renamed_to or context.account_name),
+            allowed=needs("manageAccountsNaming")),
+    Special("accountClassName", "name", None, lambda context: quoted(context.class_name()), instead=_class_command),
+    Special("password", "password", _set_password, None, ("passwd",), ("respectEnforcement",), _may_set_password),  # type: ignore[arg-type]
+    Special("passwordHash", "hash", _set_hash, allowed=_may_set_password),
+    Special("mustChangePass", "bool", _set_must_change, _must_change, allowed=_PASSWORD),
+)  # fmt: skip

@@ -59,9 +59,10 @@ class DomainContext(AttributeContext, CommitContext):
     def specials(self) -> Sequence[Special]:
         """The name, and the postmaster's account."""
         return (
-            Special("name", "name", _rename, lambda context: quoted(context.renamed_to or context.domain.name)),
-            Special("postmasterAccount", "name", _set_postmaster, _postmaster),
-        )
+            Special("name", "name", _rename, lambda context: quoted(context.renamed_to or context.domain.name),
+                    allowed=needs("manageDomainConfig")),
+            Special("postmasterAccount", "name", _set_postmaster, _postmaster, allowed=needs("manageDomainConfig")),
+        )  # fmt: skip
 
     async def collect(self) -> None:
         """Renaming and aliases; a folder that is named exists."""

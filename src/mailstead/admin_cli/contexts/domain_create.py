@@ -126,6 +126,10 @@ class DomainCreateContext(_LocationContext, CommitContext):
                 return shown_name, text
         raise CommandError(f"there is no parameter {name[:80]!r} here")
 
+    def may_set(self, setting: Setting) -> bool:
+        """Who may create the domain may give it all."""
+        return True
+
     async def set_words(self, words: Sequence[Word]) -> None:
         kept: list[Word] = []
         for name, value in zip(words[::2], words[1::2], strict=False):

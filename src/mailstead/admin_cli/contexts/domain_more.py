@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mailstead.admin_cli.context import CliContext, Command, make, needs
+from mailstead.admin_cli.context import CliContext, Command, make, needs, only
 from mailstead.admin_cli.contexts import recipient_commands
 from mailstead.admin_cli.contexts.branding import branding_commands
 from mailstead.admin_cli.contexts.discovery import DomainAutodiscoveryContext
@@ -25,11 +25,16 @@ def _acl(context: CliContext) -> bool:
     return context.session.actor.may("manageAdminACL")
 
 
+def _branding() -> list[Command]:
+    shown, changed = branding_commands(server=False)
+    return [shown, *only(_CONFIG, [changed])]
+
+
 def commands() -> list[Command]:
     """All of them."""
     return [
         *recipient_commands.commands(),
-        *branding_commands(server=False),
+        *_branding(),
         make("CONFIG PUBLIC-FOLDER", "enters the public folders", enter(PublicFolderContext), allowed=sees(PUBLIC_FOLDERS)),
         make("CONFIG FILTERS", "enters the filters", enter(DomainFiltersContext), allowed=_FILTERS),
         make("CONFIG accountDefaultFilters", "enters what accounts begin with", enter(DefaultFiltersContext), allowed=_FILTERS),

@@ -21,8 +21,8 @@ from mailstead.admin_cli.registry import recipient_registry
 from mailstead.admin_cli.responses import items, quoted, show
 from mailstead.admin_cli.syntax import Arguments
 from mailstead.directory.address import checked_local, join_address, local_key
-from mailstead.directory.members import MAX_MEMBERS_PER_CALL, checked_members
-from mailstead.directory.model import AlreadyExistsError, Member, Recipient, RecipientEdit, RecipientKind
+from mailstead.directory.members import MAX_MEMBERS_PER_CALL, checked_member, checked_members
+from mailstead.directory.model import AlreadyExistsError, InvalidNameError, Member, Recipient, RecipientEdit, RecipientKind
 from mailstead.directory.recipient_kinds import FAMILIES
 from mailstead.settings.declaration import Context, Setting, boolean
 from mailstead.settings.declarations import FOLDER_RCPT_LIMITS
@@ -241,6 +241,9 @@ class GroupContext(RecipientContext):
     name = "domain-group"
     title = "group"
     kind = RecipientKind.GROUP
+    likely: ClassVar = {
+        "add member": "ADD Address <address>", "remove member": "REMOVE Address <address>", "list members": "LIST Addresses",
+    }  # fmt: skip
 
     async def collect(self) -> None:
         """Members that are added lead somewhere."""
@@ -259,8 +262,20 @@ class GroupContext(RecipientContext):
     def add_address(self, arguments: Arguments) -> Result:
         """ADD Address."""
         self.session.actor.require("manageGroupsMembers", self.domain_id)
-        self.add_member(arguments["address"], "")
+        self.add_member(self.completed(arguments["address"]), "")
         return None
+
+    def completed(self, text: str) -> str:
+        """An address, also of a bare name that an account has in the group's domain. Raises CommandError for other names."""
+        if "@" in text:
+            return text
+        try:
+            address = checked_member(f"{text}@{self.domain.name}")
+        except InvalidNameError:
+            return text  # What is no name at all is refused where members are added.
+        if self.session.services.directory.account_by_address(address) is None:
+            raise CommandError(f"{text[:80]!r} is not an address; write {address[:160]}")
+        return address
 
     @command("REMOVE Address <address>", "removes a member")
     def remove_address(self, arguments: Arguments) -> Result:
