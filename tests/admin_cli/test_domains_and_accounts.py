@@ -9,8 +9,6 @@ from tests.admin_cli.conftest import PASSWORD, Face
 
 SYSTEM = Actor.system("test")
 
-SYSTEM = Actor.system("test")
-
 
 async def test_a_domain_is_created_with_its_postmaster_in_one_commit(face: Face) -> None:
     client = await face.client()

@@ -107,6 +107,23 @@ async def test_a_subdomain_follows_through_every_level_and_a_new_name(face: Face
     assert face.directory.resolve("postmaster@x.dev.example.test").kind is RecipientKind.LOCAL
 
 
+async def test_a_subdomain_shows_its_parent_and_its_state(face: Face, below: Client) -> None:
+    async def seen(name: str) -> tuple[str, str]:
+        pairs = await below.show(f"SHOW Domain {name}")
+        return pairs["parentDomain"], pairs["state"]
+
+    assert await seen("example.test") == ('""', "enabled")
+    assert await seen("dev.example.test") == ('"example.test"', "enabled")
+    await below.ok("DISABLE Domain example.test")
+    assert await seen("example.test") == ('""', "disabled")
+    assert await seen("dev.example.test") == ('"example.test"', "inactive")
+    assert await below.show("SHOW Domain dev.example.test ATTR state") == {"state": "inactive"}
+    await below.ok("UPDATE Domain dev.example.test")
+    registry = await below.show("SHOW RegistryInformation")
+    assert (registry["Parent Domain"], registry["Configuration Status"]) == ("example.test", "inactive")
+    assert "parentDomain cannot be set" in await below.err("SET parentDomain other.test")
+
+
 async def test_a_subdomain_does_not_come_before_its_parent(face: Face, below: Client) -> None:
     await below.ok("UPDATE Domain dev.example.test", "SET activationLevel 99")
     assert "dev.example.test has 99, and would come before example.test, its parent, which has 100" in await below.err("COMMIT")

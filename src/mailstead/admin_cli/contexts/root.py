@@ -10,7 +10,6 @@ from mailstead.admin_cli.contexts.domain_create import DomainCreateContext, Subd
 from mailstead.admin_cli.contexts.domain_register import DomainRegisterContext
 from mailstead.admin_cli.grammar import CommandError
 from mailstead.admin_cli.lists import matching
-from mailstead.admin_cli.registry import domain_state
 from mailstead.admin_cli.responses import Reply, attribute, show, table
 from mailstead.admin_cli.session import version_reply
 from mailstead.admin_cli.syntax import Arguments
@@ -71,7 +70,7 @@ class RootContext(CliContext):
         def build() -> Reply:
             counts = self.session.services.directory.account_counts()
             rows = [
-                (domain.name, str(counts.get(domain.id, 0)), domain_state(domain))
+                (domain.name, str(counts.get(domain.id, 0)), domain.state)
                 for domain in self.visible(arguments.get("wildcard", ""))
             ]
             return table("The list of all domains:", ("name", "accounts", "Status"), rows)
