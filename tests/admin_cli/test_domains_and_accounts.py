@@ -9,8 +9,6 @@ from tests.admin_cli.conftest import PASSWORD, Face
 
 SYSTEM = Actor.system("test")
 
-SYSTEM = Actor.system("test")
-
 
 async def test_a_domain_is_created_with_its_postmaster_in_one_commit(face: Face) -> None:
     client = await face.client()
@@ -56,8 +54,20 @@ async def test_a_deleted_domain_comes_back_unless_no_copy_was_kept(face: Face) -
     assert "does not exist" in await client.err('DELETE Domain name "example.test"')
     await client.ok('ENABLE Domain name "example.test"')
     assert face.directory.account_by_address("alice@example.test") is not None
-    await client.ok("delete domain EXAMPLE.test DONTKEEPCOPY")
+    assert [row.split()[0] for row in await client.rows("LIST Domains")] == ["example.test"]
+    await client.ok("DISABLE Domain example.test", "DELETE Domain example.test", "ENABLE Domain domainLocation /srv/example.test")
+    assert [row.split()[0] for row in await client.rows("LIST Domains")] == ["example.test"]
+    await client.ok("DISABLE Domain example.test", "delete domain EXAMPLE.test DONTKEEPCOPY")
     assert "no deleted domain" in await client.err('ENABLE Domain name "example.test"')
+
+
+async def test_who_may_not_enable_does_not_bring_a_domain_back_by_enabling_it(face: Face) -> None:
+    await face.directory.create_admin("keeper", PASSWORD, actor=SYSTEM)
+    await face.directory.grant("keeper", "restoreAnyDomain", None, actor=SYSTEM)
+    client, keeper = await face.client(), await face.client("keeper")
+    await client.ok("DISABLE Domain example.test", "DELETE Domain example.test")
+    assert "keeper lacks the permission activateAnyDomain" in await keeper.err("ENABLE Domain name example.test")
+    assert face.directory.domain_by_name("example.test") is None
 
 
 async def test_account_life(face: Face) -> None:

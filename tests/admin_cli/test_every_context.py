@@ -83,7 +83,7 @@ PATHS: list[tuple[str, ...]] = [
     )),
     (DOMAIN, "ADD List l password secret-1-x adminEmail a@b.test", "ADD User u@b.test name U"),
 ]  # fmt: skip
-SHOWN_ONLY = ("name", "accountClassName", "parentDomain", "address", "priority", "ipSet", "admin", "postmasterAccount")
+SHOWN_ONLY = ("name", "accountClassName", "parentDomain", "address", "priority", "ipSet", "admin", "postmasterAccount", "state")
 PROMPT = re.compile(r"<[A-Za-z0-9-]*#> \Z")
 SILENT = re.compile(r"internal error")
 

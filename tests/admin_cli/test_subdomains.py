@@ -107,6 +107,43 @@ async def test_a_subdomain_follows_through_every_level_and_a_new_name(face: Face
     assert face.directory.resolve("postmaster@x.dev.example.test").kind is RecipientKind.LOCAL
 
 
+async def test_a_subdomain_shows_its_parent_and_its_state(face: Face, below: Client) -> None:
+    async def seen(name: str) -> tuple[str, str]:
+        pairs = await below.show(f"SHOW Domain {name}")
+        return pairs["parentDomain"], pairs["state"]
+
+    assert await seen("example.test") == ('""', "enabled")
+    assert await seen("dev.example.test") == ('"example.test"', "enabled")
+    await below.ok("DISABLE Domain example.test")
+    assert await seen("example.test") == ('""', "disabled")
+    assert await seen("dev.example.test") == ('"example.test"', "inactive")
+    assert await below.show("SHOW Domain dev.example.test ATTR state") == {"state": "inactive"}
+    await below.ok("UPDATE Domain dev.example.test")
+    registry = await below.show("SHOW RegistryInformation")
+    assert (registry["Parent Domain"], registry["Configuration Status"]) == ("example.test", "inactive")
+    assert "parentDomain cannot be set" in await below.err("SET parentDomain other.test")
+
+
+async def test_deleting_a_domain_tells_what_stays_below_it(face: Face, below: Client) -> None:
+    await below.ok("CREATE Subdomain prefix own parentDomain example.test postmasterPassword secret-1-x", "COMMIT")
+    await below.ok("UPDATE Domain own.example.test", "SET activateWithoutParent yes", "COMMIT")
+    await face.directory.create_admin("owner", PASSWORD, actor=SYSTEM)
+    await face.directory.grant("owner", "deactivateDomain", "example.test", actor=SYSTEM)
+    owner = await face.client("owner")
+    await owner.ok("DISABLE Domain example.test")
+    reply = await owner.send("DELETE Domain name example.test")
+    assert reply[-1].startswith("+OK: ") and "2 subdomains" in reply[-2] and "dev.example.test" not in reply[-2]
+    await below.ok("ENABLE Domain name example.test", "DISABLE Domain example.test")
+    reply = await below.send("DELETE Domain name example.test")
+    assert reply == [
+        "2 subdomains have no parent now, and are active with activateWithoutParent only: dev.example.test own.example.test",
+        "+OK: command successful",
+    ]
+    assert [row.split()[0] for row in await below.rows("LIST Domains")] == ["own.example.test"]
+    await below.ok("DISABLE Domain own.example.test")
+    assert (await below.send("DELETE Domain name own.example.test"))[0].startswith("+OK: ")
+
+
 async def test_a_subdomain_does_not_come_before_its_parent(face: Face, below: Client) -> None:
     await below.ok("UPDATE Domain dev.example.test", "SET activationLevel 99")
     assert "dev.example.test has 99, and would come before example.test, its parent, which has 100" in await below.err("COMMIT")

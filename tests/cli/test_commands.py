@@ -101,7 +101,7 @@ def test_accounts_and_domains_come_and_go(data: Path) -> None:
     assert command("domain", "add", *config, "second.test").exit_code == 0
     assert command("user", "add", *config, "carol@second.test", "--name", "Carol", "--password", "a good long one").exit_code == 0
     assert command("user", "list", *config, "--domain", "second.test").output == "carol@second.test\tCarol\n"
-    assert command("domain", "list", *config).output.splitlines() == ["example.test\t1", "second.test\t1"]
+    assert command("domain", "list", *config).output.splitlines() == ["example.test\t1\tenabled", "second.test\t1\tenabled"]
     assert "already exists" in refusal("user", "add", *config, "carol@second.test", "--password", "a good long one")
     assert "does not exist" in refusal("user", "add", *config, "x@nowhere.test", "--password", "a good long one")
     assert "is not an address" in refusal("user", "add", *config, "carol", "--password", "a good long one")
@@ -116,7 +116,17 @@ def test_accounts_and_domains_come_and_go(data: Path) -> None:
     assert command("user", "delete", *config, "carol@second.test", input="n\n").exit_code == 1
     assert command("user", "delete", *config, "--yes", "carol@second.test").exit_code == 0
     assert command("domain", "delete", *config, "--yes", "second.test").exit_code == 0
-    assert command("domain", "list", *config).output.splitlines() == ["example.test\t1"]
+    assert command("domain", "list", *config).output.splitlines() == ["example.test\t1\tenabled"]
+
+
+def test_the_list_of_domains_tells_states_and_parents(data: Path) -> None:
+    directory = Directory.open(data)
+    asyncio.run(directory.create_domain("dev.example.test", actor=Actor.system("test")))
+    asyncio.run(directory.set_domain_setting("dev.example.test", "parentDomain", "example.test", actor=Actor.system("test")))
+    asyncio.run(directory.disable_domain("example.test", actor=Actor.system("test")))
+    directory.close()
+    listed = command("domain", "list", "--config", str(data)).output.splitlines()
+    assert listed == ["dev.example.test\t0\tinactive\texample.test", "example.test\t1\tdisabled"]
 
 
 def test_import_takes_hashes_and_passwords_and_lists_what_it_refuses(data: Path, tmp_path: Path) -> None:

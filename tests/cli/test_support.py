@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import stat
@@ -50,6 +51,30 @@ def test_findings_as_json_and_every_one_says_what_to_do(data: Path) -> None:
     assert all(row["fix"] for row in rows if row["severity"] == "problem"), rows
     text = command("doctor", "--config", str(data), "--offline").output
     assert "         do: " in text
+
+
+def test_a_subdomain_whose_parent_is_gone_is_told_with_what_to_do(data: Path) -> None:
+    directory = Directory.open(data)
+    asyncio.run(directory.create_domain("above.test", actor=ADMIN))
+    for name in ("a.above.test", "b.above.test"):
+        asyncio.run(directory.create_domain(name, actor=ADMIN))
+        asyncio.run(directory.set_domain_setting(name, "parentDomain", "above.test", actor=ADMIN))
+    asyncio.run(directory.set_domain_setting("b.above.test", "activateWithoutParent", "yes", actor=ADMIN))
+    directory.close()
+    assert of(found(data), "subdomains") == []
+    directory = Directory.open(data)
+    asyncio.run(directory.delete_domain("above.test", actor=ADMIN))
+    directory.close()
+    (told,) = of(found(data), "subdomains")
+    assert told["severity"] == "warning"
+    assert told["text"] == "a.above.test is below above.test, which is not there: nobody logs in and no mail is taken"
+    enable = "and ENABLE Domain name above.test, or SET activateWithoutParent yes in a.above.test"
+    assert told["fix"] == f"`mailstead undelete domain above.test`, {enable}"
+    directory = Directory.open(data)
+    asyncio.run(directory.erase_deleted("domain", "above.test", actor=ADMIN))
+    directory.close()
+    (told,) = of(found(data), "subdomains")
+    assert told["fix"] == "`mailstead domain add above.test`, or SET activateWithoutParent yes in a.above.test"
 
 
 def test_rights_and_certificates_that_are_wrong_come_with_a_remedy(data: Path) -> None:

@@ -73,13 +73,6 @@ def mailbox_size(services: AdminServices, owner: int, shard: int) -> tuple[int, 
     return octets, messages, len(index.folders(owner))
 
 
-def domain_state(domain: Domain) -> str:
-    """In a word; `inactive` is a subdomain that is enabled while its parent is not (DOM-03)."""
-    if not domain.switched_on:
-        return "disabled"
-    return "enabled" if domain.enabled else "inactive"
-
-
 def domain_registry(services: AdminServices, domain: Domain) -> list[tuple[str, str]]:
     """SHOW RegistryInformation of a domain."""
     changed, version = modified(services, "domain", domain.id, domain.created)
@@ -88,8 +81,9 @@ def domain_registry(services: AdminServices, domain: Domain) -> list[tuple[str, 
         ("Creation Date", date_of(domain.created)),
         ("Modification Date", date_of(changed)),
         ("Configuration Version", str(version)),
-        ("Configuration Status", "OK" if domain.enabled else domain_state(domain)),
+        ("Configuration Status", "OK" if domain.enabled else domain.state),
         ("Account count", str(services.directory.account_count(domain.id))),
+        ("Parent Domain", services.directory.domain_settings(domain.id).parentDomain),
     ]
 
 

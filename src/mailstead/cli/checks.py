@@ -26,6 +26,7 @@ from mailstead.cli.check_names import name_checks
 from mailstead.cli.check_store import store_checks
 from mailstead.cli.finding import OK, PROBLEM, WARNING, WORDS, Finding
 from mailstead.delivery.host import host_name
+from mailstead.directory.address import domain_key
 from mailstead.directory.service import Directory
 from mailstead.process.application import ListenerSpec, StartError
 from mailstead.process.binding import bind_or_explain
@@ -59,6 +60,7 @@ def check_all(bootstrap: Bootstrap, *, network: bool = True) -> Iterator[Finding
         yield Finding(OK, "settings", f"{len(directory.domains())} domains, {directory.account_count()} accounts")
         yield from _forgotten_values(directory)
         yield from _names(directory)
+        yield from _orphans(directory)
         rules = directory.settings.objects.all(OBJECT_KINDS["logRule"], "service")
         counted = all(rule.values.fileCount for rule in rules)
         yield from _indexes(bootstrap.data_dir, directory.shard_count())
@@ -89,6 +91,21 @@ def _names(directory: Directory) -> Iterator[Finding]:
             yield Finding(WARNING, "names", "and more of these", "mend those above first")
             return
         yield Finding(WARNING, "names", text, "name another, or make it again")
+
+
+def _orphans(directory: Directory) -> Iterator[Finding]:
+    """Subdomains that are not active because the domain above them is gone."""
+    kept = {domain_key(one.name) for one in directory.deleted_domains()}
+    told = [one for one in directory.orphans() if not directory.domain_settings(one.id).activateWithoutParent]
+    for domain in told[:MOST_NAMES]:
+        above = str(directory.domain_settings(domain.id).parentDomain)
+        text = f"{domain.name} is below {above}, which is not there: nobody logs in and no mail is taken"
+        back = f"`mailstead domain add {above}`"
+        if domain_key(above) in kept:
+            back = f"`mailstead undelete domain {above}`, and ENABLE Domain name {above}"
+        yield Finding(WARNING, "subdomains", text, f"{back}, or SET activateWithoutParent yes in {domain.name}")
+    if len(told) > MOST_NAMES:
+        yield Finding(WARNING, "subdomains", f"and {len(told) - MOST_NAMES} more of these", "mend those above first")
 
 
 def _disk(bootstrap: Bootstrap) -> Iterator[Finding]:

@@ -42,11 +42,12 @@ async def _add(directory: Directory, name: str, postmaster: str) -> None:
 @domain.command("list")
 @config_option
 def show(config: Path | None) -> None:
-    """List the domains with their numbers of accounts."""
+    """List the domains: name, number of accounts, state (enabled, disabled, or inactive: what is above is not active), parent."""
     with opened(config) as directory:
         for found in directory.domains():
-            state = "" if found.enabled else "\tinactive, its parent is disabled" if found.switched_on else "\tdisabled"
-            click.echo(f"{found.name}\t{directory.account_count(found.id)}{state}")
+            parent = directory.domain_settings(found.id).parentDomain
+            columns = [found.name, str(directory.account_count(found.id)), found.state, *([parent] if parent else [])]
+            click.echo("\t".join(columns))
 
 
 @domain.command("delete")

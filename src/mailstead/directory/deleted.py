@@ -179,12 +179,14 @@ class DeletedVerbs(DirectoryBase):
         assert restored is not None
         return RestoredAccount(restored, tuple(left_out))
 
-    async def restore_domain(self, domain: int | str, *, actor: Actor, name: str = "") -> RestoredDomain:
+    async def restore_domain(self, domain: int | str, *, actor: Actor, name: str = "", enable: bool = False) -> RestoredDomain:
         """Bring a deleted domain back, by id or by the name it had (then the one deleted last), with all that was in it; as
-        ``name`` where its own is taken. It is enabled or disabled as it was. Raises NotFoundError, AlreadyExistsError,
-        InvalidNameError, PermissionDeniedError."""
+        ``name`` where its own is taken. It is enabled or disabled as it was, or, with ``enable``, enabled. Raises NotFoundError,
+        AlreadyExistsError, InvalidNameError, PermissionDeniedError."""
         found = self._find("domain", domain)
         actor.require("restoreDomain", found.id)
+        if enable:
+            actor.require("activateAnyDomain")
         new_name = checked_domain(name) if name else None
         left_out: list[str] = []
 
@@ -195,6 +197,9 @@ class DeletedVerbs(DirectoryBase):
             accounts = sum(table == "account" for table, _ in rows)
             new = {"name": new_name[0] if new_name else found.name, "accounts": accounts}
             transaction.record(actor.name, "domain", found.id, "restore", None, new)
+            if enable and not transaction.value("SELECT enabled FROM domain WHERE id = ?", (found.id,)):
+                transaction.execute("UPDATE domain SET enabled = 1, version = version + 1 WHERE id = ?", (found.id,))
+                transaction.record(actor.name, "domain", found.id, "enable", {"enabled": False})
             return accounts
 
         accounts = await self._change(operation)

@@ -96,6 +96,27 @@ class DomainLookups:
         subdomains = {int(row[0]) for row in below}
         return [_as_domain(row, row[0] not in subdomains or self._stands(row[0])) for row in rows]
 
+    def subdomains(self, domain_id: int) -> list[Domain]:
+        """Domains that name a domain, by any of its names, as the one above them (DOM-04); in the order of their names."""
+        self.database.poll()
+        found = [self._domain(number) for number, above in self._domains_above() if above == domain_id]
+        return sorted((domain for domain in found if domain is not None), key=lambda domain: domain.name)
+
+    def orphans(self) -> list[Domain]:
+        """Subdomains of a domain that is not there; in the order of their names."""
+        self.database.poll()
+        found = [self._domain(number) for number, above in self._domains_above() if above is None]
+        return sorted((domain for domain in found if domain is not None), key=lambda domain: domain.name)
+
+    def _domains_above(self) -> list[tuple[int, int | None]]:
+        """Id of each subdomain, and of the domain above it; None where that is gone."""
+        rows = self.database.query(
+            "SELECT scope_id, value FROM setting INDEXED BY setting_of_domains "
+            "WHERE scope = 'domainConfig' AND name = 'parentDomain' AND value <> ''"
+        )
+        entries = ((int(number), self._domain_entry(value)) for number, value in rows)
+        return [(number, entry[0] if entry is not None else None) for number, entry in entries]
+
     def _stands(self, domain_id: int) -> bool:
         """Whether nothing above a domain keeps it from being active."""
         seen = {domain_id}

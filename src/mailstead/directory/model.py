@@ -62,6 +62,13 @@ class Domain:
     created: int
     switched_on: bool
 
+    @property
+    def state(self) -> str:
+        """In a word; `inactive` is a subdomain that is enabled while its parent is not active (DOM-03)."""
+        if not self.switched_on:
+            return "disabled"
+        return "enabled" if self.enabled else "inactive"
+
 
 @dataclass(frozen=True, slots=True)
 class Account:

@@ -144,6 +144,59 @@ async def test_one_refusal_undoes_everything_and_names_its_line(directory: Direc
     assert directory.domain_by_name("other.example") is None
 
 
+SUBDOMAIN = '[[domains]]\nname = "dev.above.test"\n[domains.settings]\nparentDomain = "above.test"\n'
+
+
+async def test_a_subdomain_comes_with_its_parent_or_to_it(directory: Directory) -> None:
+    with pytest.raises(ConfigurationError, match=r"^line 4: domain dev.above.test: parentDomain: the domain above.test does not"):
+        await make(directory, SUBDOMAIN)
+    assert directory.domain_by_name("dev.above.test") is None
+    await make(directory, SUBDOMAIN + '[[domains]]\nname = "above.test"\n')
+    assert [domain.name for domain in directory.subdomains(need(directory, "above.test"))] == ["dev.above.test"]
+    await make(directory, SUBDOMAIN.replace("dev.", "more."))
+    both = '[[domains]]\nname = "{}"\n[domains.settings]\nparentDomain = "nowhere.test"\n'
+    with pytest.raises(ConfigurationError) as refusal:
+        await make(directory, both.format("more.above.test") + both.format("dev.above.test"))
+    assert [line for line, _ in refusal.value.mistakes] == [4, 8]
+    assert directory.domain_settings(need(directory, "dev.above.test")).parentDomain == "above.test"
+    exported = as_toml(read_configuration(directory.database, accounts=True, secrets=True), SECTIONS)
+    assert differences(directory, exported) == []
+
+
+async def test_a_complete_file_does_not_take_a_parent_from_below(directory: Directory) -> None:
+    await make(directory, '[[domains]]\nname = "above.test"\naliases = ["also.test"]\n' + SUBDOMAIN)
+    whole = 'complete = ["domains"]\n'
+    with pytest.raises(ConfigurationError, match=r"^the domain above.test cannot go: dev.above.test is below it$"):
+        await make(directory, whole + SUBDOMAIN)
+    assert directory.domain_by_name("above.test") is not None
+    await make(directory, whole + '[[domains]]\nname = "dev.above.test"\n')
+    assert directory.domain_by_name("above.test") is None
+    assert directory.domain_settings(need(directory, "dev.above.test")).parentDomain == ""
+
+
+async def test_the_name_that_a_subdomain_knows_its_parent_by_does_not_go(directory: Directory) -> None:
+    above = '[[domains]]\nname = "above.test"\naliases = ["also.test"]\n'
+    await make(directory, above + SUBDOMAIN.replace('"above.test"', '"also.test"'))
+    with pytest.raises(ConfigurationError, match=r"^the domain also.test cannot go: dev.above.test is below it$"):
+        await make(directory, above.replace('"also.test"', ""))
+    assert directory.domain_aliases(need(directory, "above.test")) == ["also.test"]
+
+
+async def test_what_was_without_its_parent_stops_no_import(directory: Directory) -> None:
+    await make(directory, '[[domains]]\nname = "above.test"\n' + SUBDOMAIN)
+    await directory.delete_domain("above.test", actor=ADMIN)
+    await make(directory, SUBDOMAIN + "[services.imap]\nmaxErrors = 9\n")
+    assert directory.settings.service("imap").maxErrors == 9
+    await make(directory, '[[domains]]\nname = "above.test"\n')
+    assert directory.orphans() == []
+
+
+def need(directory: Directory, name: str) -> int:
+    domain = directory.domain_by_name(name)
+    assert domain is not None
+    return domain.id
+
+
 async def test_rules_between_settings_hold(directory: Directory) -> None:
     with pytest.raises(ConfigurationError, match="schedInterval must be below maxSchedInterval"):
         await make(directory, "[services.processing]\nschedInterval = 600\nmaxSchedInterval = 500")

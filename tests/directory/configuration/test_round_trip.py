@@ -75,8 +75,8 @@ def text_of(setting: Setting) -> st.SearchStrategy[str]:
             return st.sampled_from(FORMS[kind])
 
 
-#: Pairs of settings with rules between them, and what ends the test's own rights.
-LEFT_OUT = {"schedInterval", "maxSchedInterval", "availableServices"}
+#: Pairs of settings with rules between them, what names another domain, and what ends the test's own rights.
+LEFT_OUT = {"schedInterval", "maxSchedInterval", "availableServices", "parentDomain"}
 LEFT_OUT |= {setting.name for setting in DOMAIN.settings if setting.name.startswith("max")}
 
 

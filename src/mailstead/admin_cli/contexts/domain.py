@@ -57,10 +57,12 @@ class DomainContext(AttributeContext, CommitContext):
         return [setting for setting in DOMAIN_OWN.settings if setting.name != "postmasterAccount"]
 
     def specials(self) -> Sequence[Special]:
-        """The name, and the postmaster's account."""
+        """The name, what the domain is and below which one, and the postmaster's account."""
         return (
             Special("name", "name", _rename, lambda context: quoted(context.renamed_to or context.domain.name),
                     allowed=needs("manageDomainConfig")),
+            Special("state", "word", None, _state),
+            Special("parentDomain", "name", None, _parent),
             Special("postmasterAccount", "name", _set_postmaster, _postmaster, allowed=needs("manageDomainConfig")),
         )  # fmt: skip
 
@@ -279,6 +281,15 @@ class DomainContext(AttributeContext, CommitContext):
 def _rename(context: Any, value: Word) -> None:
     context.session.actor.require("manageDomainConfig", context.domain_id)
     context.renamed_to, _ = checked_domain(value.text)
+
+
+def _state(context: Any) -> str:
+    domain = context.session.services.directory.domain(context.domain_id)
+    return domain.state if domain is not None else "deleted"
+
+
+def _parent(context: Any) -> str:
+    return quoted(context.session.services.directory.domain_settings(context.domain_id).parentDomain)
 
 
 def _postmaster(context: Any) -> str:

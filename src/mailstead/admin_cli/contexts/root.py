@@ -10,7 +10,6 @@ from mailstead.admin_cli.contexts.domain_create import DomainCreateContext, Subd
 from mailstead.admin_cli.contexts.domain_register import DomainRegisterContext
 from mailstead.admin_cli.grammar import CommandError
 from mailstead.admin_cli.lists import matching
-from mailstead.admin_cli.registry import domain_state
 from mailstead.admin_cli.responses import Reply, attribute, show, table
 from mailstead.admin_cli.session import version_reply
 from mailstead.admin_cli.syntax import Arguments
@@ -71,7 +70,7 @@ class RootContext(CliContext):
         def build() -> Reply:
             counts = self.session.services.directory.account_counts()
             rows = [
-                (domain.name, str(counts.get(domain.id, 0)), domain_state(domain))
+                (domain.name, str(counts.get(domain.id, 0)), domain.state)
                 for domain in self.visible(arguments.get("wildcard", ""))
             ]
             return table("The list of all domains:", ("name", "accounts", "Status"), rows)
@@ -125,15 +124,15 @@ class RootContext(CliContext):
     @command("ENABLE Domain domainLocation <path>", "enables the domain at a location")
     @command("ENABLE Domain <name>", hidden=True)
     async def enable_domain(self, arguments: Arguments) -> Result:
-        """ENABLE Domain; a deleted one of which a copy was kept comes back."""
+        """ENABLE Domain; a deleted one of which a copy was kept comes back, enabled."""
         directory = self.session.services.directory
         name = arguments["name"] if "name" in arguments else domain_at(self, arguments["domainlocation"])
         if directory.domain_by_name(name) is None:
-            await self._restore(name)
+            domain = (await directory.restore_domain(name, actor=self.session.actor, enable=True)).domain
         else:
             domain = self.need(name)
             await directory.enable_domain(domain.name, actor=self.session.actor)
-            await directory.clear_activation_request(domain.id, actor=self.session.actor)
+        await directory.clear_activation_request(domain.id, actor=self.session.actor)
         return None
 
     @command("REGISTER Domain domainLocation <path>", hidden=True)
@@ -142,12 +141,6 @@ class RootContext(CliContext):
         domain_at(self, arguments["domainlocation"])
         self.session.enter(DomainRegisterContext(self, lambda: self.enable_domain(arguments)))
         return None
-
-    async def _restore(self, name: str) -> None:
-        restore = getattr(self.session.services.directory, "restore_domain", None)
-        if restore is None:
-            raise CommandError(f"the domain {name[:80]} does not exist")
-        await restore(name, actor=self.session.actor)
 
     @command("DISABLE Domain [name] <name>", "disables a domain: nobody logs in, no mail is taken",
              allowed=anywhere("deactivateDomain"))  # fmt: skip

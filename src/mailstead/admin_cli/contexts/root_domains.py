@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from mailstead.admin_cli.context import CliContext, Command, Result, anywhere, make, needs, run_now
@@ -29,6 +30,7 @@ from mailstead.settings.edits import Pending, place_of
 from mailstead.settings.permissions import SERVER_FORM
 
 MAX_FOUND = 1000
+MOST_NAMED = 20
 FOLDERS_AT_ONCE = 20
 """Mailboxes looked through for a folder between two turns of the event loop."""
 ADDONS = ("outlook", "activesync", "sharing", "personalorganizer", "ia")
@@ -98,8 +100,18 @@ async def _delete(context: Any, arguments: Arguments) -> Result:
     if domain.switched_on:
         raise CommandError(f"the domain {domain.name} is enabled; DISABLE it first")
     keep = "dontkeepcopy" not in arguments.flags
-    await context.session.services.directory.delete_domain(domain.name, actor=context.session.actor, keep_copy=keep)
-    return None
+    directory, actor = context.session.services.directory, context.session.actor
+    below = directory.subdomains(domain.id)
+    await directory.delete_domain(domain.name, actor=actor, keep_copy=keep)
+    return Reply(notes=(_left(below, [one.name for one in below if actor.sees(one.id)]),)) if below else None
+
+
+def _left(below: Sequence[Domain], names: Sequence[str]) -> str:
+    """What is said of subdomains that stay; by name those that the administrator sees."""
+    count = "1 subdomain has" if len(below) == 1 else f"{len(below)} subdomains have"
+    verb = "is" if len(below) == 1 else "are"
+    shown = " ".join([*names[:MOST_NAMED], *(["..."] if len(names) > MOST_NAMED else [])])
+    return f"{count} no parent now, and {verb} active with activateWithoutParent only{f': {shown}' if shown else ''}"
 
 
 def _list_deleted(context: Any, arguments: Arguments) -> Result:

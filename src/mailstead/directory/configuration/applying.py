@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from mailstead.directory.configuration.comparing import Difference
 from mailstead.directory.configuration.credentials import SECRETS, credentials_operation, must_change_operation
+from mailstead.directory.configuration.parents import refuse_orphans
 from mailstead.directory.configuration.parsing import ConfigurationError
 from mailstead.directory.configuration.rights import Rights, word_list
 from mailstead.directory.configuration.schema import (
@@ -98,6 +99,7 @@ class _Work:
         self._line = 0
 
     async def run(self, differences: Sequence[Difference]) -> None:
+        orphans = {domain.id for domain in self._directory.orphans()}
         try:
             removed = [(one.path, one.removed) for one in reversed(differences) if one.removed is not None]
             # One administrator with every right has to be there at all times, so a successor comes first.
@@ -123,6 +125,7 @@ class _Work:
             check_pair(context, context.setting("schedInterval"), str(processing.schedInterval), processing)
         except (DirectoryError, InvalidValueError, PermissionDeniedError) as error:
             raise ConfigurationError([(self._line, str(error))]) from error
+        refuse_orphans(self._directory, orphans, differences)
 
     # -- what is common to all nodes ------------------------------------------------------------------------
 
