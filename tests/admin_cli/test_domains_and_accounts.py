@@ -61,6 +61,19 @@ async def test_a_deleted_domain_comes_back_unless_no_copy_was_kept(face: Face) -
     assert "no deleted domain" in await client.err('ENABLE Domain name "example.test"')
 
 
+@pytest.mark.parametrize(
+    "lines", [("ENABLE Domain domainLocation /srv/one",), ("REGISTER Domain domainLocation /srv/one", "COMMIT")], ids=str
+)
+async def test_a_deleted_domain_comes_back_by_the_location_it_was_given(face: Face, lines: tuple[str, ...]) -> None:
+    client = await face.client()
+    for name, place in (("one.test", "/srv/one"), ("two.test", "/srv/two")):
+        await client.ok(f"CREATE Domain name {name} domainLocation {place} postmasterPassword secret-1-x", "COMMIT")
+        await client.ok(f"DISABLE Domain {name}", f"DELETE Domain domainLocation {place}")
+    await client.ok(*lines)
+    assert [row.split()[0] for row in await client.rows("LIST Domains")] == ["example.test", "one.test"]
+    assert "no domain at /srv/on" in await client.err("ENABLE Domain domainLocation /srv/on")
+
+
 async def test_who_may_not_enable_does_not_bring_a_domain_back_by_enabling_it(face: Face) -> None:
     await face.directory.create_admin("keeper", PASSWORD, actor=SYSTEM)
     await face.directory.grant("keeper", "restoreAnyDomain", None, actor=SYSTEM)

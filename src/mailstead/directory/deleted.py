@@ -219,6 +219,14 @@ class DeletedVerbs(DirectoryBase):
 
         await self._change(operation)
 
+    def deleted_domains_at(self, location: str) -> list[Deleted]:
+        """Those of `deleted_domains` that were given a location (DOM-02). Reads what is kept of all domains: not for the loop."""
+        at = (
+            "SELECT deleted_id FROM deleted_row WHERE name = 'setting' AND json_extract(content, '$.scope') = 'domainConfig' "
+            "AND json_extract(content, '$.name') = 'domainLocation' AND json_extract(content, '$.value') = ?"
+        )
+        return self._deleted(f"kind = 'domain' AND id IN ({at})", (location,))
+
     def _find(self, kind: str, what: int | str) -> Deleted:
         if isinstance(what, int):
             found = self._deleted("kind = ? AND id = ?", (kind, what))

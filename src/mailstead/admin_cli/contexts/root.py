@@ -126,7 +126,7 @@ class RootContext(CliContext):
     async def enable_domain(self, arguments: Arguments) -> Result:
         """ENABLE Domain; a deleted one of which a copy was kept comes back, enabled."""
         directory = self.session.services.directory
-        name = arguments["name"] if "name" in arguments else domain_at(self, arguments["domainlocation"])
+        name = arguments["name"] if "name" in arguments else await self._at(arguments["domainlocation"])
         if directory.domain_by_name(name) is None:
             domain = (await directory.restore_domain(name, actor=self.session.actor, enable=True)).domain
         else:
@@ -135,10 +135,20 @@ class RootContext(CliContext):
         await directory.clear_activation_request(domain.id, actor=self.session.actor)
         return None
 
+    async def _at(self, location: str) -> str:
+        """The name of the domain at a location, also of a deleted one. Raises CommandError."""
+        try:
+            return domain_at(self, location)
+        except CommandError:
+            kept = await asyncio.to_thread(self.session.services.directory.deleted_domains_at, location)
+            if not kept:
+                raise
+            return kept[0].name
+
     @command("REGISTER Domain domainLocation <path>", hidden=True)
-    def register_domain(self, arguments: Arguments) -> Result:
+    async def register_domain(self, arguments: Arguments) -> Result:
         """REGISTER Domain: the old name, with a COMMIT of its own."""
-        domain_at(self, arguments["domainlocation"])
+        await self._at(arguments["domainlocation"])
         self.session.enter(DomainRegisterContext(self, lambda: self.enable_domain(arguments)))
         return None
 
