@@ -50,7 +50,16 @@ FORMS = {
     Kind.IP_PORT: ("9.9.9.9", "[::1]:53"),
     Kind.ZONE: ("Europe/Berlin", "UTC"),
     Kind.ADDRESS: ("192.0.2.1", "2001:db8::2"),
+    Kind.FILE_NAME: ("default.txt", "mail @1.log"),
+    Kind.DIRECTORY: ("logs", "logs/mail"),
+    Kind.CIPHERS: ("HIGH:!aNULL", "ECDHE-RSA-AES128-GCM-SHA256"),
 }
+
+
+def test_every_kind_has_forms() -> None:
+    """A kind that is new would be met by a rare draw only."""
+    drawn = {Kind.BOOL, Kind.INT, Kind.CHOICE, Kind.CHOICE_SET, Kind.LIST, Kind.URL, Kind.TEXT, Kind.SECRET}
+    assert drawn | set(FORMS) >= set(Kind)
 
 
 def text_of(setting: Setting) -> st.SearchStrategy[str]:
