@@ -120,8 +120,8 @@ class RootContext(CliContext):
             return attribute(*context.shown_attribute(arguments["attr"]))
         return show(context.shown_pairs())
 
-    @command("ENABLE Domain name <name>", "enables a domain", allowed=needs("activateAnyDomain"))
-    @command("ENABLE Domain domainLocation <path>", "enables the domain at a location", allowed=needs("activateAnyDomain"))
+    @command("ENABLE Domain name <name>", "enables a domain")
+    @command("ENABLE Domain domainLocation <path>", "enables the domain at a location")
     @command("ENABLE Domain <name>", hidden=True)
     async def enable_domain(self, arguments: Arguments) -> Result:
         """ENABLE Domain; a deleted one of which a copy was kept comes back, enabled."""
