@@ -68,17 +68,15 @@ def test_a_server_that_is_killed_leaves_nothing_and_the_next_one_cleans(server: 
     session = server.session()
     point = session.mount(server.data / "run/backup-mount")
     process = server.mount_process(point)
-    os.kill(process, signal.SIGSTOP)  # it cannot end by itself
     children = [child.pid for child in psutil.Process(server.demo.popen.pid).children()]
     for child in children:
-        os.kill(child, signal.SIGSTOP)
+        os.kill(child, signal.SIGSTOP)  # nobody of the server takes away what is left
+    os.kill(process, signal.SIGKILL)
+    wait_until(lambda: gone(process))
     server.demo.popen.kill()
     server.demo.popen.wait()
     for child in children:
         os.kill(child, signal.SIGKILL)
-    assert mounted(server.data) == [str(point)]
-    os.kill(process, signal.SIGKILL)
-    wait_until(lambda: gone(process))
     assert mounted(server.data) == [str(point)]
     again = subprocess.Popen(
         [sys.executable, "-m", "mailstead", "run", "-c", str(server.data), "--workers", "1"], stderr=subprocess.DEVNULL
