@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import fcntl
 import ipaddress
 import json
 import os
@@ -36,6 +35,7 @@ from mailstead.settings import InvalidValueError, SystemDatabaseError
 from mailstead.settings.declaration import Setting
 from mailstead.settings.declarations import LISTENER, OBJECT_KINDS, SERVICE_CONTEXTS
 from mailstead.settings.listeners import FACTORY_LISTENERS, NO_CERTIFICATE, ListenerSettings
+from mailstead.store.abandoned import is_locked
 
 LOW_SPACE = 1 << 30
 WANTED_FILES = 16_384
@@ -216,16 +216,9 @@ def _fault(setting: Setting | None, text: str) -> str:
 def is_running(data_dir: Path) -> bool:
     """Whether a server has the data directory."""
     try:
-        fd = os.open(data_dir / "run" / "mailstead.lock", os.O_RDWR)
+        return is_locked(data_dir / "run" / "mailstead.lock")
     except OSError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(fd)
-    return False
+        return False  # closed to us
 
 
 def _indexes(data_dir: Path, shards: int) -> Iterator[Finding]:

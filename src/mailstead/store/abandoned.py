@@ -28,11 +28,10 @@ def writer_lock(data_dir: Path, writer: str) -> Path:
     return data_dir / "run" / ("command.lock" if writer == COMMAND_WRITER else f"mount-{writer}.lock")
 
 
-def _lives(data_dir: Path, writer: str) -> bool:
-    if not writer.startswith("c"):
-        return False
+def is_locked(path: Path) -> bool:
+    """Whether somebody holds the lock (flock) of a file; nobody does where there is none. Raises OSError for a closed one."""
     try:
-        fd = os.open(writer_lock(data_dir, writer), os.O_RDWR | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:
@@ -42,6 +41,10 @@ def _lives(data_dir: Path, writer: str) -> bool:
     finally:
         os.close(fd)
     return False
+
+
+def _lives(data_dir: Path, writer: str) -> bool:
+    return writer.startswith("c") and is_locked(writer_lock(data_dir, writer))
 
 
 def seal_abandoned(data_dir: Path, last_ids: Mapping[str, int], files: Files) -> list[str]:
