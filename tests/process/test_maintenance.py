@@ -34,14 +34,20 @@ async def parts(tmp_path: Path) -> AsyncIterator[tuple[Path, Store, Mailbox]]:
 async def begun(parts: tuple[Path, Store, Mailbox]) -> tuple[Maintenance, BackgroundVerbs, asyncio.Task[None]]:
     made, verbs = Maintenance(*parts), BackgroundVerbs()
     made.offer(verbs)
-    first_round = asyncio.Event()
-    real = made._end_old_lock
+    begun_with_lock, first_round = asyncio.Event(), asyncio.Event()
+    take_again, end_old = made._take_lock_again, made._end_old_lock
 
-    async def noted() -> None:
-        await real()
-        first_round.set()
+    async def taken_again() -> None:
+        await take_again()
+        begun_with_lock.set()
 
-    made._end_old_lock = noted  # type: ignore[method-assign]
+    async def ended_old() -> None:
+        await end_old()
+        if begun_with_lock.is_set():  # a start asks once more, before it takes the lock again
+            first_round.set()
+
+    made._take_lock_again = taken_again  # type: ignore[method-assign]
+    made._end_old_lock = ended_old  # type: ignore[method-assign]
     running = asyncio.create_task(made.run())
     await asyncio.wait_for(first_round.wait(), 60)
     return made, verbs, running

@@ -80,6 +80,8 @@ class Maintenance:
         self._tasks: dict[tuple[str, int], Task] = {}
         self._locked: dict[int, float] = {}
         self._lock: contextlib.ExitStack | None = None
+        self._holding = asyncio.Lock()
+        """One taking or giving back of the files' lock at a time: a start takes it again while an administrator may ask."""
 
     # -- compaction ------------------------------------------------------------------------------------------------
 
@@ -253,11 +255,18 @@ class Maintenance:
             await self._unlock(domain)
 
     async def _hold(self) -> None:
-        if self._lock is None:
-            stack = contextlib.ExitStack()
-            # Waits for a removal of files that is under way.
-            await asyncio.to_thread(stack.enter_context, hold(self._data_dir / "index"))
-            self._lock = stack
+        async with self._holding:
+            if self._lock is None and self._locked:
+                stack = contextlib.ExitStack()
+                # Waits for a removal of files that is under way.
+                await asyncio.to_thread(stack.enter_context, hold(self._data_dir / "index"))
+                self._lock = stack
+
+    async def _let_go(self) -> None:
+        async with self._holding:
+            if self._lock is not None and not self._locked:
+                self._lock.close()
+                self._lock = None
 
     async def _lock_storages(self, domain: int) -> list[str]:
         if domain in self._locked:
@@ -275,9 +284,7 @@ class Maintenance:
         if self._locked.pop(domain, None) is None:
             raise BackgroundRefusedError("the storages are not locked for reading")
         await self._note_lock()
-        if not self._locked and self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        await self._let_go()
 
     async def _note_lock(self) -> None:
         path = self._lock_path()
