@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from mailstead.directory import Actor
+from mailstead.identity.passwords import verify
 from tests.admin_cli.conftest import PASSWORD, Face
 
 SYSTEM = Actor.system("test")
@@ -117,6 +120,25 @@ async def test_password_of_an_account_is_taken_and_checked_on_request(face: Face
     await client.ok("UPDATE Domain example.test", "UPDATE Account alice")
     assert "at least" in await client.err('SET password "a1" respectEnforcement yes')
     await client.ok('SET password "a1" respectEnforcement no', "COMMIT")
+
+
+async def test_the_last_of_many_passwords_counts_and_a_wrong_one_is_refused_when_it_is_given(face: Face) -> None:
+    client = await face.client()
+    await client.ok("UPDATE Domain example.test")
+    assert "empty" in await client.err('ADD Account name bob password ""')
+    await client.ok("ADD Account name bob password first-secret-1")
+    assert "longer" in await client.err(f'SET password "{"x" * 5000}"')
+    client.writer.write(b"".join(b"SET password secret-%d\r\n" % number for number in range(5)) + b"COMMIT\r\n")
+    replies = b""
+    while replies.count(b"+OK: ") < 6 or not replies.endswith(b"> "):
+        replies += await asyncio.wait_for(client.reader.read(65536), 60)
+    assert b"-ERR: " not in replies
+    account = face.directory.account_by_address("bob@example.test")
+    assert account is not None
+    found = face.directory.credentials(account.id)
+    assert found is not None and verify("secret-4", found.password) and not verify("secret-3", found.password)
+    await client.ok("ADD Account name carol password secret-1-x", "BACK")
+    assert face.directory.account_by_address("carol@example.test") is None
 
 
 async def test_a_ready_hash_is_taken_in_the_place_of_a_password(face: Face) -> None:

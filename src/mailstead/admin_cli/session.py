@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from mailstead.admin_cli.context import CliContext, Command, make
@@ -23,6 +23,7 @@ from mailstead.admin_cli.grammar import MAX_TEXT, CommandError, Lines, LineTooLo
 from mailstead.admin_cli.responses import Reply
 from mailstead.admin_cli.syntax import Arguments
 from mailstead.directory.model import DirectoryError
+from mailstead.directory.password_policy import StoredPassword
 from mailstead.mailbox.errors import MailboxError
 from mailstead.observe.log import fault
 from mailstead.observe.metrics import faults
@@ -99,6 +100,7 @@ class Session:
         self._text: list[str] = []
         self._text_size = 0
         self._task: asyncio.Task[None] | None = None
+        self._hashing: asyncio.Task[StoredPassword] | None = None
         self._farewell = False
 
     # -- input ----------------------------------------------------------------------------------------------------
@@ -380,6 +382,15 @@ class Session:
         reply = await self._run_command(make("TEXT", "", handler), Arguments())
         if not self.quitting and reply is not None:
             self._send(reply, self.context.prompt)
+
+    async def hash_ahead(self, work: Coroutine[Any, Any, StoredPassword]) -> asyncio.Task[StoredPassword]:
+        """Begin the hashing of a password, so that it goes on while the next command is on its way; one at a time, however
+        many a client gives. Awaiting the task raises PasswordRefusedError."""
+        if self._hashing is not None:
+            await asyncio.wait([self._hashing])
+        self._hashing = asyncio.create_task(work, name="password of an account")
+        self._hashing.add_done_callback(lambda task: None if task.cancelled() else task.exception() and None)
+        return self._hashing
 
     def wrote(self, seq: int) -> bool:
         """Whether a history row was written by this session."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mailstead.directory.model import PasswordRefusedError
-from mailstead.identity.passwords import hash_password, is_supported, verify
+from mailstead.identity.passwords import hash_password, hashable, is_supported, verify
 from mailstead.identity.scram_keys import derive_all
 from mailstead.settings.service import Inherited
 
@@ -29,6 +29,14 @@ class StoredPassword:
 
     def __repr__(self) -> str:
         return "StoredPassword(...)"
+
+
+def check_hashable(password: str) -> None:
+    """Before it is hashed. Raises PasswordRefusedError for an empty or overlong password."""
+    try:
+        hashable(password)
+    except ValueError as error:
+        raise PasswordRefusedError(str(error)) from error
 
 
 def make_stored(password: str, *, recoverable: bool) -> StoredPassword:

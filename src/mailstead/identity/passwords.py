@@ -71,13 +71,19 @@ _BEGINNINGS = (
 _decoy: list[str] = []
 
 
-def hash_password(password: str) -> str:
-    """A new argon2id hash. Raises ValueError for an empty or overlong password."""
+def hashable(password: str) -> bytes:
+    """The octets that are hashed. Raises ValueError for an empty or overlong password."""
     octets = password.encode()
     if not octets:
         raise ValueError("the password is empty")
     if len(octets) > MAX_PASSWORD_OCTETS:
         raise ValueError(f"the password is longer than {MAX_PASSWORD_OCTETS} octets")
+    return octets
+
+
+def hash_password(password: str) -> str:
+    """A new argon2id hash. Raises ValueError for an empty or overlong password."""
+    octets = hashable(password)
     salt = secrets.token_bytes(_SALT_OCTETS)
     digest = argon2_memory.derive(
         octets, salt, Type.ID,

@@ -1,11 +1,12 @@
 """The account context: `<domain-account#>`.
 
-Invariants: a new account exists, with everything set in it, after its COMMIT; a password is hashed when it is given, and
-waits as a hash.
+Invariants: a new account exists, with everything set in it, after its COMMIT; the hashing of a password begins when
+it is given, and COMMIT waits for its end; the password itself does not wait.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from mailstead.admin_cli.syntax import Arguments
 from mailstead.directory.account_steps import MAX_TEMPORARY_DAYS
 from mailstead.directory.address import checked_local, join_address, local_key
 from mailstead.directory.model import Account, AlreadyExistsError
-from mailstead.directory.password_policy import StoredPassword
+from mailstead.directory.password_policy import StoredPassword, check_hashable
 from mailstead.settings.declaration import boolean, integer
 from mailstead.settings.declarations import ACCOUNT_DATA
 from mailstead.settings.edits import Place, place_of
@@ -52,7 +53,7 @@ class AccountContext(AttributeContext, CommitContext):
         self.class_id = account.class_id if account is not None else 0
         self.class_changed = False
         self.renamed_to = ""
-        self.password: StoredPassword | None = None
+        self._password: StoredPassword | asyncio.Task[StoredPassword] | None = None
         self.must_change: bool | None = None
         self.aliases_added: list[str] = []
         self.aliases_removed: list[str] = []
@@ -79,27 +80,32 @@ class AccountContext(AttributeContext, CommitContext):
             raise AlreadyExistsError(f"the name {checked} already exists in this domain")
 
     async def keep_password(self, password: str | None, hash: str | None, *, enforce: bool = False) -> None:
-        """Hash a password, or check a ready hash; it waits for COMMIT. Raises PasswordRefusedError."""
+        """Begin hashing a password, or check a ready hash; it waits for COMMIT. Raises PasswordRefusedError."""
         directory = self.session.services.directory
         if password is not None and enforce:
             account_id = self.object_id if self.account is not None else 0
             directory.check_new_password(password, self.domain_id, account_id, self.class_id)
-        self.password = await directory.stored_password(password, hash)
+        if password is None:
+            self._password = await directory.stored_password(None, hash)
+        else:
+            check_hashable(password)
+            self._password = await self.session.hash_ahead(directory.stored_password(password))
 
     async def collect(self) -> None:
         """The account itself goes in front of its settings."""
         directory, actor = self.session.services.directory, self.session.actor
         steps = []
         target, domain_id = self.object_id, self.domain_id
+        password = await self._password if isinstance(self._password, asyncio.Task) else self._password
         if self.account is None:
-            stored = self.password or StoredPassword("", "", "")
+            stored = password or StoredPassword("", "", "")
             wanted = self.renamed_to or self.account_name
             steps.append(directory.account_creation(target, domain_id, wanted, stored, actor=actor))
         else:
             if self.renamed_to and self.renamed_to != self.account_name:
                 steps.append(directory.account_renaming(target, domain_id, self.renamed_to, actor=actor))
-            if self.password is not None:
-                steps.append(directory.password_change(target, domain_id, self.password, actor=actor))
+            if password is not None:
+                steps.append(directory.password_change(target, domain_id, password, actor=actor))
         if self.must_change is not None:
             steps.append(directory.must_change_password(target, domain_id, self.must_change, actor=actor))
         steps += [directory.alias_removal(target, domain_id, alias, actor=actor) for alias in self.aliases_removed]
