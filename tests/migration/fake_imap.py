@@ -30,6 +30,8 @@ class FakeImap:
     say: dict[str, str] = field(default_factory=dict)
     drop_after: int = 0
     """Close the connection after so many message bodies, once for each time it is set."""
+    hold: asyncio.Event | None = None
+    """After the first message bodies, more are given only when this is set."""
     broken: set[int] = field(default_factory=set)
     """UIDs whose bodies are refused."""
     password: str = "secret"
@@ -86,6 +88,8 @@ class FakeImap:
                     writer.write(f"* {len(folder.messages)} EXISTS\r\n* OK [UIDVALIDITY {folder.validity}] ok\r\n".encode())
                     writer.write(f"{tag} OK done\r\n".encode())
                 else:
+                    if self.hold is not None and self.given and "BODY.PEEK[]" in command:
+                        await self.hold.wait()
                     self._answer(writer, tag, word, command, folder)
                 await writer.drain()
                 if word == "LOGOUT":

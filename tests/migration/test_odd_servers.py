@@ -272,6 +272,7 @@ async def test_a_mailbox_is_not_copied_into_itself(here: Here, fake: FakeImap) -
 async def test_a_running_job_is_aborted_and_goes_on_when_started_again(here: Here, fake: FakeImap) -> None:
     wanted = {n: text(n, 10_000) for n in range(1, 6_001)}
     fake.folders["INBOX"].messages = wanted
+    fake.hold = asyncio.Event()
     here.start_runner()
     await here.service.start(here.account.id, **fake.source, actor=ADMIN)
     await here.until(lambda job: job.taken > 0)
@@ -279,6 +280,7 @@ async def test_a_running_job_is_aborted_and_goes_on_when_started_again(here: Her
     job = await here.over()
     assert (job.state, job.secret) == ("aborted", "")
     assert 0 < len(await here.messages()) < 6_000
+    fake.hold.set()
     await here.service.start(here.account.id, **fake.source, actor=ADMIN)
     assert (await here.over()).state == "done"
     assert [octets for octets, _, _ in await here.messages()] == list(wanted.values())
