@@ -182,3 +182,28 @@ async def test_a_file_is_taken_once(place: Place, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(OSError):
         await seen.being_written(number).write(b"x" * 11, 0)
     seen.release(number)
+
+
+async def test_a_message_that_is_there_under_another_name_is_found_for_a_while(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await furnish(place, monkeypatch)
+    await place.directory.grant("helper", "restoreDomain", DOMAIN, actor=ADMIN)
+    seen = View(place, Mounted((), "helper"))
+    listed = sorted(name for name, _ in await seen.names(BOX))
+    number = await seen.open(f"{BOX}/{listed[0]}")
+    octets = await seen.read(number, 10_000, 0)
+    seen.release(number)
+    written = "0000000077" + listed[0][10:]
+    number = await seen.create(f"{BOX}/{written}")
+    await seen.being_written(number).write(octets, 0)
+    assert await seen.take(number) == "is there already"
+    seen.release(number)
+    assert (await seen.attributes(f"{BOX}/{written}")).size == len(octets)
+    assert sorted(name for name, _ in await seen.names(BOX)) == listed
+    monkeypatch.setattr(view, "TAKEN_SECONDS", 0.0)
+    with pytest.raises(Missing):
+        await seen.attributes(f"{BOX}/{written}")
+    parts = listed[1].split(".")
+    with pytest.raises(Missing):  # a message of that UID, but another one
+        await seen.attributes(f"{BOX}/{parts[0]}.{int(parts[1]) - 1}.-.-.eml")

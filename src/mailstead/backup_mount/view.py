@@ -1,8 +1,8 @@
 """What a mount shows and takes, in terms of paths and open files; no FUSE in it.
 
 Invariants
-- The administrator's rights are asked again at every operation (RIGHTS_SECONDS apart); who is gone or disabled sees nothing. -
-  What ``attributes`` says of a file is what ``read`` gives: a document or tar file that is open, or was asked for a moment ago,
+- The administrator's rights are asked again at every operation (RIGHTS_SECONDS apart); who is gone or disabled sees nothing.
+- What ``attributes`` says of a file is what ``read`` gives: a document or tar file that is open, or was asked for a moment ago,
   stays as it was then.
 - Nothing outside of the scope can be named.
 
@@ -15,14 +15,15 @@ import os
 import stat
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mailstead.backup_mount.writing import WrittenFile
+from mailstead.backup_mount.written_names import WrittenNames
 from mailstead.backup_tree.content import Content, content
 from mailstead.backup_tree.paths import BadPath, read_message_file, resolve
 from mailstead.backup_tree.services import TreeServices
-from mailstead.backup_tree.tree import Missing, Node, Tree
+from mailstead.backup_tree.tree import Entry, Missing, Node, Tree
 from mailstead.backup_tree.uploads import Refused, Uploads
 from mailstead.directory.model import NotFoundError
 from mailstead.mailbox.errors import FolderExists
@@ -34,6 +35,9 @@ FRESH_SECONDS = 3.0
 HELD_SECONDS = 8.0
 """So long after it was made one may be opened: longer than FRESH_SECONDS and what the kernel keeps of attributes together."""
 FOLDERS_SECONDS = 1.0
+TAKEN_SECONDS = 60.0
+"""So long a file is found under the name it was written under, though its message was there already, under another."""
+MOST_TAKEN = 10_000
 MOST_SNAPSHOTS = 256
 MOST_OCTETS = 64 << 20
 """Of documents that are held without being open."""
@@ -92,7 +96,9 @@ class View:
         self._tree = Tree(
             services, _NOBODY, utf8=what.utf8, tar=what.tar, since=what.since, removals=what.removals, held=FOLDERS_SECONDS
         )  # fmt: skip
-        self._uploads = Uploads(self._tree)
+        self._names = WrittenNames()
+        self._taken: OrderedDict[Path_, tuple[float, Attributes]] = OrderedDict()
+        self._uploads = Uploads(self._tree, on_message=lambda folder, uid, path: self._names.add(folder.id, uid, path[-1]))
         self._asked = 0.0
         self._folder: tuple[Path_, float, Node] | None = None
         self._snapshots: OrderedDict[Path_, Snapshot] = OrderedDict()
@@ -128,12 +134,22 @@ class View:
         if len(path) > len(self._what.root) and read_message_file(path[-1]) is not None:
             held = self._folder
             if held is not None and held[0] == path[:-1] and time.monotonic() - held[1] < FOLDERS_SECONDS:
-                return self._tree.message_in(held[2], path[-1])
+                return self._message_in(held[2], path[-1])
             node = await self._tree.node(path[:-1])
             if node.what == "folder":
                 self._folder = path[:-1], time.monotonic(), node
-                return self._tree.message_in(node, path[-1])
+                return self._message_in(node, path[-1])
         return await self._tree.node(path)
+
+    def _message_in(self, folder: Node, name: str) -> Node:
+        assert folder.folder is not None
+        written = self._names.uid(folder.folder.id, name)
+        if written:
+            return replace(folder, what="message", name=name, uid=written)
+        node = self._tree.message_in(folder, name)
+        if self._names.name(folder.folder.id, node.uid):
+            raise Missing("it has another name here")
+        return node
 
     def _may_write(self, node: Node) -> bool:
         if self._what.since:
@@ -155,15 +171,24 @@ class View:
                 return Attributes(True, 0, self._began, False)
             if path in self._uploads.made and not self._what.since:
                 return Attributes(True, 0, self._began, True)
-            raise
+            return self._just_taken(path)
         writable = self._may_write(node)
         if node.directory:
             return Attributes(True, 0, self._began, writable)
         if node.what == "message":
-            message = await self._tree.message(node)
+            try:
+                message = await self._tree.message(node)
+            except Missing:
+                return self._just_taken(path)
             return Attributes(False, message.size, max(0, message.date), writable)
         snapshot = await self._snapshot(path, node, FRESH_SECONDS)
         return Attributes(False, snapshot.content.size, snapshot.modified, writable)
+
+    def _just_taken(self, path: Path_) -> Attributes:
+        taken = self._taken.get(path)
+        if taken is None or time.monotonic() - taken[0] >= TAKEN_SECONDS:
+            raise Missing("no such file")
+        return taken[1]
 
     async def names(self, text: str) -> list[tuple[str, bool]]:
         """What lies in a directory: names, and whether each is a directory. Raises Missing, BadPath."""
@@ -176,7 +201,13 @@ class View:
             raise
         if not node.directory:
             raise NotADirectoryError
-        return [(entry.name, entry.directory) async for entry in self._tree.entries(node)]
+        return [(self._shown(node, entry), entry.directory) async for entry in self._tree.entries(node)]
+
+    def _shown(self, node: Node, entry: Entry) -> str:
+        if node.folder is None or entry.directory:
+            return entry.name
+        message = read_message_file(entry.name)
+        return (message is not None and self._names.name(node.folder.id, message.uid)) or entry.name
 
     async def _snapshot(self, path: Path_, node: Node, seconds: float) -> Snapshot:
         known = self._snapshots.get(path)
@@ -295,6 +326,9 @@ class View:
         if not found.taken:
             await self._uploads.check(found.path)
         said = await found.take(self._uploads)
+        self._taken[found.path] = time.monotonic(), Attributes(False, found.size, found.changed, True)
+        if len(self._taken) > MOST_TAKEN:
+            self._taken.popitem(last=False)
         self._tree.forget()
         return said
 

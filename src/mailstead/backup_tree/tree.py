@@ -322,9 +322,11 @@ class Tree:
             await asyncio.sleep(0)
 
     async def message(self, node: Node) -> StoredMessage:
-        """The message of a node. Raises Missing."""
+        """The message of a node. Raises Missing, also where another message has that UID now."""
+        name = read_message_file(node.name)
         async for found in self.messages(node, node.uid):
-            return found
+            if name is None or not name.date or name.date == found.date:
+                return found
         raise Missing("no such message")
 
     async def entry(self, node: Node) -> Entry:

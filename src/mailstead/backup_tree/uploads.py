@@ -54,8 +54,12 @@ class LineEnds:
 class Uploads:
     """Of one session: what its mailboxes have is looked up now and then."""
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(
+        self, tree: Tree, *, on_message: Callable[[Folder, int, tuple[str, ...]], None] = lambda folder, uid, path: None
+    ) -> None:
+        """``on_message`` is called with the folder, the UID and the file's path of a message that came."""
         self._tree = tree
+        self._on_message = on_message
         self._services = tree.services
         self._present: dict[int, tuple[float, Present]] = {}
         self._waiting: list[Right] = []
@@ -148,7 +152,10 @@ class Uploads:
             folder = await self._folder(path)
             if kind == "message":
                 name = read_message_file(path[-1]) or MessageName()
-                return "restored" if await self._message(folder, name, receive) else "is there already"
+                uid = await self._message(folder, name, receive)
+                if uid:
+                    self._on_message(folder, uid, path)
+                return "restored" if uid else "is there already"
             return await self._tar(folder, receive)
         octets = await _whole(receive)
         if kind == "domain":
@@ -186,8 +193,8 @@ class Uploads:
                 return folder
         return await self._services.mailbox.create_folder(node.owner, name)
 
-    async def _message(self, folder: Folder, name: MessageName, receive: Receive) -> bool:
-        """Append a message unless it is there; whether it was not."""
+    async def _message(self, folder: Folder, name: MessageName, receive: Receive) -> int:
+        """Append a message unless it is there; its UID, 0 where it was."""
         mailbox = self._services.mailbox
         looked, there = self._present.get(folder.account, (0.0, Present()))
         if not looked or time.monotonic() - looked >= PRESENT_SECONDS:
@@ -208,18 +215,19 @@ class Uploads:
             # A file of another program says nothing of the date.
             places = there.keys.get(key, ()) if name.date else there.undated.get(key[:2], ())
             if folder.name in places:
-                return False
+                return 0
             given = True  # from here on the spool is the mailbox's
             there.add(folder.name, 0, key)
             try:
                 # A client that breaks off now must not leave it in doubt whether it is there.
-                await asyncio.shield(mailbox.append(folder, [NewMessage(flags=name.flags, date=name.date, spool=spool)]))
+                message = NewMessage(flags=name.flags, date=name.date, spool=spool)
+                appended = await asyncio.shield(mailbox.append(folder, [message]))
             except MailboxError as error:
                 there.take_away(folder.name, key)
                 if isinstance(error, LimitReached):
                     raise Refused(str(error)) from None
                 raise
-            return True
+            return appended.uids[0]
         finally:
             if not given:
                 await asyncio.to_thread(_abandon, spool.abandon)
