@@ -11,6 +11,7 @@ Invariants
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 from mailstead.delivery.expansion import Active
 from mailstead.delivery.lists.office import REQUESTS, Answer, Office
@@ -42,9 +43,8 @@ class Requests:
 
     # -- asking -------------------------------------------------------------------------------------------------
 
-    async def ask(self, recipient: Recipient, kind: str, address: str, name: str, mail: StoredMail, sender: str) -> Answer:
-        """Take a request (``kind``: subscribe or unsubscribe) and say what its writer is told. Raises MailboxError,
-        Unavailable."""
+    def settle(self, recipient: Recipient, kind: str, address: str, name: str) -> Answer | dict[str, str]:
+        """What comes of a request (``kind``: subscribe or unsubscribe): the answer where nothing does, else what `ask` takes."""
         office = self._office
         values = office.values(recipient, email=address, name=name, command=kind)
         try:
@@ -56,14 +56,26 @@ class Requests:
             return office.template(recipient, "userAlreadySubscribed", values)
         if kind == "unsubscribe" and known is None:
             return office.template(recipient, "notAUser", values)
+        return {"do": kind, "address": known or address, "name": checked_name(name), "mid": f"{office.store.new_id():x}"}
+
+    async def ask(self, recipient: Recipient, settled: Mapping[str, str], mail: StoredMail, *, again: bool = False) -> Answer:
+        """Put a request away until it is confirmed, and say what its writer is told. ``again``: it may have been put away already.
+        Raises MailboxError, Unavailable."""
+        office = self._office
+        kind, address, name, mid = (settled[key] for key in ("do", "address", "name", "mid"))
+        values = office.values(recipient, email=address, name=name, command=kind)
         folder = await office.folder(recipient, REQUESTS)
-        front = office.mark(recipient, kind, known or address, checked_name(name), sender)
-        head = MessageHead(sender, int(time.time()), [office.into(folder, front)])
-        octets = mail.inline if not mail.external else mail.head + b"(the rest of this message is left out)\r\n"
-        (outcome,) = await office.store.submit_message(head, octets, shown=True)
-        if outcome.outcome:
-            return office.template(recipient, "invalidFormat", {**values, "REASON": "the list cannot take requests now"})
-        confirm = office.with_token(recipient, "confirm", CONFIRM, outcome.uid)
+        sender = mail.entry.sender
+        uid = office.kept_at(recipient, folder, int(mid, 16)) if again else 0
+        if not uid:
+            target = office.into(folder, office.mark(recipient, kind, address, name, sender))
+            target.mid = int(mid, 16)
+            octets = mail.inline if not mail.external else mail.head + b"(the rest of this message is left out)\r\n"
+            (outcome,) = await office.store.submit_message(MessageHead(sender, int(time.time()), [target]), octets, shown=True)
+            if outcome.outcome:
+                return office.template(recipient, "invalidFormat", {**values, "REASON": "the list cannot take requests now"})
+            uid = outcome.uid
+        confirm = office.with_token(recipient, "confirm", CONFIRM, uid)
         answer = office.template(recipient, "requestNeedsConfirmation", {**values, "CONFIRM": confirm})
         answer.reply_to = confirm
         return answer

@@ -65,7 +65,7 @@ class Lists:
         self._publishing = Publishing(office)
         self._bounces = Bounces(office)
         self._copies = Copies(office, self._bounces)
-        self._administration = Administration(office, self._requests)
+        self._administration = Administration(office)
         self._desk = Desk(office, self._publishing, self._requests, self._bounces, self._administration)
         self._digests = Digests(office, self._publishing)
         self._wake = asyncio.Event()
