@@ -140,9 +140,12 @@ class Desk:
         """Do what a token confirms. Raises LookupError where it is not good, DirectoryError."""
         office = self._office
         folder, uid, values, octets = await self._requests.confirmed(recipient, token)
-        if values["kind"] == "subscribe" and office.value(recipient, "adminConfirm"):
+        if values["kind"] == "subscribe" and not self._requests.open(recipient):  # it was closed meanwhile
+            answer = self._requests.closed(recipient, values["address"], values["name"])
+        elif values["kind"] == "subscribe" and office.value(recipient, "adminConfirm"):
             await self._held.request(active, recipient, values, (folder.id, uid), octets)
             return
-        answer = await self._requests.carry_out(recipient, values["kind"], values["address"], values["name"])
+        else:
+            answer = await self._requests.carry_out(recipient, values["kind"], values["address"], values["name"])
         done = [active.progress(None), office.removal(folder, [uid])]
         await office.send(recipient, values["address"], answer, with_targets=done)
