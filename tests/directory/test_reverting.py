@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from mailstead.directory import Actor, Directory
 from mailstead.directory.history_names import ObjectNames, objects_named
-from mailstead.directory.model import DirectoryError
+from mailstead.directory.model import DirectoryError, RecipientEdit
 from mailstead.directory.reverting import RevertError, revert
 from mailstead.settings import PermissionDeniedError
 from mailstead.settings.declarations import CONTACT_INFO, OBJECT_KINDS, SMS_CONNECTOR_AUTH
@@ -183,6 +185,122 @@ async def test_groups_and_their_members(directory: Directory) -> None:
     assert found.attributes == {}
     rows = directory.database.query("SELECT address FROM member")
     assert rows == [("a@x.example",)]
+
+
+def told(directory: Directory, object_id: int) -> list[tuple[str, str, bool, bool]]:
+    return [(one.address, one.name, one.digest, one.nomail) for one in directory.members(object_id)]
+
+
+async def test_members_come_back_with_their_names_and_wishes(directory: Directory) -> None:
+    names = {"bea@x.example": "Bea B", "cas@x.example": "", "dan@x.example": "Dan"}
+    news = await directory.create_list("example.test", "news", actor=ADMIN)
+    await directory.add_members(news.id, names, actor=ADMIN)
+    await directory.update_member(news.id, "bea@x.example", digest=True, actor=ADMIN)
+    await directory.update_member(news.id, "cas@x.example", nomail=True, actor=ADMIN)
+    before = told(directory, news.id)
+    assert before[0] == ("bea@x.example", "Bea B", True, False)
+    await directory.remove_members(news.id, ["BEA@x.example", "nobody@x.example"], actor=ADMIN)
+    await back(directory)
+    assert told(directory, news.id) == before
+    for edit in (
+        RecipientEdit(members_removed=["bea@x.example", "dan@x.example"], members_added={"eve@x.example": "Eve"}),
+        RecipientEdit(clear_members=True, members_added={"eve@x.example": "Eve", "dan@x.example": "Another"}),
+        RecipientEdit(members_renamed={"bea@x.example": ("b@y.example", "B")}, members_options={"b@y.example": {"digest": False}}),
+        RecipientEdit(members_options={"cas@x.example": {"digest": True, "nomail": False}}),
+    ):
+        await directory.edit_recipient(news.id, edit, actor=ADMIN)
+        after = told(directory, news.id)
+        assert after != before
+        await back(directory)
+        assert told(directory, news.id) == before, edit
+        await back(directory)  # which takes the taking back back
+        assert told(directory, news.id) == after, edit
+        await back(directory)
+
+
+async def test_a_changed_member_goes_back(directory: Directory) -> None:
+    news = await directory.create_list("example.test", "news", actor=ADMIN)
+    await directory.add_members(news.id, {"bea@x.example": "Bea"}, actor=ADMIN)
+    number = next(iter(directory.members(news.id))).id
+    await directory.update_member(news.id, "bea@x.example", new_address="b@y.example", name="B", nomail=True, actor=ADMIN)
+    await back(directory)
+    assert told(directory, news.id) == [("bea@x.example", "Bea", False, False)]
+    assert list(newest(directory).lines()) == [
+        "members: (address b@y.example, name B, nomail yes) -> (address bea@x.example, name Bea)"
+    ]
+    await directory.update_member(news.id, "bea@x.example", digest=True, actor=ADMIN)
+    await back(directory)
+    assert told(directory, news.id) == [("bea@x.example", "Bea", False, False)]
+    assert next(iter(directory.members(news.id))).id == number  # links and bounces go by it
+
+
+async def test_who_was_a_member_before_stays_when_adding_is_taken_back(directory: Directory) -> None:
+    for made in (
+        await directory.create_list("example.test", "news", ["a@x.example"], actor=ADMIN),
+        await directory.create_group("example.test", "all", ["a@x.example"], actor=ADMIN),
+    ):
+        await directory.add_members(made.id, ["A@x.example", "b@x.example"], actor=ADMIN)
+        await back(directory)
+        assert [one.address for one in directory.members(made.id)] == ["a@x.example"]
+        edit = RecipientEdit(members_added={"a@x.example": "", "b@x.example": ""}, members_removed=["nobody@x.example"])
+        await directory.edit_recipient(made.id, edit, actor=ADMIN)
+        await back(directory)
+        assert [one.address for one in directory.members(made.id)] == ["a@x.example"]
+
+
+async def test_names_and_state_of_lists_go_back(directory: Directory) -> None:
+    news = await directory.create_list("example.test", "news", actor=ADMIN, moderate="nonmembers", adminEmail="boss@x.example")
+    await directory.edit_recipient(news.id, RecipientEdit(name="letters", attributes={"moderate": "everybody"}), actor=ADMIN)
+    assert directory.resolve("letters-request@example.test").role == "request"
+    await back(directory)
+    assert directory.resolve("news-request@example.test").role == "request"
+    await directory.set_recipient_attributes(
+        news.id, actor=ADMIN, subscribeRcpt="join", adminEmail="other@x.example", senderAllow="members", services="(imap)"
+    )
+    await back(directory)
+    assert directory.resolve("news-subscribe@example.test").role == "subscribe"
+    await directory.edit_recipient(news.id, RecipientEdit(enabled=True, attributes={"description": "News"}), actor=ADMIN)
+    await back(directory)
+    found = directory.recipient(news.id)
+    assert found is not None
+    assert (found.name, found.enabled) == ("news", True)
+    assert found.attributes == {"moderate": "nonmembers", "adminEmail": "boss@x.example"}
+
+
+async def test_members_who_came_meanwhile_do_not_stand_in_the_way(directory: Directory) -> None:
+    news = await directory.create_list("example.test", "news", actor=ADMIN)
+    await directory.set_recipient_attributes(news.id, actor=ADMIN, moderate="everybody")
+    changed = newest(directory)
+    await directory.add_members(news.id, ["a@x.example"], actor=ADMIN)
+    added = newest(directory)
+    await directory.set_member_state(news.id, next(iter(directory.members(news.id))).id, "disabled")
+    await directory.add_members(news.id, ["b@x.example"], actor=ADMIN)
+    await back(directory, changed)
+    assert directory.recipient_value(news.id, "moderate") == "nobody"
+    await directory.update_member(news.id, "A@x.example", name="Ann", actor=ADMIN)
+    with pytest.raises(RevertError, match="changed it later"):
+        await back(directory, added)
+    await back(directory, added, force=True)
+    assert [one.address for one in directory.members(news.id)] == ["b@x.example"]
+
+
+async def test_a_temporary_alias_comes_back_for_the_time_it_had(directory: Directory) -> None:
+    account = await directory.create_account("example.test", "anna", actor=ADMIN)
+    await directory.set_account_setting(account.id, "temporaryAliasesCount", "5", actor=ADMIN)
+    await directory.add_account_alias(account.id, "shop", actor=ADMIN, days=3)
+    sql = "SELECT expires FROM address WHERE local = 'shop'"
+    (expires,) = directory.database.query(sql)
+    await directory.remove_account_alias(account.id, "shop", actor=ADMIN)
+    await back(directory)
+    assert directory.database.query(sql) == [expires]
+    await directory.remove_account_alias(account.id, "shop", actor=ADMIN)
+    removed = newest(directory)
+    past = {"alias": "shop", "expires": 1_000_000_000}
+    await directory.database.write(
+        lambda t: t.execute("UPDATE history SET old = ? WHERE seq = ?", (json.dumps(past), removed.seq))
+    )
+    with pytest.raises(RevertError, match="has expired"):
+        await back(directory, removed)
 
 
 async def test_rights_of_administrators(directory: Directory) -> None:

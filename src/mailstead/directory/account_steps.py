@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import fnmatch
+import time
 
 from mailstead.directory.account_rows import insert_account, need_account, need_class, store_password
 from mailstead.directory.address import checked_local, local_key
@@ -127,9 +128,13 @@ class AccountSteps(DirectoryBase):
 
         return Step(operation, (("account", account_id),))
 
-    def alias_addition(self, account_id: int, domain_id: int, alias: str, *, actor: Actor, days: int = 0) -> Step:
-        """Give an account one more name; with `days` one that takes mail that long and is no login (WML-08). Raises
-        AlreadyExistsError, LimitReachedError when run."""
+    def alias_addition(
+        self, account_id: int, domain_id: int, alias: str, *, actor: Actor, days: int = 0, until: int = 0
+    ) -> Step:
+        """Give an account one more name; with `days`, or `until` (unix seconds), one that takes mail that long and is no login
+        (WML-08). Raises AlreadyExistsError, LimitReachedError when run."""
+        if until:
+            days = -((int(time.time()) - until) // 86_400)
         own = actor.account_id == account_id
         if days:
             if not own:
@@ -152,7 +157,7 @@ class AccountSteps(DirectoryBase):
                 living = transaction.value("SELECT count(*) FROM address WHERE object_id = ? AND expires > 0", (account_id,))
                 if living >= allowed:
                     raise LimitReachedError(f"the account may have at most {allowed} temporary addresses")
-            expires = now + days * 86_400 if days else 0
+            expires = until or (now + days * 86_400 if days else 0)
             take_name(transaction, domain_id, alias, "account", account_id, main=False, expires=expires)
             transaction.record(actor.name, "account", account_id, "add alias", None, {"alias": alias, "expires": expires})
 
@@ -164,13 +169,12 @@ class AccountSteps(DirectoryBase):
         local = local_key(alias)
 
         def operation(transaction: Transaction) -> None:
-            transaction.execute(
-                "DELETE FROM address WHERE domain_id = ? AND local = ? AND object_id = ? AND main = 0",
-                (domain_id, local, account_id),
-            )
-            if not transaction.changed():
+            where, key = "WHERE domain_id = ? AND local = ? AND object_id = ? AND main = 0", (domain_id, local, account_id)
+            expires = transaction.value(f"SELECT expires FROM address {where}", key)
+            if expires is None:
                 raise NotFoundError(f"the alias {alias} does not exist")
-            transaction.record(actor.name, "account", account_id, "remove alias", {"alias": alias})
+            transaction.execute(f"DELETE FROM address {where}", key)
+            transaction.record(actor.name, "account", account_id, "remove alias", {"alias": alias, "expires": expires})
 
         return Step(operation, (("account", account_id),))
 

@@ -260,10 +260,12 @@ class AccountVerbs(AccountSteps):
 
     # -- aliases --------------------------------------------------------------------------------------------
 
-    async def add_account_alias(self, account_id: int, alias: str, *, actor: Actor, days: int = 0) -> None:
-        """Add a name; with `days` a temporary one that takes mail but is no login. Raises AlreadyExistsError."""
+    async def add_account_alias(self, account_id: int, alias: str, *, actor: Actor, days: int = 0, until: int = 0) -> None:
+        """Add a name; with `days`, or `until` (unix seconds), a temporary one that takes mail but is no login. Raises
+        AlreadyExistsError."""
         account = self._need_account(account_id)
-        await self._change(self.alias_addition(account_id, account.domain_id, alias, actor=actor, days=days).operation)
+        step = self.alias_addition(account_id, account.domain_id, alias, actor=actor, days=days, until=until)
+        await self._change(step.operation)
 
     async def remove_account_alias(self, account_id: int, alias: str, *, actor: Actor) -> None:
         """Take a name away. Raises NotFoundError."""
@@ -280,6 +282,6 @@ class AccountVerbs(AccountSteps):
             if not (expires and actor.account_id == account_id):
                 actor.require("manageAccountsNaming", account.domain_id)
             transaction.execute("DELETE FROM address WHERE domain_id = ? AND local = ? AND object_id = ?", key)
-            transaction.record(actor.name, "account", account_id, "remove alias", {"alias": alias})
+            transaction.record(actor.name, "account", account_id, "remove alias", {"alias": alias, "expires": expires})
 
         await self._change(operation)

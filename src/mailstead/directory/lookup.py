@@ -234,6 +234,12 @@ class Lookup(DomainLookups):
             return None
         return self._account(name.object_id)
 
+    def _subaddress(self, key: str) -> tuple[str, str] | None:
+        """A compared local part before its first delimiter and what stands behind (RFC 5233); None where it has none."""
+        marks = self.settings.peek("smtpIncoming").recipientDelimiter
+        places = [place for mark in marks if (place := key.find(mark)) > 0]
+        return (key[: min(places)], key[min(places) + 1 :]) if places else None
+
     def _name(self, domain_id: int, local: str) -> Name | None:
         key = (domain_id, local)
         found = self._names.get(key)

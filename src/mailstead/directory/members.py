@@ -13,6 +13,7 @@ from typing import Any
 from mailstead.directory.address import address_key, domain_key, split_address
 from mailstead.directory.base import DirectoryBase
 from mailstead.directory.lookup import PAGE
+from mailstead.directory.member_history import difference, rows_of
 from mailstead.directory.memberships import MEMBER_SQL, as_member
 from mailstead.directory.model import AlreadyExistsError, InvalidNameError, Member, NotFoundError, Recipient
 from mailstead.directory.recipient_kinds import FAMILIES
@@ -21,7 +22,6 @@ from mailstead.settings.database import Transaction
 
 MAX_MEMBERS_PER_CALL = 10_000
 MAX_NAME = 255
-_SHOWN = 100
 _OPTIONS = ("digest", "nomail")
 
 
@@ -80,8 +80,11 @@ class MemberVerbs(DirectoryBase):
         added = await asyncio.to_thread(checked_members, members)
 
         def operation(transaction: Transaction) -> None:
+            keys = [address_key(address) or address for address in added]
+            before = rows_of(transaction, object_id, keys)
             insert_members(transaction, object_id, added)
-            transaction.record(actor.name, "recipient", object_id, "add members", None, {"members": list(added)[:_SHOWN]})
+            _, came = difference(before, rows_of(transaction, object_id, keys))
+            transaction.record(actor.name, "recipient", object_id, "add members", None, came)
 
         await self._change(operation)
 
@@ -92,9 +95,11 @@ class MemberVerbs(DirectoryBase):
         keys = await asyncio.to_thread(checked_keys, members)
 
         def operation(transaction: Transaction) -> int:
-            removed = delete_members(transaction, object_id, keys)
-            transaction.record(actor.name, "recipient", object_id, "remove members", {"members": keys[:_SHOWN]})
-            return removed
+            before = rows_of(transaction, object_id, keys)
+            delete_members(transaction, object_id, keys)
+            went, _ = difference(before, {})
+            transaction.record(actor.name, "recipient", object_id, "remove members", went)
+            return len(before)
 
         return await self._change(operation)
 
@@ -109,6 +114,7 @@ class MemberVerbs(DirectoryBase):
 
         def operation(transaction: Transaction) -> None:
             now = address
+            before = rows_of(transaction, object_id, [address_key(address) or address])
             if new_address is not None or name is not None:
                 row = transaction.row(
                     "SELECT address, name FROM member WHERE recipient_id = ? AND key = ?", (object_id, address_key(address))
@@ -119,7 +125,8 @@ class MemberVerbs(DirectoryBase):
                 rename_member(transaction, object_id, address, now, row[1] if name is None else name)
             if options:
                 set_options(transaction, object_id, now, options)
-            transaction.record(actor.name, "recipient", object_id, "update member", {"member": address}, {"member": now, **options})
+            went, came = difference(before, rows_of(transaction, object_id, [address_key(now) or now]))
+            transaction.record(actor.name, "recipient", object_id, "update member", went, came)
 
         await self._change(operation)
 
@@ -201,11 +208,9 @@ def insert_members(transaction: Transaction, object_id: int, members: Mapping[st
     )
 
 
-def delete_members(transaction: Transaction, object_id: int, keys: Sequence[str]) -> int:
-    """Remove members by their compared forms; returns how many there were."""
-    before = transaction.value("SELECT count(*) FROM member WHERE recipient_id = ?", (object_id,))
+def delete_members(transaction: Transaction, object_id: int, keys: Sequence[str]) -> None:
+    """Remove members by their compared forms."""
     transaction.executemany("DELETE FROM member WHERE recipient_id = ? AND key = ?", ((object_id, key) for key in keys))
-    return int(before) - int(transaction.value("SELECT count(*) FROM member WHERE recipient_id = ?", (object_id,)))
 
 
 def rename_member(transaction: Transaction, object_id: int, address: str, new: str, name: str) -> None:

@@ -56,7 +56,12 @@ class Memberships(Lookup):
         return recipient.id in self._containing(keys, direct=direct, lists=True, wide=not direct)
 
     def member_of(self, object_id: int, address: str) -> str | None:
-        """The spelling by which an address is a direct member of a list or group; None where it is not."""
+        """The spelling by which an address is a direct member of a list or group, its own before others of whoever has it; None
+        where it is not."""
+        own = address_key(address)
+        row = self.database.query_row("SELECT address FROM member WHERE recipient_id = ? AND key = ?", (object_id, own))
+        if row is not None:
+            return str(row[0])
         keys = self.keys_of(address)
         for start in range(0, len(keys), _AT_ONCE):
             part = keys[start : start + _AT_ONCE]
@@ -126,6 +131,11 @@ class Memberships(Lookup):
         if account is not None:
             return self._account_keys(account)
         name = self._name(entry[0], local_key(parts[0]))
+        detailed = self._subaddress(local_key(parts[0])) if name is None else None
+        if detailed is not None:
+            account = self.account_by_address(f"{detailed[0]}@{parts[1]}")
+            if account is not None:
+                return self._account_keys(account)
         # A name that leads nowhere (any more) may still stand in a list.
         return self._keys_of_objects(entry[0], [name.object_id]) if name is not None else plain
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from mailstead.directory.address import address_key, join_address, local_key, split_address
 from mailstead.directory.base import DirectoryBase
+from mailstead.directory.member_history import difference, rows_of
 from mailstead.directory.model import NotFoundError, RecipientKind
 from mailstead.settings.database import Row, Transaction
 from mailstead.settings.declarations import DOMAIN
@@ -98,10 +99,13 @@ def follow_domain(transaction: Transaction, author: str, old: str, new: str) -> 
 
 def _readdress(transaction: Transaction, author: str, row: Row, address: str) -> None:
     member, recipient, old = row
-    key = address_key(address)
+    key, old_key = address_key(address) or address, address_key(old) or old
+    before = rows_of(transaction, recipient, [old_key])
     if transaction.row("SELECT 1 FROM member WHERE recipient_id = ? AND key = ?", (recipient, key)):
         transaction.execute("DELETE FROM member WHERE id = ?", (member,))
-    else:
-        transaction.execute("UPDATE member SET address = ?, key = ? WHERE id = ?", (address, key, member))
-    transaction.record(author, "recipient", recipient, "update member", {"member": old}, {"member": address})
+        transaction.record(author, "recipient", recipient, "remove members", difference(before, {})[0])
+        return
+    transaction.execute("UPDATE member SET address = ?, key = ? WHERE id = ?", (address, key, member))
+    went, came = difference(before, rows_of(transaction, recipient, [key]))
+    transaction.record(author, "recipient", recipient, "update member", went, came)
 

@@ -17,6 +17,7 @@ from mailstead.directory.base import as_json, check_room, take_name
 from mailstead.directory.deleted import remove_mailbox
 from mailstead.directory.list_names import PREFIX, enabled_roles, spelled
 from mailstead.directory.list_templates import DEFAULTS
+from mailstead.directory.member_history import difference, keys_in, rows_of
 from mailstead.directory.members import (
     MemberVerbs,
     checked_keys,
@@ -251,10 +252,12 @@ def _needed(family: Family, edit: RecipientEdit) -> dict[str, None]:
 
 
 def _apply(transaction: Transaction, object_id: int, edit: RecipientEdit, password: StoredPassword | None, actor: Actor) -> None:
-    row = transaction.row("SELECT kind, domain_id, name, attributes FROM recipient WHERE id = ?", (object_id,))
+    row = transaction.row("SELECT kind, domain_id, name, attributes, enabled FROM recipient WHERE id = ?", (object_id,))
     if row is None:
         raise NotFoundError(f"recipient {object_id} does not exist")
     kind, domain_id, name, old = row[0], row[1], row[2], json.loads(row[3])
+    told = {"name": name} if edit.name is not None else {}
+    told |= {"enabled": bool(row[4])} if edit.enabled is not None else {}
     stored = dict(old)
     for key, value in edit.attributes.items():
         if value is None:
@@ -289,25 +292,26 @@ def _apply(transaction: Transaction, object_id: int, edit: RecipientEdit, passwo
             (password.password, password.scram, password.recoverable, object_id),
         )
     _write_contents(transaction, object_id, edit.contents)
-    _change_members(transaction, object_id, edit)
-    transaction.record(actor.name, "recipient", object_id, "rename" if renamed else "edit", old, {**_summary(edit), **stored})
+    went, came = _change_members(transaction, object_id, edit)
+    verb = "rename" if renamed else "edit"
+    transaction.record(actor.name, "recipient", object_id, verb, {**told, **went, **old}, {**_summary(edit), **came, **stored})
 
 
 def _summary(edit: RecipientEdit) -> dict[str, object]:
-    """What a change's history row tells besides the attributes."""
+    """What a change's history row tells besides attributes and members."""
     told: dict[str, object] = {}
     for name, value in (("name", edit.name), ("enabled", edit.enabled), ("password", edit.password)):
         if value is not None:
             told[name] = value
     if edit.contents:
         told["texts"] = sorted(edit.contents)
-    for word, members in (("added", edit.members_added), ("removed", edit.members_removed), ("renamed", edit.members_renamed)):
-        if members:
-            told[word] = list(members)[:100]
     return told
 
 
-def _change_members(transaction: Transaction, object_id: int, edit: RecipientEdit) -> None:
+def _change_members(transaction: Transaction, object_id: int, edit: RecipientEdit) -> tuple[dict[str, object], dict[str, object]]:
+    """What the history tells of them, before and after."""
+    keys = keys_in(edit)
+    before = rows_of(transaction, object_id, keys)
     if edit.clear_members:
         transaction.execute("DELETE FROM member WHERE recipient_id = ?", (object_id,))
     elif edit.members_removed:
@@ -317,6 +321,7 @@ def _change_members(transaction: Transaction, object_id: int, edit: RecipientEdi
     insert_members(transaction, object_id, edit.members_added)
     for address, options in edit.members_options.items():
         set_options(transaction, object_id, address, options)
+    return difference(before, rows_of(transaction, object_id, keys))
 
 
 def _take_list_names(transaction: Transaction, domain_id: int, object_id: int, name: str, attributes: Mapping[str, str]) -> None:

@@ -146,11 +146,9 @@ class Resolver(Memberships):
         head, plus, token = key.partition("+")
         if plus and head.endswith(_TOKEN_ROLES):
             yield head, token
-        places = [place for mark in self.settings.peek("smtpIncoming").recipientDelimiter
-                  if (place := key.find(mark)) > 0]  # fmt: skip
-        if places:
-            place = min(places)
-            yield key[:place], key[place + 1 :]
+        parts = self._subaddress(key)
+        if parts is not None:
+            yield parts
 
     def _catch_all(self, domain_id: int, plain: str) -> Found:
         config = self._domain_config(domain_id)

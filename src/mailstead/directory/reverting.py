@@ -10,12 +10,15 @@ Invariants:
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mailstead.directory.history_names import NAMES, SCOPE_KIND, ObjectNames
-from mailstead.directory.model import DirectoryError, RecipientEdit
+from mailstead.directory.member_history import MEMBERS, MORE, MOST, is_whole, keys_told, opposite
+from mailstead.directory.model import DirectoryError
 from mailstead.directory.service import Directory
 from mailstead.settings.actor import Actor
 from mailstead.settings.declaration import Context, InvalidValueError
@@ -38,8 +41,12 @@ from mailstead.settings.service import Settings, check_pair
 from mailstead.settings.transaction_view import TransactionView, whole
 
 MAX_LATER = 10_000
-_CUT = 100
-"""Members that an entry names at most."""
+_OWN = frozenset({"name", "enabled"})
+"""What an entry of a group, list or folder recipient has besides attributes and members."""
+_FORMERLY = frozenset({"added", "removed", "renamed"})
+"""What entries of earlier releases had of members: addresses alone."""
+_OF_RECIPIENTS = frozenset({"edit", "rename", "add members", "remove members", "update member", "member state"})
+
 
 class RevertError(DirectoryError):
     """The change cannot be taken back; the text says why."""
@@ -261,7 +268,10 @@ class _Revert:
             case "add alias":
                 await directory.remove_account_alias(number, str(new["alias"]), actor=actor)
             case "remove alias":
-                await directory.add_account_alias(number, str(old["alias"]), actor=actor)
+                until = int(old.get("expires", 0))
+                if until and until <= time.time():
+                    raise RevertError("the temporary address has expired")
+                await directory.add_account_alias(number, str(old["alias"]), actor=actor, until=until)
             case "set class" if "class" in old:
                 await directory.set_account_class(number, int(old["class"]), actor=actor)
             case "create" | "import":
@@ -273,22 +283,18 @@ class _Revert:
         old, new = found.old or {}, found.new or {}
         if found.verb in ("create", "delete"):
             raise RevertError(f"{found.verb!r} of a group, list or folder recipient cannot be taken back")
-        if "texts" in new or "password" in new or "renamed" in new:
-            raise RevertError("it changed texts, a password or members' addresses, of which the history has no values")
-        added, removed = _members(new.get("added")), _members(new.get("removed"))
-        if found.verb == "add members":
-            added = _members(new.get("members"))
-        elif found.verb == "remove members":
-            removed = _members(old.get("members"))
-        elif found.verb not in ("edit", "rename"):
+        if "texts" in new or "password" in new:
+            raise RevertError("it changed texts or a password, of which the history has no values")
+        if found.verb not in ("edit", "rename", "add members", "remove members", "update member"):
             raise self._no_way(found)
-        told = {"name", "enabled", "added", "removed", "members"}
-        attributes = {name: old.get(name) for name in {*old, *new} - told if old.get(name) != new.get(name)}
-        if found.verb == "rename" and "name" in new:
-            raise RevertError("the history has the new name alone; rename it by hand")
-        edit = RecipientEdit(
-            attributes=attributes, members_added=dict.fromkeys(removed, ""), members_removed=added,
-            enabled=not new["enabled"] if "enabled" in new else None,
+        if old.get(MORE) or new.get(MORE):
+            raise RevertError(f"the history names {MOST} members at most, and there were more")
+        if not is_whole(old, new) or new.keys() & _FORMERLY or not new.keys() & _OWN <= old.keys() & _OWN:
+            raise RevertError("this entry is of an earlier release, which did not keep what was there before")
+        attributes = {name: old.get(name) for name in {*old, *new} - _OWN - {MEMBERS} if old.get(name) != new.get(name)}
+        edit = dataclasses.replace(
+            opposite(old, new), attributes=attributes, enabled=old.get("enabled"),
+            name=old["name"] if old.get("name") != new.get("name") else None,
         )  # fmt: skip
         await self._directory.edit_recipient(found.object_id, edit, actor=self._actor)
 
@@ -330,20 +336,21 @@ class _Revert:
 
 
 def _touched(found: HistoryEntry) -> frozenset[str]:
-    """Names of what an entry changed; apart for each scope, since one id may have values in several."""
+    """Names of what an entry changed; apart for each scope, since one id may have values in several, and for each member."""
+    if found.kind == "recipient" and found.verb in _OF_RECIPIENTS:
+        old, new = dict(found.old or {}), dict(found.new or {})
+        if found.verb == "member state":
+            return frozenset()  # bookkeeping
+        if not is_whole(old, new):
+            return frozenset("*")
+        members = {f"member {key}" for key in keys_told(old) | keys_told(new)}
+        return frozenset(members | {name for name in {*old, *new} - {MEMBERS} if old.get(name) != new.get(name)})
     scope = str((found.new or {}).get("scope", "")) if found.is_value or found.is_text else ""
     return frozenset(f"{scope}.{name}" if scope else name for name in found.changes())
 
 
 def _attributes(told: Mapping[str, Any] | None) -> dict[str, str]:
     return {name: str(value) for name, value in (told or {}).items() if name not in ("scope", "scopeId")}
-
-
-def _members(told: object) -> list[str]:
-    members = [str(one) for one in told] if isinstance(told, list) else []
-    if len(members) >= _CUT:
-        raise RevertError(f"the history names {_CUT} members at most, and there were more")
-    return members
 
 
 def _json(text: str | None) -> Mapping[str, Any]:

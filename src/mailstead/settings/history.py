@@ -92,7 +92,10 @@ def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
-        return " ".join(str(one) for one in value)
+        return " ".join(_shown(one) for one in value)
+    if isinstance(value, dict):
+        # A member of a group or list: its number is nothing to be read.
+        return "(" + ", ".join(f"{name} {_shown(one)}" for name, one in value.items() if name != "id") + ")"
     text = str(value).replace("\r", "").replace("\n", "\\n")
     return text if len(text) <= 200 else f"{text[:200]}..."
 

@@ -101,6 +101,34 @@ def test_subscribe_post_moderate_and_leave(demo: StartDemo, workers: int) -> Non
     assert server.stop() == 0
 
 
+def test_decisions_by_mail_and_imap_at_a_running_server(demo: StartDemo) -> None:  # noqa: F811
+    server = demo(2)
+    make(server, moderate="everybody", adminEmail=ALICE)
+    for number in (1, 2):
+        send(server, BOB, LIST, f"posting {number}", "Hello\n")
+        wait_for(server, ALICE, "a message waits")
+        wait_for(server, LIST, f"posting {number}", "list-secret-1", "PendingRequests")
+    send(server, ALICE, "news-request@example.test", "decided", "password list-secret-1\nreject 1 not about the matter\nreject 1\n")
+    answer = wait_for(server, ALICE, "reject").get_content()
+    assert "rejected: post of bob@example.test" in answer
+    assert "dealt with already" in answer
+    assert "not about the matter" in wait_for(server, BOB, "message not accepted").get_content()
+    held = login(server, LIST, "list-secret-1")
+    assert held.select("PendingRequests")[1] == [b"1"]
+    assert held.uid("MOVE", "2", "ConfirmedRequests")[0] == "OK"
+    held.logout()
+    wait_for(server, ALICE, "posting 2")
+    send(server, ALICE, "news-request@example.test", "decided", "password list-secret-1\nreject 2\npending\n")
+    for _ in range(100):
+        last = wait_for(server, ALICE, "news: reject").get_content()
+        if "number 2" in last:
+            break
+        time.sleep(0.1)
+    assert "the number 2 was dealt with already" in last
+    assert "Nothing waits." in last
+    assert server.stop() == 0
+
+
 def test_one_click_of_a_running_server(demo: StartDemo) -> None:  # noqa: F811
     server = demo(1)
     list_id = make(server)
@@ -131,6 +159,8 @@ def test_one_click_of_a_running_server(demo: StartDemo) -> None:  # noqa: F811
                 time.sleep(0.1)
         assert status == 200
         assert directory.member_count(list_id) == 0
+        with urllib.request.urlopen(urllib.request.Request(link, body), timeout=10) as again:
+            assert again.status == 200
         wait_for(server, ALICE, "Goodbye from news")
     finally:
         directory.close()

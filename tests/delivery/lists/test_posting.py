@@ -52,7 +52,6 @@ async def test_one_click_links(world: World) -> None:
     token = bob.message["List-Unsubscribe"].partition(">")[0].rpartition("/")[2]
     assert await world.lists.unsubscribe_with_token(token[:-2] + "AA") is None
     assert await world.lists.unsubscribe_with_token(token) == "bob@far.test"
-    assert await world.lists.unsubscribe_with_token(token) is None
     assert [member.address for member in world.face.directory.members(news.id)] == [f"alice@{DOMAIN}"]
 
 

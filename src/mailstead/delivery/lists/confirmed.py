@@ -1,20 +1,21 @@
-"""What an administrator let through: messages that appear in a list's ConfirmedRequests (LST-01).
+"""What an administrator let through or refused: messages that appear in a list's ConfirmedRequests (LST-01).
 
 Invariants: only what this list put into its mailbox itself counts, whoever moved it there; a posting goes out once, because
-its place in the archive is taken in the step that takes it out of here; who is let in hears of it in that step, too.
+it goes from here in the step that sends it; who is let in or refused hears of it in that step, too.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from mailstead.delivery.lists.office import CONFIRMED, Office
+from mailstead.delivery.lists.office import CONFIRMED, REFUSED, Answer, Office
 from mailstead.delivery.lists.outgoing import has_passed
 from mailstead.delivery.lists.publishing import Publishing
 from mailstead.delivery.lists.requests import Requests
 from mailstead.directory.model import DirectoryError, Recipient, RecipientKind
 from mailstead.mailbox.errors import MailboxError
+from mailstead.mailbox.model import Folder
 from mailstead.message.headers import header_end
 from mailstead.message.rewrite import with_fields
 from mailstead.observe.log import fault, get_logger
@@ -102,16 +103,27 @@ class Confirmed:
                 log.warning("a message in ConfirmedRequests is none of the list's", list=recipient.address, uid=uid)
                 self._strange.add((folder.id, uid))
             elif values["kind"] == "post":
-                await self._post(recipient, folder.id, uid, octets)
+                await self._post(recipient, folder, uid, octets)
             else:
-                answer = await self._requests.carry_out(recipient, values["kind"], values["address"], values["name"])
-                await self._office.send(recipient, values["address"], answer, with_targets=[self._office.removal(folder, [uid])])
+                to = values["address"]
+                if values["kind"] == REFUSED:
+                    to, answer = values["sender"], self._refusal(recipient, values)
+                else:
+                    answer = await self._requests.carry_out(recipient, values["kind"], values["address"], values["name"])
+                await self._office.send(recipient, to, answer, with_targets=[self._office.removal(folder, [uid])])
         return len(uids) > 1
 
-    async def _post(self, recipient: Recipient, folder: int, uid: int, octets: bytes) -> None:
+    def _refusal(self, recipient: Recipient, values: Mapping[str, str]) -> Answer:
+        texts = self._office.values(
+            recipient, email=values["address"], name=values["name"], command=values["what"], reason=values["reason"]
+        )
+        name = "autoRejectResponse" if values["what"] == "post" else "subscribeDenied"
+        return self._office.template(recipient, name, texts)
+
+    async def _post(self, recipient: Recipient, folder: Folder, uid: int, octets: bytes) -> None:
         octets = with_fields(octets, (b"x-list-request",))
         if has_passed(octets[: header_end(octets)], recipient):
             log.warning("an approved message has been through the list", list=recipient.address, uid=uid)
-            self._strange.add((folder, uid))
+            self._strange.add((folder.id, uid))
             return
         await self._publishing.publish(recipient, octets, (), (folder, uid))

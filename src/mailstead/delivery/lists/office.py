@@ -7,7 +7,8 @@ Invariants
   after a crash it is sent once.
 
 The list's folders: INBOX has what was sent on; Requests what waits for its sender's confirmation; PendingRequests what waits
-for the administrator, who moves it to ConfirmedRequests; Digest what the next digest will have, Digests those that were sent.
+for the administrator, who moves it to ConfirmedRequests, where his refusals pass as well; Digest what the next digest will have,
+Digests those that were sent.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ log = get_logger("PROCESSING")
 INBOX, REQUESTS, PENDING, CONFIRMED = "INBOX", "Requests", "PendingRequests", "ConfirmedRequests"
 DIGEST, DIGESTS = "Digest", "Digests"
 MARK = b"X-List-Request"
+REFUSED = "refused"
+"""Kind of what stands in ConfirmedRequests for something that was refused; ``what`` has its kind, ``sender`` who hears of it."""
 WHAT_WAITS = "waits"
 """Purpose of the tokens in front of what waits."""
 MAX_COUNTED = 20_000
@@ -184,9 +187,19 @@ class Office:
         """Whether a message was put into the list's mailbox, wherever it is by now."""
         return self.store.reader(recipient.shard).row("SELECT 1 FROM wide WHERE mid = ?", (mid,)) is not None
 
-    def mark(self, recipient: Recipient, kind: str, address: str, name: str, sender: str) -> bytes:
+    def kept_at(self, recipient: Recipient, folder: Folder, mid: int) -> int:
+        """The UID of a message in a folder of the list; 0 where it is not there."""
+        row = self.store.reader(recipient.shard).row("SELECT uid FROM message WHERE folder = ? AND mid = ?", (folder.id, mid))
+        return int(row[0]) if row is not None else 0
+
+    def was_removed(self, recipient: Recipient, folder: Folder, uid: int, since: int) -> bool:
+        """Whether a message was removed from a folder, and not moved to another, since that unix time."""
+        sql = "SELECT 1 FROM expunged WHERE at >= ? AND folder = ? AND uid = ?"
+        return self.store.reader(recipient.shard).row(sql, (since, folder.id, uid)) is not None
+
+    def mark(self, recipient: Recipient, kind: str, address: str, name: str, sender: str, **more: str) -> bytes:
         """The signed line in front of what waits."""
-        values = {"kind": kind, "address": address[:320], "name": name[:100], "sender": sender[:320]}
+        values = {"kind": kind, "address": address[:320], "name": name[:100], "sender": sender[:320], **more}
         token = self.signer.text(WHAT_WAITS, recipient.id, values)
         lines = "\r\n ".join(token[start : start + 900] for start in range(0, len(token), 900))
         return b"%b: %b\r\n" % (MARK, lines.encode())

@@ -14,6 +14,7 @@ from mailstead.delivery.jobs import ExpansionJob, JobKind
 from mailstead.delivery.lists.office import DIGEST, INBOX, Office
 from mailstead.delivery.lists.outgoing import leaving, prepare
 from mailstead.directory.model import Recipient
+from mailstead.mailbox.model import Folder
 from mailstead.observe.log import get_logger
 from mailstead.store.apply_delivery import REPLACED_GONE
 from mailstead.store.record import MessageHead, Target, TargetKind
@@ -34,23 +35,25 @@ class Publishing:
         self._office = office
 
     async def publish(
-        self, recipient: Recipient, octets: bytes, with_targets: Sequence[Target] = (), replaces: tuple[int, int] | None = None,
+        self, recipient: Recipient, octets: bytes, with_targets: Sequence[Target] = (), replaces: tuple[Folder, int] | None = None,
         *, utf8: bool = False,
     ) -> bool:  # fmt: skip
-        """Send a message to the members. ``replaces``: (folder, uid) of the list's mailbox that it takes the place of; False
-        where that was gone. Raises MailboxError, Unavailable, OSError."""
+        """Send a message to the members. ``replaces``: (folder, uid) of the list's mailbox that it takes the place of in the
+        archive, or that goes where there is none; False where that was gone. Raises MailboxError, Unavailable, OSError."""
         office = self._office
         face = office.face(recipient)
         copy = prepare(face, octets) if len(octets) <= SMALL else await asyncio.to_thread(prepare, face, octets)
         utf8 = utf8 or not face.bounces.isascii()
         targets = [self._job(recipient, JobKind.COPIES, copy, utf8)]
         front = b"Return-Path: <%b>\r\n" % face.bounces.encode("utf-8", "replace") + leaving(face)
-        if office.value(recipient, "archive") or replaces:
+        if replaces and not office.value(recipient, "archive"):
+            targets.append(office.removal(replaces[0], [replaces[1]]))
+        elif office.value(recipient, "archive"):
             target = office.into(await office.folder(recipient, INBOX), front)
             if replaces:
                 # Whatever the quota: while it lay there, it would be sent again and again.
                 target.quota_size = target.quota_messages = 0
-                target.replaces_folder, target.replaces_uid = replaces
+                target.replaces_folder, target.replaces_uid = replaces[0].id, replaces[1]
             targets.append(target)
         if office.directory.wants_digest(recipient.id):
             targets.append(office.into(await office.folder(recipient, DIGEST), front))

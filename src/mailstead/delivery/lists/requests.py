@@ -5,15 +5,18 @@ Invariants
   mailbox until a signed address, known only to whoever reads the mail of the address concerned, is written to.
 - A confirmation is good once and for a limited time: the request goes in the record that answers it. Confirming what is done
   already changes nothing, so that carrying it out again after a crash is the same.
-- With `adminConfirm` a confirmed subscription waits for the administrator.
+- With `adminConfirm` a confirmed subscription waits for the administrator. Where the address to subscribe is not in use nobody
+  becomes a member by himself, whichever way he asks; leaving is always possible.
 """
 
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
+from collections.abc import Mapping
 
-from mailstead.delivery.expansion import Active
-from mailstead.delivery.lists.office import REQUESTS, Answer, Office
+from mailstead.delivery.expansion import Active, finish
+from mailstead.delivery.lists.office import MAX_COUNTED, REQUESTS, Answer, Office
 from mailstead.delivery.stored import StoredMail
 from mailstead.directory.members import checked_member, checked_name
 from mailstead.directory.model import InvalidNameError, Member, Recipient
@@ -39,12 +42,13 @@ class Requests:
 
     def __init__(self, office: Office) -> None:
         self._office = office
+        self._left: OrderedDict[tuple[int, str], None] = OrderedDict()
+        """Memberships of which this process has said that they ended."""
 
     # -- asking -------------------------------------------------------------------------------------------------
 
-    async def ask(self, recipient: Recipient, kind: str, address: str, name: str, mail: StoredMail, sender: str) -> Answer:
-        """Take a request (``kind``: subscribe or unsubscribe) and say what its writer is told. Raises MailboxError,
-        Unavailable."""
+    def settle(self, recipient: Recipient, kind: str, address: str, name: str) -> Answer | dict[str, str]:
+        """What comes of a request (``kind``: subscribe or unsubscribe): the answer where nothing does, else what `ask` takes."""
         office = self._office
         values = office.values(recipient, email=address, name=name, command=kind)
         try:
@@ -56,14 +60,38 @@ class Requests:
             return office.template(recipient, "userAlreadySubscribed", values)
         if kind == "unsubscribe" and known is None:
             return office.template(recipient, "notAUser", values)
+        if kind == "subscribe" and not self.open(recipient):
+            return self.closed(recipient, address, name)
+        return {"do": kind, "address": known or address, "name": checked_name(name), "mid": f"{office.store.new_id():x}"}
+
+    def open(self, recipient: Recipient) -> bool:
+        """Whether people may subscribe themselves: the address for it is in use (`enabledRcpts`)."""
+        return bool(self._office.directory.list_address(recipient, "subscribe"))
+
+    def closed(self, recipient: Recipient, address: str, name: str) -> Answer:
+        """What whoever wants to subscribe to a list that is not open is told."""
+        reason = "Nobody can subscribe to this list by mail; ask its administrator."
+        values = self._office.values(recipient, email=address, name=name, command="subscribe", reason=reason)
+        return self._office.template(recipient, "subscribeDenied", values)
+
+    async def ask(self, recipient: Recipient, settled: Mapping[str, str], mail: StoredMail, *, again: bool = False) -> Answer:
+        """Put a request away until it is confirmed, and say what its writer is told. ``again``: it may have been put away already.
+        Raises MailboxError, Unavailable."""
+        office = self._office
+        kind, address, name, mid = (settled[key] for key in ("do", "address", "name", "mid"))
+        values = office.values(recipient, email=address, name=name, command=kind)
         folder = await office.folder(recipient, REQUESTS)
-        front = office.mark(recipient, kind, known or address, checked_name(name), sender)
-        head = MessageHead(sender, int(time.time()), [office.into(folder, front)])
-        octets = mail.inline if not mail.external else mail.head + b"(the rest of this message is left out)\r\n"
-        (outcome,) = await office.store.submit_message(head, octets, shown=True)
-        if outcome.outcome:
-            return office.template(recipient, "invalidFormat", {**values, "REASON": "the list cannot take requests now"})
-        confirm = office.with_token(recipient, "confirm", CONFIRM, outcome.uid)
+        sender = mail.entry.sender
+        uid = office.kept_at(recipient, folder, int(mid, 16)) if again else 0
+        if not uid:
+            target = office.into(folder, office.mark(recipient, kind, address, name, sender))
+            target.mid = int(mid, 16)
+            octets = mail.inline if not mail.external else mail.head + b"(the rest of this message is left out)\r\n"
+            (outcome,) = await office.store.submit_message(MessageHead(sender, int(time.time()), [target]), octets, shown=True)
+            if outcome.outcome:
+                return office.template(recipient, "invalidFormat", {**values, "REASON": "the list cannot take requests now"})
+            uid = outcome.uid
+        confirm = office.with_token(recipient, "confirm", CONFIRM, uid)
         answer = office.template(recipient, "requestNeedsConfirmation", {**values, "CONFIRM": confirm})
         answer.reply_to = confirm
         return answer
@@ -102,6 +130,9 @@ class Requests:
     async def leave(self, active: Active, recipient: Recipient) -> None:
         """The stage LEAVING: end the membership, unless that is done already, and say so. Raises DirectoryError, Unavailable."""
         _, number, address, name = active.job.path
+        if (recipient.id, number) in self._left:  # the same link or address was used twice
+            await finish(self._office.delivery, active.row)
+            return
         member = self._office.directory.member_by_id(recipient.id, int(number))
         if member is not None:
             answer = await self.carry_out(recipient, "unsubscribe", member.address, member.name)
@@ -109,6 +140,9 @@ class Requests:
             texts = self._office.values(recipient, email=address, name=name, command="unsubscribe")
             answer = self._office.template(recipient, "goodbye", texts)
         await self._office.send(recipient, address, answer, with_targets=[active.progress(None)])
+        self._left[recipient.id, number] = None
+        while len(self._left) > MAX_COUNTED:
+            self._left.popitem(last=False)
 
     # -- the folder of requests ---------------------------------------------------------------------------------
 

@@ -65,7 +65,7 @@ class Lists:
         self._publishing = Publishing(office)
         self._bounces = Bounces(office)
         self._copies = Copies(office, self._bounces)
-        self._administration = Administration(office, self._requests)
+        self._administration = Administration(office)
         self._desk = Desk(office, self._publishing, self._requests, self._bounces, self._administration)
         self._digests = Digests(office, self._publishing)
         self._wake = asyncio.Event()
@@ -98,25 +98,30 @@ class Lists:
     def read_unsubscribe_token(self, token: str) -> tuple[Recipient, str] | None:
         """(list, member's address) of a link of a copy; None where it is not good, or its member has left."""
         found = self._read_token(token)
-        return (found[0], found[1].address) if found is not None else None
+        return (found[0], found[1].address) if found is not None and found[1] is not None else None
 
-    def _read_token(self, token: str) -> tuple[Recipient, Member] | None:
+    def _read_token(self, token: str) -> tuple[Recipient, Member | None, str] | None:
+        """(list, its member where there still is one, the address the link was sent to). Whoever came back to the list under that
+        address may use it again."""
         found = self._office.signer.read_text(LINK, token)
         if found is None:
             return None
         recipient = self._directory.recipient(found[0])
-        number = found[1].get("member", "")
+        number, address = found[1].get("member", ""), found[1].get("address", "")
         if recipient is None or recipient.kind is not RecipientKind.LIST or not number.isdigit():
             return None
-        member = self._directory.member_by_id(recipient.id, int(number))
-        return (recipient, member) if member is not None else None
+        member = self._directory.member_by_id(recipient.id, int(number)) or self._directory.member(recipient.id, address)
+        return recipient, member, address
 
     async def unsubscribe_with_token(self, token: str) -> str | None:
-        """Unsubscribe the member of a link (RFC 8058); its address, or None where the link is not good or it has left."""
+        """Unsubscribe the member of a link (RFC 8058); its address, or None where the link is not good. Providers may ask again, so
+        who has left already is told the same."""
         found = self._read_token(token)
         if found is None:
             return None
-        recipient, member = found
+        recipient, member, address = found
+        if member is None:
+            return address
         try:
             # The background process says goodbye, and ends the membership should this process not come to it.
             await self._office.submit([self._requests.leaving(recipient, member)], b"")

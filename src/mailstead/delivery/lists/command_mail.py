@@ -1,0 +1,208 @@
+"""Carrying out the commands of a mail, one after the other, with one answer (LST-01).
+
+Invariants
+- However often the server is killed meanwhile, each command is carried out once, and the answer says of each what it would have
+  said without.
+- A machine is never answered; whoever is, not more often than the list allows.
+- The password of a list opens its commands for the mail that has it, and for no other; wrong ones are counted.
+
+How: what a command is about to do is settled first (`_settled`), and is a stage of the job, with the answers so far, before it is
+done. After a crash the job goes on with doing that, which looks whether it was done already; nothing is settled a second time.
+Commands that change nothing have no stage.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from mailstead.delivery.expansion import Active, finish
+from mailstead.delivery.lists.administration import Administration
+from mailstead.delivery.lists.commands import Command, parse_commands
+from mailstead.delivery.lists.office import Answer, Office
+from mailstead.delivery.lists.requests import Requests
+from mailstead.delivery.lists.sender import Writer
+from mailstead.delivery.stored import octets_of
+from mailstead.directory.model import Recipient
+from mailstead.message.decode import decode_header, text_of, walk
+from mailstead.message.headers import field_value
+from mailstead.message.html_text import html_to_text
+from mailstead.message.sections import load_parts
+from mailstead.observe.log import get_logger
+
+log = get_logger("PROCESSING")
+
+COMMANDS = "commands"
+"""Stage of a job of the list: how far the commands of its mail are follows."""
+MAX_BODY = 64 * 1024
+
+
+class Progress(msgspec.Struct, array_like=True):
+    """How far a mail is: ``settled`` is what its command number ``at`` does, ``answers`` (subject, body, reply-to) are those of
+    the commands before."""
+
+    at: int
+    trusted: bool
+    settled: dict[str, str]
+    answers: list[tuple[str, str, str]]
+
+
+class CommandMail:
+    """Carries out the mails to a list's request, subscribe and unsubscribe addresses."""
+
+    def __init__(self, office: Office, requests: Requests, administration: Administration) -> None:
+        self._office = office
+        self._requests = requests
+        self._administration = administration
+
+    async def work(self, active: Active, recipient: Recipient, writer: Writer) -> None:
+        """The whole mail, or what a crash left of it. Raises MailboxError, DirectoryError, Unavailable."""
+        progress = Progress(0, False, {}, [])
+        if active.job.path:
+            progress = msgspec.json.decode(active.job.path[1], type=Progress)
+        elif await self._dropped(active, recipient, writer):
+            return
+        answers = [Answer(*one) for one in progress.answers]
+        trusted, at = progress.trusted, progress.at
+        commands = await self._commands(active)
+        if progress.settled:
+            answers.append(await self._done(active, recipient, progress.settled, again=True))
+            at += 1
+        for number, command in enumerate(commands[at:], at):
+            if command.name == "password":
+                trusted = await self._administration.opens(recipient, command.words[0])
+                if not trusted:
+                    answers.append(Answer(f"{recipient.name}: password not accepted", "The password was not accepted.\n"))
+                    break
+                continue
+            if command.guarded and not trusted:
+                answers.append(Answer(f"{recipient.name}: password needed", f'"{command.line}" needs the list\'s password.\n'))
+                break
+            settled = await self._settled(recipient, writer, command)
+            if not isinstance(settled, Answer):
+                told = [(one.subject, one.body, one.reply_to) for one in answers]
+                stage = msgspec.json.encode(Progress(number, trusted, dict(settled), told)).decode()
+                await self._office.submit([active.stage(COMMANDS, stage)], b"")
+                settled = await self._done(active, recipient, settled)
+            answers.append(settled)
+        await self.answer(active, recipient, writer, _joined(answers))
+
+    async def _commands(self, active: Active) -> list[Command]:
+        role = active.job.role
+        if role in ("subscribe", "unsubscribe"):
+            return [Command(role, (), role)]
+        octets = await octets_of(self._office.store, active.mail)
+        subject = decode_header(field_value(active.mail.head, b"subject") or b"")
+        text = await asyncio.to_thread(first_text, octets, active.mail.index.parts)
+        return parse_commands(subject, text) or [Command("help", (), "help")]
+
+    async def answer(self, active: Active, recipient: Recipient, writer: Writer, answer: Answer) -> None:
+        """Answer whoever sent the job's mail, and end the job. Raises Unavailable."""
+        office = self._office
+        if writer.automatic:
+            log.info("list does not answer a machine", list=recipient.address, reason=writer.automatic)
+            await finish(office.delivery, active.row)
+            return
+        sent = await office.send(
+            recipient, writer.address, answer, with_targets=[active.progress(None)], headers=_in_reply_to(active.mail.head)
+        )
+        if not sent:
+            log.info("list answer not sent", list=recipient.address, to=writer.address)
+
+    async def _dropped(self, active: Active, recipient: Recipient, writer: Writer) -> bool:
+        """End a job whose writer is not answered: a machine, or somebody who has had all answers of the day."""
+        if writer.automatic:
+            log.info("mail of a machine dropped", list=recipient.address, reason=writer.automatic)
+        elif not self._office.answers_left(recipient, writer.address):
+            log.warning("list takes no more requests today", list=recipient.address, to=writer.address)
+        else:
+            return False
+        await finish(self._office.delivery, active.row)
+        return True
+
+    # -- one command --------------------------------------------------------------------------------------------
+
+    async def _settled(self, recipient: Recipient, writer: Writer, command: Command) -> Answer | Mapping[str, str]:
+        """What a command does, or the answer of one that does nothing."""
+        office = self._office
+        values = office.values(recipient, email=writer.address, name=writer.name)
+        texts = {**values, "COMMAND": command.line, "REASON": command.reason}
+        match command.name:
+            case "unknown":
+                return office.template(recipient, "unknownCommand", texts)
+            case "invalid":
+                return office.template(recipient, "invalidFormat", texts)
+            case "subscribe" | "unsubscribe":
+                name = " ".join(command.words) or writer.name
+                return self._requests.settle(recipient, command.name, writer.address, name)
+            case "set":
+                known = office.directory.member_of(recipient.id, writer.address)
+                if known is None:
+                    return office.template(recipient, "notAUser", values)
+                return {"do": "set", "address": known, "option": command.words[0].lower(), "value": command.words[1].lower()}
+            case "info":
+                return _info(recipient, values)
+            case _ if command.guarded:
+                return await self._administration.settle(recipient, command)
+            case _:
+                return _help(recipient, office.template(recipient, "unknownCommand", texts))
+
+    async def _done(self, active: Active, recipient: Recipient, settled: Mapping[str, str], again: bool = False) -> Answer:
+        """Do what was settled, and what to say of it. ``again``: it may have been done already."""
+        match settled["do"]:
+            case "subscribe" | "unsubscribe":
+                return await self._requests.ask(recipient, settled, active.mail, again=again)
+            case "set":
+                return await self._set(recipient, settled)
+            case _:
+                return await self._administration.carry_out(recipient, settled, again=again)
+
+    async def _set(self, recipient: Recipient, settled: Mapping[str, str]) -> Answer:
+        """A member's wishes; they harm nobody, so the address a mail comes from is believed."""
+        office, known, on = self._office, settled["address"], settled["value"] == "on"
+        digest, nomail = (on, None) if settled["option"] == "digest" else (None, not on)
+        if office.directory.member(recipient.id, known) is not None:
+            await office.directory.update_member(recipient.id, known, digest=digest, nomail=nomail, actor=office.actor(recipient))
+        if nomail is None:
+            done = "digests instead of single messages" if on else "single messages"
+        else:
+            done = "the list's mail" if on else "no mail until you switch it on again"
+        return Answer(f"{recipient.name}: set", f"{known} gets {done}.\n")
+
+
+def _info(recipient: Recipient, values: dict[str, str]) -> Answer:
+    lines = [recipient.address, values["DESCRIPTION"], ""]
+    lines += [f"{word.capitalize() + ':':13}{values[word.upper()]}" for word in ("subscribe", "unsubscribe", "request", "owner")]
+    return Answer(f"{recipient.name}: about the list", "\n".join(lines) + "\n")
+
+
+def _help(recipient: Recipient, unknown: Answer) -> Answer:
+    """What the answer to an unknown command says of the known ones."""
+    return Answer(f"{recipient.name}: help", unknown.body.partition("\n\n")[2] or unknown.body)
+
+
+def first_text(octets: bytes, parts: bytes) -> str:
+    """The first plain text of a message, else of its HTML; at most MAX_BODY octets of it."""
+    found = ""
+    for part in walk(load_parts(parts)):
+        if part.type == "text" and part.subtype == "plain" and part.disposition != "attachment":
+            return text_of(octets, part, MAX_BODY)
+        if part.type == "text" and part.subtype == "html" and not found:
+            found = html_to_text(text_of(octets, part, MAX_BODY))
+    return found
+
+
+def _joined(answers: Sequence[Answer]) -> Answer:
+    if len(answers) == 1:
+        return answers[0]
+    confirming = [answer.reply_to for answer in answers if answer.reply_to]
+    body = f"\n{'-' * 40}\n\n".join(answer.body for answer in answers)
+    return Answer(answers[0].subject if answers else "", body, confirming[0] if len(confirming) == 1 else "")
+
+
+def _in_reply_to(head: bytes) -> list[tuple[str, str]]:
+    value = field_value(head, b"message-id")
+    text = value.decode("ascii", "replace").strip() if value is not None else ""
+    return [("In-Reply-To", text)] if text.startswith("<") and len(text) < 500 else []
