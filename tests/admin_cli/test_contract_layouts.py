@@ -303,6 +303,9 @@ async def test_filters_in_every_place_have_their_three_sections(raw: Raw, way: t
 @pytest.mark.parametrize("way", [
     ("CREATE Domain name new.test domainLocation /d postmasterPassword secret-1-x",),
     ("CREATE DOMAIN NAME new.test DOMAINLOCATION /d POSTMASTERPASSWD secret-1-x",),
+    ("CREATE DOMAIN NAME new.test DOMAINLOCATION /d POSTMASTERPASSWD secret-1-x", "SET maclSupport no",
+     "add messageslocation /d/messages?maxFileSize=262144&maxFiles=8"),
+    (DOMAIN, "SET maclSupport no"),
     ("ENTER AACL", 'ADD admin-user name "a" password "secret-1-x"'),
     (DOMAIN, 'ADD Account name "n" password "secret-1-x"'),
     (DOMAIN, 'ADD ACCOUNT NAME "n" PASSWD "secret-1-x"'),
@@ -327,6 +330,52 @@ async def test_registering_a_location_is_committed(raw: Raw) -> None:
     pieces = await raw.pieces("REGISTER DOMAIN DOMAINLOCATION /d/new.test", "COMMIT", "SAVE CONFIG")
     assert pieces[-1] == "<#> "
     assert "new.test" in [piece.split()[0] for piece in (await raw.pieces("LIST DOMAINS"))[5:-3]]
+
+
+async def test_the_old_name_of_groupware_support_sets_it(raw: Raw) -> None:
+    await raw.pieces("CREATE DOMAIN NAME new.test DOMAINLOCATION /d POSTMASTERPASSWD secret-1-x", "SET maclSupport no", "COMMIT")
+    await raw.pieces("UPDATE DOMAIN NAME new.test")
+    assert (await raw.pairs("SHOW"))["groupwareSupport"] == "no"
+
+
+async def test_a_domain_is_entered_from_a_domain(face: Face, raw: Raw) -> None:
+    """Programs enter the domain again after the COMMIT of an account, and end with that of the account."""
+    await raw.pieces("update domain example.test", "add account joe password secret-1-x", "commit")
+    await raw.pieces("update domain example.test", "update account joe", "set accountType basic", "CONFIG ContactInfo")
+    await raw.pieces('set firstName "Joe"', "done", "commit")
+    assert raw.context == "domain"
+    await raw.pieces("UPDATE ACCOUNT joe", "CONFIG ContactInfo")
+    assert (await raw.pairs("SHOW"))["firstName"] == '"Joe"'
+    await raw.root()
+    await raw.pieces("CREATE Domain name other.test postmasterPassword secret-1-x", "COMMIT", DOMAIN)
+    await raw.pieces("UPDATE Domain name other.test")
+    assert (await raw.pairs("SHOW"))["name"] == '"other.test"'
+    await raw.root()
+
+
+async def test_nothing_that_waits_is_lost_on_the_way_to_another_domain(face: Face, raw: Raw) -> None:
+    await face.directory.create_domain("other.test", actor=ADMIN)
+    for change in ("SET customerReference one", "ADD Alias alias.test", "SET name renamed.test"):
+        await raw.pieces(DOMAIN, change, "UPDATE Domain example.test")
+        refused = await raw.reply("UPDATE Domain other.test")
+        assert refused.startswith("-ERR: ") and "COMMIT" in refused and refused.endswith("<domain#> "), change
+        await raw.pieces("BACK")
+    await raw.pieces(DOMAIN, "SET customerReference one", "UPDATE Domain example.test", "COMMIT", DOMAIN)
+    assert (await raw.pairs("SHOW"))["customerReference"] == '"one"'
+    assert (await raw.reply("UPDATE Domain no.test")).startswith("-ERR: ")
+
+
+async def test_a_filter_is_uploaded_in_the_account_s_context(raw: Raw) -> None:
+    """A line each write; what comes back is looked at only for its first three letters."""
+    await raw.pieces(DOMAIN, "UPDATE ACCOUNT NAME alice")
+    raw.writer.write(b"UPLOAD WMFILTER\r\n")
+    assert (await asyncio.wait_for(raw.reader.readline(), 20)).startswith(b"+OK")
+    for line in ("# one", "..two", "keep;"):
+        raw.writer.write(f"{line}\r\n".encode())
+    assert (await raw.reply(".")).startswith("+OK")
+    await raw.pieces("COMMIT", "UPDATE ACCOUNT NAME alice", "CONFIG Filters")
+    text = await raw.pieces("SHOW WMFilter")
+    assert text[0] == "# one" and text[1].lstrip(".") == "two" and text[2] == "keep;"
 
 
 async def test_objects_exist_after_their_own_commit_alone(raw: Raw) -> None:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import tarfile
 import time
+from collections.abc import Iterator
 
 import apsw
 import pytest
 
+from mailstead.admin_cli.contexts import tasks
 from mailstead.delivery.model import AcceptedMessage, EnvelopeRecipient
 from mailstead.delivery.service import Delivery
 from mailstead.directory.accounting import DAY, LOGINS, SENT, Accounting
 from mailstead.mailbox.model import NewMessage
 from mailstead.observe.receipt import Authenticated
+from mailstead.store.upkeep import Upkeep
 from tests.admin_cli.conftest import ADMIN, Client, Face
 
 MESSAGE = b"From: a@b.test\r\nSubject: x\r\nMessage-ID: <one@b.test>\r\n\r\nbody\r\n"
@@ -76,6 +80,54 @@ async def test_a_read_lock_holds_compaction_and_is_listed(face: Face) -> None:
     body = await client.ok("COMPACT attach")
     assert body[-2:] == ["state: done", ""] and any(line.startswith("compaction is done") for line in body)
     assert "none is under way" in await client.err("COMPACT abort")
+
+
+async def test_a_compaction_asked_for_during_one_is_done_after_it(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs compact domain after domain without waiting; what the later ones asked for is done too."""
+    gate, rounds, thorough = asyncio.Event(), 0, 0
+    whole = Upkeep.thorough
+
+    async def round_once(upkeep: Upkeep) -> list[str]:
+        nonlocal rounds
+        await gate.wait()
+        rounds += 1
+        return []
+
+    @contextlib.contextmanager
+    def counted(upkeep: Upkeep) -> Iterator[None]:
+        nonlocal thorough
+        thorough += 1
+        with whole(upkeep):
+            yield
+
+    monkeypatch.setattr(tasks, "START_SECONDS", 0.0)
+    monkeypatch.setattr(Upkeep, "run_once", round_once)
+    monkeypatch.setattr(Upkeep, "thorough", counted)
+    await face.directory.create_domain("other.test", actor=ADMIN)
+    client = await face.client()
+    assert "begun" in (await client.ok(DOMAIN, "COMPACT All"))[0]
+    await client.ok("BACK", "UPDATE Domain other.test", "COMPACT All")
+    assert "once more" in (await client.ok("COMPACT All forced"))[0]
+    gate.set()
+    body = await client.ok("COMPACT attach")
+    assert body[-2:] == ["state: done", ""]
+    assert (rounds, thorough) == (2, 1)
+
+
+async def test_invalid_messages_are_looked_for_in_accounts_that_a_wildcard_matches(
+    face: Face, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reply has what was found where that is soon, as programs that send this take it to have."""
+    monkeypatch.setattr(tasks, "START_SECONDS", 60.0)
+    await fill(face)
+    await face.directory.create_account("example.test", "bob", "builder-1-x", actor=ADMIN)
+    client = await face.client()
+    body = await client.ok(DOMAIN, "FINDINVALIDMSG *")
+    assert any(line.startswith("2 mailboxes, 3 messages") for line in body) and body[-2:] == ["state: done", ""]
+    body = await client.ok("FINDINVALIDMSG al* alice purge")
+    assert any(line.startswith("1 mailboxes, 3 messages") for line in body) and body[-2:] == ["state: done", ""]
+    assert await client.ok("FINDINVALIDMSG attach") == body
+    assert "no account" in await client.err("FINDINVALIDMSG z*")
 
 
 async def test_scan_finds_a_damaged_message_and_purges_it(face: Face) -> None:

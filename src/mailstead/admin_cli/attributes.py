@@ -27,7 +27,10 @@ from mailstead.settings.edits import Place, ValueChange, place_of, read_content,
 HIDDEN_VALUE = '"********"'
 _BARE = frozenset({Kind.BOOL, Kind.INT, Kind.CHOICE, Kind.CHOICE_SET, Kind.LIST})
 
-OLD_NAMES = {"enabletwofactorauth": "twoFactorAuthEnabled", "passwordrecoveryfilename": "passwordRecoveryEmailFileName"}
+OLD_NAMES = {
+    "enabletwofactorauth": "twoFactorAuthEnabled", "passwordrecoveryfilename": "passwordRecoveryEmailFileName",
+    "maclsupport": "groupwareSupport",
+}  # fmt: skip
 """What parameters were called in earlier versions of the protocol, lower case."""
 _OLD_METHOD = re.compile(r"\bpeaBased\b", re.IGNORECASE)
 

@@ -58,6 +58,9 @@ class Task:
     work: asyncio.Task[None] | None = None
     stopping: bool = False
     """Asked to end at the next good moment."""
+    again: bool = False
+    """Asked for once more while it was under way."""
+    forced: bool = False
 
     def say(self, text: str) -> None:
         """Add a line; the oldest go."""
@@ -118,7 +121,17 @@ class Maintenance:
                 await asyncio.sleep(0.05)
         log.warning("a connection to the index stays open at the end of its duty")
 
-    async def _compact(self, task: Task, forced: bool) -> None:
+    async def _compact(self, task: Task) -> None:
+        again = True
+        while again and not task.stopping:
+            await self._compact_once(task, task.forced)
+            again, task.again = task.again, False
+        waiting = self._upkeep.emptied
+        if waiting:
+            task.say(f"{waiting} segments are empty and go when no reader can know them any more, within a quarter of an hour")
+        task.say("stopped between two rounds" if task.stopping else "compaction is done")
+
+    async def _compact_once(self, task: Task, forced: bool) -> None:
         if self._locked:
             raise BackgroundRefusedError("the storages are locked for reading; READUNLOCK them first")
         if self._compacting.locked():
@@ -131,10 +144,6 @@ class Maintenance:
                         task.say(line)
                     if not lines or task.stopping:
                         break
-        waiting = self._upkeep.emptied
-        if waiting:
-            task.say(f"{waiting} segments are empty and go when no reader can know them any more, within a quarter of an hour")
-        task.say("stopped between two rounds" if task.stopping else "compaction is done")
 
     # -- looking through mail ----------------------------------------------------------------------------------------
 
@@ -295,11 +304,14 @@ class Maintenance:
 
     # -- tasks -------------------------------------------------------------------------------------------------------
 
-    def _start(self, kind: str, domain: int, work: Callable[[Task], Awaitable[None]]) -> None:
+    def _running(self, kind: str, domain: int) -> Task | None:
         known = self._tasks.get((kind, domain))
-        if known is not None and known.state == "running":
+        return known if known is not None and known.state == "running" else None
+
+    def _start(self, kind: str, domain: int, work: Callable[[Task], Awaitable[None]], *, forced: bool = False) -> None:
+        if self._running(kind, domain) is not None:
             raise BackgroundRefusedError(f"{kind} is under way already; ATTACH shows it, ABORT ends it")
-        task = self._tasks[kind, domain] = Task(kind, domain, time.time())
+        task = self._tasks[kind, domain] = Task(kind, domain, time.time(), forced=forced)
 
         async def run() -> None:
             try:
@@ -320,18 +332,24 @@ class Maintenance:
     def offer(self, verbs: BackgroundVerbs) -> None:
         """The administrator's verbs."""
 
-        async def start(arguments: Mapping[str, Any]) -> None:
+        async def start(arguments: Mapping[str, Any]) -> bool:
+            """False where one is under way that does what is asked for at its end."""
             kind, domain = str(arguments["kind"]), int(arguments["domain"])
             if kind == "compact":
                 if self._locked:
                     raise BackgroundRefusedError("the storages are locked for reading; READUNLOCK them first")
-                self._start(kind, domain, lambda task: self._compact(task, bool(arguments.get("forced"))))
+                forced, known = bool(arguments.get("forced")), self._running(kind, domain)
+                if known is not None and not known.stopping:
+                    known.again, known.forced = True, known.forced or forced
+                    return False
+                self._start(kind, domain, self._compact, forced=forced)
             elif kind == "repair":
                 self._start(kind, domain, lambda task: self._repair(task, arguments))
             elif kind in ("scan", "findinvalid"):
                 self._start(kind, domain, lambda task: self._scan(task.say, arguments))
             else:
                 raise BackgroundRefusedError(f"there is no task {kind[:40]}")
+            return True
 
         async def lines(arguments: Mapping[str, Any]) -> dict[str, Any]:
             task = self._tasks.get((str(arguments["kind"]), int(arguments["domain"])))

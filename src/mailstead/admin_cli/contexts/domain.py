@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from mailstead.admin_cli.attributes import AttributeContext, Special
 from mailstead.admin_cli.context import CliContext, Command, CommitContext, Result, command, make, needs, run_now
@@ -78,6 +78,21 @@ class DomainContext(AttributeContext, CommitContext):
             self.pending.add(directory.domain_alias_removal(self.domain.id, alias, actor=actor))
         for alias in self.aliases_added:
             self.pending.add(directory.domain_alias_addition(self.domain.id, alias, actor=actor))
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a COMMIT would write something."""
+        return bool(self.pending or self.renamed_to or self.aliases_added or self.aliases_removed)
+
+    @command("UPDATE Domain [name] <name>", hidden=True)
+    def enter_domain(self, arguments: Arguments) -> Result:
+        """UPDATE Domain of the root. Programs send it here after the COMMIT of an account, for this domain or the next."""
+        root: Any = self.parent
+        if root.need(arguments["name"]).id == self.domain_id:
+            return None
+        if self.waiting:
+            raise CommandError(f"changes of {self.domain.name} wait here: COMMIT writes them, BACK drops them")
+        return cast(Result, root.update_domain(arguments))
 
     # -- aliases ------------------------------------------------------------------------------------------------
 

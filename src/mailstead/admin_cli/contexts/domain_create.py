@@ -113,7 +113,7 @@ class DomainCreateContext(_LocationContext, CommitContext):
         return (
             Special("name", "name", _set_name, lambda c: quoted(c.full_name())),
             Special("postmasterPassword", "password", _set_password, None, ("postmasterpasswd",)),
-            Special("groupwareSupport", "bool", _set_groupware, lambda c: c.groupware),
+            Special("groupwareSupport", "bool", _set_groupware, lambda c: c.groupware, ("maclsupport",)),
         )
 
     def shown_pairs(self) -> list[tuple[str, str]]:
@@ -209,7 +209,7 @@ class DomainEditContext(_LocationContext, CommitContext):
         self.domain_id = domain.id
 
     def specials(self) -> Sequence[Special]:
-        return (Special("groupwareSupport", "bool", _keep_groupware, _read_groupware),)
+        return (Special("groupwareSupport", "bool", _keep_groupware, _read_groupware, ("maclsupport",)),)
 
     @classmethod
     def extra_commands(cls) -> list[Command]:

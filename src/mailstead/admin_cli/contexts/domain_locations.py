@@ -14,7 +14,6 @@ from mailstead.admin_cli.contexts.storage import owners_of
 from mailstead.admin_cli.contexts.tasks import start, task_commands
 from mailstead.admin_cli.grammar import CommandError
 from mailstead.admin_cli.objects import Owner, object_commands, objects_of, stage
-from mailstead.admin_cli.responses import Reply
 from mailstead.admin_cli.syntax import Arguments
 from mailstead.settings.declaration import boolean, integer
 from mailstead.settings.declarations import OBJECT_KINDS
@@ -108,8 +107,7 @@ def _repair(kinds: tuple[str, ...]) -> Any:
             raise CommandError("nothing is reset beside a running server; `mailstead fsck --repair` puts right what REPAIR finds")
         found = await owners_of(context, context.domain_id)
         rows = [[owner, shard, name] for owner, shard, name, kind in found if kind in kinds or not kinds]
-        reply = await start(context, "repair", owners=rows, verbose=True, purge=False)
-        return Reply(notes=reply.notes)
+        return await start(context, "repair", owners=rows, verbose=True, purge=False)
 
     return handler
 

@@ -200,6 +200,20 @@ def _accounts(context: Any, names: Sequence[str]) -> list[tuple[int, int, str, s
     return [(account.id, account.shard, account.address, "account") for account in found]
 
 
+def _matched(context: Any, names: Sequence[str]) -> list[str]:
+    """Names of accounts, each once, in the place of those with wildcards. Raises CommandError."""
+    found: dict[str, None] = {}
+    for name in names:
+        if not ("*" in name or "?" in name):
+            found[context.need_account(name).name] = None
+            continue
+        matched = context.names("account", name)
+        if not matched:
+            raise CommandError(f"no account matches {name[:80]}")
+        found.update(dict.fromkeys(matched))
+    return list(found)
+
+
 async def _repair(context: Any, arguments: Arguments) -> Result:
     """Counters and the search index are put right beside the running server; the rest is fsck's, with the server stopped."""
     names, flags = _names(arguments.rest)
@@ -210,7 +224,7 @@ async def _repair(context: Any, arguments: Arguments) -> Result:
         await asyncio.to_thread(_index_anew, context.session.services.data_dir, owners)
         notes.append("their search index is made anew")
     notes.append("counters are counted anew; PEEK says what is left for `mailstead fsck --repair`, with the server stopped")
-    return Reply(notes=tuple(notes))
+    return Reply(reply.body, notes=tuple(notes))
 
 
 def _index_anew(data_dir: Any, owners: Sequence[tuple[int, int, str, str]]) -> None:
@@ -228,7 +242,8 @@ def _index_anew(data_dir: Any, owners: Sequence[tuple[int, int, str, str]]) -> N
 
 async def _find_invalid(context: Any, arguments: Arguments) -> Result:
     names, flags = _names(arguments.rest)
-    return await _begin(context, "findinvalid", _accounts(context, names), flags | (arguments.flags & set(_FLAG_WORDS)))
+    found = _accounts(context, _matched(context, names))
+    return await _begin(context, "findinvalid", found, flags | (arguments.flags & set(_FLAG_WORDS)))
 
 
 # -- deleted accounts --------------------------------------------------------------------------------------------------------

@@ -244,6 +244,25 @@ def _update_script(name: str) -> Any:
     return handler
 
 
+def upload_command(kind: type[AttributeContext], name: str) -> Command:
+    """UPLOAD of a script in the context above its filters: the old form of CONFIG Filters, UPDATE and DONE."""
+
+    def handler(context: CliContext, arguments: Arguments) -> Result:
+        filters = kind(context.session, context)
+        filters.require_text_right(name)
+
+        async def take(text: str) -> Reply | None:
+            filters.begin()
+            filters.keep_content(f"filters.{name}", text or None)
+            context.pending.take(filters.pending)
+            return None
+
+        context.session.take_text(take)
+        return None
+
+    return make(f"UPLOAD {name}", "", handler, hidden=True)
+
+
 def _show_script(name: str) -> Any:
     def handler(context: Any, arguments: Arguments) -> Result:
         return Reply(lines_of(context.content(f"filters.{name}") or ""))

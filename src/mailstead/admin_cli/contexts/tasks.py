@@ -1,6 +1,7 @@
 """Tasks of the background process: begun by a command, shown by ATTACH and PEEK, ended by ABORT.
 
-Invariants: a task goes on when the session that began it ends; ATTACH answers when the task has ended, at the latest after
+Invariants: a task goes on when the session that began it ends; the command that begins one answers with what it said where it ends
+within START_SECONDS, for programs take the result from that reply; ATTACH answers when the task has ended, at the latest after
 ATTACH_SECONDS, so that one reply is one write and no connection is idle for too long.
 """
 
@@ -17,7 +18,10 @@ from mailstead.admin_cli.syntax import Arguments
 
 ATTACH_SECONDS = 240.0
 PEEK_SECONDS = 10
+START_SECONDS = 3.0
+"""Well within the ten seconds after which programs give a reply up."""
 POLL_SECONDS = 0.2
+FIRST_POLL_SECONDS = 0.01
 VERBS = {"findinvalid": "FINDINVALIDMSG"}
 MAX_SHOWN = 5000
 
@@ -30,10 +34,17 @@ def seconds_of(text: str) -> float:
 
 
 async def start(context: CliContext, kind: str, **arguments: Any) -> Reply:
-    """Begin a task of the context's domain."""
-    await context.session.services.background.call("maintenance.start", kind=kind, domain=scope_of(context, kind), **arguments)
+    """Begin a task of the context's domain; what it said where it ends soon."""
+    begun = await context.session.services.background.call(
+        "maintenance.start", kind=kind, domain=scope_of(context, kind), **arguments
+    )
     verb = VERBS.get(kind, kind.upper())
-    return Reply(notes=(f"begun; {verb} ATTACH waits for its end, {verb} PEEK shows how far it is, {verb} ABORT ends it",))
+    if begun:
+        said, state = await _told(context, kind, START_SECONDS)
+        if state != "running":
+            return _report(said, state)
+    how = "begun" if begun else "under way already, and done once more at its end"
+    return Reply(notes=(f"{how}; {verb} ATTACH waits for its end, {verb} PEEK shows how far it is, {verb} ABORT ends it",))
 
 
 def scope_of(context: CliContext, kind: str) -> int:
@@ -41,20 +52,29 @@ def scope_of(context: CliContext, kind: str) -> int:
     return 0 if kind == "compact" else context.domain_id
 
 
-async def follow(context: CliContext, kind: str, seconds: float) -> Reply:
-    """What a task says, until it ends or the time is over."""
+async def _told(context: CliContext, kind: str, seconds: float) -> tuple[list[str], str]:
+    """What a task says until it ends or the time is over, and its state then."""
     background = context.session.services.background
     end = time.monotonic() + seconds
     shown: list[str] = []
-    after = 0
+    after, pause = 0, FIRST_POLL_SECONDS
     while True:
         told = await background.call("maintenance.lines", kind=kind, domain=scope_of(context, kind), after=after)
         shown += told["lines"]
         after = told["next"]
         if told["state"] != "running" or time.monotonic() >= end:
-            break
-        await asyncio.sleep(POLL_SECONDS)
-    return Reply([*lines_of("\n".join(shown[-MAX_SHOWN:])), f"state: {told['state']}", ""])
+            return shown, str(told["state"])
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, POLL_SECONDS)
+
+
+def _report(shown: list[str], state: str) -> Reply:
+    return Reply([*lines_of("\n".join(shown[-MAX_SHOWN:])), f"state: {state}", ""])
+
+
+async def follow(context: CliContext, kind: str, seconds: float) -> Reply:
+    """What a task says, until it ends or the time is over."""
+    return _report(*await _told(context, kind, seconds))
 
 
 def task_commands(verb: str, kind: str, allowed: Condition | None) -> list[Command]:
