@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.admin_cli.conftest import Client, Face
+from tests.admin_cli.conftest import ADMIN, Client, Face
 
 
 async def _level(client: Client, service: str) -> str:
@@ -136,3 +136,29 @@ async def test_what_leads_nowhere_is_told_at_once(face: Face) -> None:
     (note,) = await client.ok("STOP Service")
     assert "`mailstead setting` at the machine" in note
     await client.ok("BACK")
+
+
+async def test_contexts_of_earlier_releases_do_what_they_did(face: Face) -> None:
+    client = await face.client()
+    assert not any("COMMANDS" in line or "MIGRATION -" in line for line in await client.ok("HELP"))
+    await client.ok("ENTER COMMANDS")
+    assert client.prompt == "<commands#> "
+    await client.ok("STOP SERVICE pop3")
+    assert "pop3" not in face.directory.settings.service("server").services
+    await client.ok("START SERVICE name POP3")
+    assert "pop3" in face.directory.settings.service("server").services
+    assert "no service" in await client.err("START SERVICE nothing")
+    assert "cannot be stopped" in await client.err("STOP SERVICE cli")
+    await client.ok("FORCE QUEUE")
+    assert (await client.ok("VIEW QUEUE"))[1] == "The list of messages in the queue:"
+    await client.ok("BACK", "ENTER REPORTING")
+    shown = await client.ok("VIEW COUNTERS all")
+    assert "queueMessages = 0" in shown and any(line.startswith("example.test ") for line in shown)
+    assert not any(line.startswith("example.test ") for line in await client.ok("VIEW COUNTERS others"))
+    assert "queueMessages = 0" not in await client.ok("VIEW COUNTERS domain")
+    await client.ok("BACK", "ENTER MIGRATION", "SHOW MigrationStatus", "BACK")
+    await face.directory.create_admin("helper", "administrator-1", actor=ADMIN)
+    helper = await face.client("helper", "administrator-1")
+    await helper.ok("ENTER COMMANDS")
+    for line in ("STOP Service pop3", "FORCE QUEUE", "VIEW QUEUE", "VIEW COUNTERS all"):
+        assert "permission" in await helper.err(line), line

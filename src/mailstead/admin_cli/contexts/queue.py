@@ -90,7 +90,7 @@ class QueueContext(SubContext):
     @command("LIST", "lists the messages")
     async def list_all(self, arguments: Arguments) -> Result:
         """LIST."""
-        return await asyncio.to_thread(self.listing, await self.rows(None))
+        return await self.whole_list()
 
     @command("LIST FILTER <filters...>", "lists messages that a filter lets through, and remembers them as lastFilter")
     async def list_filter(self, arguments: Arguments) -> Result:
@@ -149,6 +149,14 @@ class QueueContext(SubContext):
     @command("FORCE QUEUE", "tries every message now")
     async def force(self, arguments: Arguments) -> Result:
         """FORCE QUEUE."""
+        return await self.try_all()
+
+    async def whole_list(self) -> Reply:
+        """All messages."""
+        return await asyncio.to_thread(self.listing, await self.rows(None))
+
+    async def try_all(self) -> Reply:
+        """Have every message tried now."""
         changed, _ = await self.session.services.background.call("queue.retryAll")
         return Reply(notes=(f"{changed} recipients scheduled",))
 

@@ -70,7 +70,7 @@ def commands() -> list[Command]:
         make("SHOW LicenseInfo", "shows what the licence allows", _license),
         make("SHOW PremiumAddonsStatistics", "shows how many accounts use an add-on", _addon_statistics,
              allowed=needs("manageServerConfig")),
-        make("SHOW MigrationStatus", "shows migrations that run", _migrations),
+        make("SHOW MigrationStatus", "shows migrations that run", migration_status),
         make("EXPORT DOMAINDB <domainname>", "writes a domain's configuration to a file", _export,
              allowed=needs("manageServerConfig")),
     ]  # fmt: skip
@@ -334,7 +334,8 @@ def _count_addons(context: Any) -> Reply:
     return show(pairs, "Premium add-ons:")
 
 
-def _migrations(context: Any, arguments: Arguments) -> Result:
+def migration_status(context: Any, arguments: Arguments) -> Result:
+    """SHOW MigrationStatus: those that the administrator may see."""
     services = context.session.services
     jobs = MigrationService(services.directory, services.data_dir).list(actor=context.session.actor, live=True)
     rows = []

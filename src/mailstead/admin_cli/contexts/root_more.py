@@ -6,6 +6,7 @@ from mailstead.admin_cli.context import CliContext, Command, make, needs
 from mailstead.admin_cli.contexts import root_administrator, root_domains
 from mailstead.admin_cli.contexts.aacl import AaclContext
 from mailstead.admin_cli.contexts.debug import DebugContext
+from mailstead.admin_cli.contexts.earlier import CommandsContext, MigrationContext, ReportingContext
 from mailstead.admin_cli.contexts.json_query import JsonQueryContext
 from mailstead.admin_cli.contexts.queue import QueueContext
 from mailstead.admin_cli.contexts.save import save_commands
@@ -35,6 +36,9 @@ def commands() -> list[Command]:
         make("ENTER TRACER", "enters traces", enter(TracerContext), allowed=needs("manageServerConfig")),
         make("ENTER JSONQUERY", "enters figures as JSON", enter(JsonQueryContext)),
         make("ENTER DEBUG", "enters what programs ask for", enter(DebugContext), hidden=True, allowed=_everything),
+        make("ENTER COMMANDS", "enters commands of earlier releases", enter(CommandsContext), hidden=True),
+        make("ENTER REPORTING", "enters commands of earlier releases", enter(ReportingContext), hidden=True),
+        make("ENTER MIGRATION", "enters commands of earlier releases", enter(MigrationContext), hidden=True),
         *accounting_commands("manageReporting"),
         *save_commands(),
         *support_commands(),
