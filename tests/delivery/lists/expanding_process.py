@@ -22,8 +22,12 @@ async def main(data_dir: Path) -> None:
     expander = Lists(delivery).expander()
     print("begun", flush=True)
     task = asyncio.create_task(expander.run())
-    while store.queue_index.expansions(START, 1):  # noqa: ASYNC110 - the index is asked, nobody tells
-        await asyncio.sleep(0.01)
+    given = 0
+    while store.queue_index.expansions(START, 1):
+        if expander.counts.given != given:
+            given = expander.counts.given
+            print("given", flush=True)
+        await asyncio.sleep(0.001)
     print("done", flush=True)
     await expander.stop()
     await task
