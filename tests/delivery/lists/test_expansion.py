@@ -55,7 +55,7 @@ async def test_killed_in_the_middle_each_member_gets_one_copy(tmp_path: Path, ki
         client = await face.ready()
         begin = time.monotonic()
         assert (await client.send(MESSAGE, LIST)).startswith("250")
-        assert time.monotonic() - begin < 2.0
+        assert time.monotonic() - begin < 10
         assert not copies(face)
     generator = random.Random(os.environ.get("PYTEST_XDIST_WORKER", kind))
     kills = 0
