@@ -80,6 +80,10 @@ Step = Callable[[Active], Awaitable[bool]]
 """One chunk of an expansion; True when it has come to its end."""
 
 
+class NotYet(Exception):
+    """A handler's job has to wait until another one has come to its end; it is tried again after a pause."""
+
+
 @dataclass(slots=True)
 class _Pause:
     until: float
@@ -177,7 +181,9 @@ class Expander:
         known = self.counts.paused.get(key)
         seconds = min(LONGEST_PAUSE, known.seconds * 2) if known else FIRST_PAUSE
         self.counts.paused[key] = _Pause(time.monotonic() + seconds, seconds)
-        if isinstance(error, Unavailable | OSError | DamagedRecord | apsw.Error):
+        if isinstance(error, NotYet):
+            log.info("expansion waits", message=key[0], seconds=int(seconds), reason=str(error))
+        elif isinstance(error, Unavailable | OSError | DamagedRecord | apsw.Error):
             log.error("expansion put off", message=key[0], seconds=int(seconds), reason=str(error))
         else:
             fault(log, "expansion failed by a fault of ours, tried again later", error, message=key[0])

@@ -21,7 +21,7 @@ class JobKind(StrEnum):
     COPIES = "copies"
     """A list's copies go to its members."""
     DIGEST = "digest"
-    """A list's digest goes to those who want it."""
+    """A list's digest goes to those who want it, or to the one member whose number is in ``token``."""
 
 
 class ExpansionJob(msgspec.Struct, array_like=True, omit_defaults=True, frozen=True):

@@ -229,7 +229,7 @@ class Resolver(Memberships):
                     visited.add(resolved.object_id)
                     stack.append((path, self._entries(resolved.object_id)))
                 continue
-            final = resolved.address if resolved.kind is not RecipientKind.UNKNOWN_USER else address
+            final = _final(resolved, address)
             identity = resolved.account.id if resolved.account is not None else final.lower()
             if identity in given:
                 continue
@@ -238,6 +238,15 @@ class Resolver(Memberships):
             given.add(identity)
             if path > after:
                 yield Expanded(path, final, resolved, member if len(path) == 1 else None)
+
+    def walk_member(self, object_id: int, member: Member | None) -> Iterator[Expanded]:
+        """One direct member alone as `walk` gives him; nothing where he has left, or is a group."""
+        recipient = self.recipient(object_id)
+        if recipient is None or not recipient.enabled or member is None:
+            return
+        resolved = self.resolve(member.address)
+        if resolved.kind is not RecipientKind.GROUP:
+            yield Expanded((), _final(resolved, member.address), resolved, member)
 
     def expand(self, object_id: int) -> Iterator[str]:
         """The addresses of `walk`."""
@@ -260,6 +269,10 @@ class Resolver(Memberships):
             return
         for member in self.members(object_id):
             yield address_key(member.address) or member.address, member.address, member
+
+
+def _final(resolved: Resolution, address: str) -> str:
+    return resolved.address if resolved.kind is not RecipientKind.UNKNOWN_USER else address
 
 
 def _found(name: Name, domain_id: int, detail: str, address: str) -> Found:

@@ -90,6 +90,12 @@ async def subjects(face: Face, address: str) -> Counter[str]:
     return Counter(str(parsed(octets)["Subject"]) for octets in await face.messages(address))
 
 
+async def digested(face: Face, address: str) -> Counter[str]:
+    """Subjects of the postings in the digests that an address got."""
+    parts = [part for octets in await face.messages(address) for part in parsed(octets).walk()]
+    return Counter(str(part.get_content()["Subject"]) for part in parts if part.get_content_type() == "message/rfc822")
+
+
 def list_id(face: Face) -> int:
     return face.directory.resolve(LIST).object_id
 
@@ -335,6 +341,29 @@ async def test_a_digest(tmp_path: Path, runner: Runner, archived: bool) -> None:
         assert await in_list(face, "Digest") == 0
 
     later = ("later", str(time.time() % 1 + 25 * 3600))
+    await runner.at_each_step(tmp_path / "a", check, *later, again=later)
+
+
+async def test_a_member_who_wants_no_more_digests_gets_what_waits_once(tmp_path: Path, runner: Runner) -> None:
+    """In two digests, as they do not all fit one; the others get theirs later."""
+
+    async def prepare(world: World) -> tuple[str, str]:
+        news = await world.make([BOB, CAROL])
+        for address in (BOB, CAROL):
+            await world.face.directory.update_member(news.id, address, digest=True, actor=ADMIN)
+        for number in range(3):
+            await world.sent("x" * (3 << 20), subject=f"posting {number}")
+        return CAROL, f"news-request@{DOMAIN}"
+
+    async def check(face: Face) -> None:
+        assert await digested(face, CAROL) == {f"posting {number}": 1 for number in range(3)}
+        assert (await subjects(face, CAROL))["news: set"] == 1
+        assert sum((await subjects(face, CAROL)).values()) == 3
+        assert await digested(face, BOB) == {f"posting {number}": 1 for number in range(3)}
+        assert await in_list(face, "Digest") == 0
+
+    await waiting_job(tmp_path / "a", prepare, "set digest off")
+    later = ("later", str(25 * 3600))
     await runner.at_each_step(tmp_path / "a", check, *later, again=later)
 
 

@@ -21,6 +21,7 @@ import msgspec
 from mailstead.delivery.expansion import Active, finish
 from mailstead.delivery.lists.administration import Administration
 from mailstead.delivery.lists.commands import Command, parse_commands
+from mailstead.delivery.lists.digest import REST, Digests
 from mailstead.delivery.lists.office import Answer, Office
 from mailstead.delivery.lists.requests import Requests
 from mailstead.delivery.lists.sender import Writer
@@ -31,6 +32,7 @@ from mailstead.message.headers import field_value
 from mailstead.message.html_text import html_to_text
 from mailstead.message.sections import load_parts
 from mailstead.observe.log import get_logger
+from mailstead.store.record import Target
 
 log = get_logger("PROCESSING")
 
@@ -41,7 +43,8 @@ MAX_BODY = 64 * 1024
 
 class Progress(msgspec.Struct, array_like=True):
     """How far a mail is: ``settled`` is what its command number ``at`` does, ``answers`` (subject, body, reply-to) are those of
-    the commands before."""
+    the commands before. ``rest`` in ``settled`` is the last UID of what waits for the next digest that the member has had, where
+    he is to get it."""
 
     at: int
     trusted: bool
@@ -52,13 +55,14 @@ class Progress(msgspec.Struct, array_like=True):
 class CommandMail:
     """Carries out the mails to a list's request, subscribe and unsubscribe addresses."""
 
-    def __init__(self, office: Office, requests: Requests, administration: Administration) -> None:
+    def __init__(self, office: Office, requests: Requests, administration: Administration, digests: Digests) -> None:
         self._office = office
         self._requests = requests
         self._administration = administration
+        self._digests = digests
 
     async def work(self, active: Active, recipient: Recipient, writer: Writer) -> None:
-        """The whole mail, or what a crash left of it. Raises MailboxError, DirectoryError, Unavailable."""
+        """The whole mail, or what a crash left of it. Raises MailboxError, DirectoryError, Unavailable, NotYet."""
         progress = Progress(0, False, {}, [])
         if active.job.path:
             progress = msgspec.json.decode(active.job.path[1], type=Progress)
@@ -68,7 +72,7 @@ class CommandMail:
         trusted, at = progress.trusted, progress.at
         commands = await self._commands(active)
         if progress.settled:
-            answers.append(await self._done(active, recipient, progress.settled, again=True))
+            answers.append(await self._done(active, recipient, progress, again=True))
             at += 1
         for number, command in enumerate(commands[at:], at):
             if command.name == "password":
@@ -83,9 +87,9 @@ class CommandMail:
             settled = await self._settled(recipient, writer, command)
             if not isinstance(settled, Answer):
                 told = [(one.subject, one.body, one.reply_to) for one in answers]
-                stage = msgspec.json.encode(Progress(number, trusted, dict(settled), told)).decode()
-                await self._office.submit([active.stage(COMMANDS, stage)], b"")
-                settled = await self._done(active, recipient, settled)
+                progress = Progress(number, trusted, dict(settled), told)
+                await self._office.submit([_stage(active, progress)], b"")
+                settled = await self._done(active, recipient, progress)
             answers.append(settled)
         await self.answer(active, recipient, writer, _joined(answers))
 
@@ -141,7 +145,11 @@ class CommandMail:
                 known = office.directory.member_of(recipient.id, writer.address)
                 if known is None:
                     return office.template(recipient, "notAUser", values)
-                return {"do": "set", "address": known, "option": command.words[0].lower(), "value": command.words[1].lower()}
+                settled = {"do": "set", "address": known, "option": command.words[0].lower(), "value": command.words[1].lower()}
+                member = office.directory.member(recipient.id, known)
+                if (settled["option"], settled["value"]) == ("digest", "off") and member is not None and member.digest:
+                    settled["rest"] = "0"
+                return settled
             case "info":
                 return _info(recipient, values)
             case _ if command.guarded:
@@ -149,11 +157,14 @@ class CommandMail:
             case _:
                 return _help(recipient, office.template(recipient, "unknownCommand", texts))
 
-    async def _done(self, active: Active, recipient: Recipient, settled: Mapping[str, str], again: bool = False) -> Answer:
+    async def _done(self, active: Active, recipient: Recipient, progress: Progress, again: bool = False) -> Answer:
         """Do what was settled, and what to say of it. ``again``: it may have been done already."""
+        settled = progress.settled
         match settled["do"]:
             case "subscribe" | "unsubscribe":
                 return await self._requests.ask(recipient, settled, active.mail, again=again)
+            case "set" if (settled["option"], settled["value"]) == ("digest", "off"):
+                return await self._digest_off(active, recipient, progress)
             case "set":
                 return await self._set(recipient, settled)
             case _:
@@ -166,10 +177,32 @@ class CommandMail:
         if office.directory.member(recipient.id, known) is not None:
             await office.directory.update_member(recipient.id, known, digest=digest, nomail=nomail, actor=office.actor(recipient))
         if nomail is None:
-            done = "digests instead of single messages" if on else "single messages"
+            done = "digests instead of single messages"
         else:
             done = "the list's mail" if on else "no mail until you switch it on again"
         return Answer(f"{recipient.name}: set", f"{known} gets {done}.\n")
+
+    async def _digest_off(self, active: Active, recipient: Recipient, progress: Progress) -> Answer:
+        """Single messages from now on, and what waits for the next digest, which is none of his. The wish comes first: what is
+        published meanwhile comes by itself."""
+        settled, known = progress.settled, progress.settled["address"]
+        await self._digests.switch_off(recipient, known)
+        told = f"{known} gets single messages.\n"
+        member = self._office.directory.member(recipient.id, known)
+        if "rest" in settled and member is not None:
+
+            def given(uid: int) -> Target:
+                settled["rest"] = str(uid)
+                return _stage(active, progress)
+
+            if await self._digests.give_rest(recipient, member, int(settled["rest"]), given):
+                told += "What waited for the next digest is sent as well.\n"
+        return Answer(f"{recipient.name}: set", told)
+
+
+def _stage(active: Active, progress: Progress) -> Target:
+    words = (REST,) if "rest" in progress.settled else ()
+    return active.stage(COMMANDS, msgspec.json.encode(progress).decode(), *words)
 
 
 def _info(recipient: Recipient, values: dict[str, str]) -> Answer:

@@ -1,7 +1,8 @@
 """A list's copies on their way to the members, chunk by chunk (LST-01, RFC 8058).
 
 Invariants
-- Each member gets one copy; one that wants digests, no mail, or whose mail comes back, gets none.
+- Each member gets one copy; one that wants digests, no mail, or whose mail comes back, gets none. A copy for one member alone
+  goes to nobody else.
 - A copy to another server has an envelope sender of its own (VERP), so that a bounce says whose it is, and the member's own
   links to leave; copies to mailboxes here share one body, and their fields too where there are no links.
 - A member who cannot be reached here counts as a bounce, as one elsewhere does.
@@ -36,11 +37,13 @@ YIELD_EVERY = 20
 
 @dataclass(slots=True)
 class _Run:
-    """What one run of copies keeps between chunks: the list's face and what all mailboxes here share."""
+    """What one run of copies keeps between chunks: the list's face and what all mailboxes here share. ``alone``: it is for one
+    member, whatever he wants from now on."""
 
     face: ListFace
     base: str
     digest: bool
+    alone: bool = False
     front: bytes = b""
     variants: dict[int, bytes] = field(default_factory=dict)
 
@@ -72,7 +75,12 @@ class Copies:
             face = office.face(recipient)
             run = active.state = _Run(face, str(office.settings.peek("server").listUnsubscribeUrl), active.job.kind == "digest")
             run.front = b"Return-Path: <%b>\r\n" % face.bounces.encode("utf-8", "replace") + leaving(face)
-            active.walk = office.directory.walk(recipient.id, active.job.path)
+            run.alone = bool(active.job.token)
+            if run.alone:
+                member = office.directory.member_by_id(recipient.id, int(active.job.token))
+                active.walk = office.directory.walk_member(recipient.id, member)
+            else:
+                active.walk = office.directory.walk(recipient.id, active.job.path)
             active.message = self._message(active, face)
         message, walk = active.message, active.walk
         assert message is not None and walk is not None
@@ -84,7 +92,7 @@ class Copies:
             for count, one in enumerate(walk, 1):
                 path = one.path
                 member = one.member
-                if self._wants(member, run.digest):
+                if self._wants(member, run):
                     message.recipients[0].address = one.address
                     message.recipients[0].orcpt = ""
                     before, gone = len(plan.targets), len(plan.lost)
@@ -111,10 +119,10 @@ class Copies:
         return not path
 
     @staticmethod
-    def _wants(member: Member | None, digest: bool) -> bool:
+    def _wants(member: Member | None, run: _Run) -> bool:
         if member is None:
-            return not digest
-        return not member.nomail and not member.state and member.digest == digest
+            return not run.digest
+        return not member.nomail and not member.state and (run.alone or member.digest == run.digest)
 
     def _message(self, active: Active, face: ListFace) -> AcceptedMessage:
         """The message as the planner sees it: its sender is the list's."""

@@ -12,6 +12,7 @@ from mailstead.delivery.lists.administration import Administration
 from mailstead.delivery.lists.bounces import Bounces
 from mailstead.delivery.lists.command_mail import COMMANDS, CommandMail
 from mailstead.delivery.lists.copies import LEAVE
+from mailstead.delivery.lists.digest import Digests
 from mailstead.delivery.lists.held import Held
 from mailstead.delivery.lists.office import Office
 from mailstead.delivery.lists.posting import Decision, judge
@@ -31,13 +32,14 @@ class Desk:
     """Handler of the jobs LIST; see `expansion.Expander`."""
 
     def __init__(
-        self, office: Office, publishing: Publishing, requests: Requests, bounces: Bounces, administration: Administration
-    ) -> None:
+        self, office: Office, publishing: Publishing, requests: Requests, bounces: Bounces, administration: Administration,
+        digests: Digests,
+    ) -> None:  # fmt: skip
         self._office = office
         self._publishing = publishing
         self._requests = requests
         self._bounces = bounces
-        self._command_mail = CommandMail(office, requests, administration)
+        self._command_mail = CommandMail(office, requests, administration, digests)
         self._held = Held(office)
         self.expander: Expander
 

@@ -1,7 +1,9 @@
 """Digests: the postings of a day, or so many, in one message (LST-01, RFC 2046 section 5.1.5, RFC 1153).
 
 Invariants: each posting is in one digest: what a digest has goes from the folder Digest in the record that sends it, whatever
-becomes of the list's own copy in the folder Digests.
+becomes of the list's own copy in the folder Digests. Whoever wants none any more has what waits for the next one sent to himself
+alone; it stays in the folder for the others. No digest goes out between his wish and that, and his wish waits while one is
+handed out, so he misses nothing.
 """
 
 from __future__ import annotations
@@ -9,12 +11,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from mailstead.delivery.expansion import NotYet
+from mailstead.delivery.jobs import ExpansionJob, JobKind
 from mailstead.delivery.lists.office import DIGEST, DIGESTS, Office
-from mailstead.delivery.lists.outgoing import leaving, prepare
+from mailstead.delivery.lists.outgoing import ListFace, leaving, prepare
 from mailstead.delivery.lists.publishing import Publishing
-from mailstead.directory.model import Recipient
+from mailstead.directory.model import Member, Recipient
 from mailstead.mailbox.view import FolderView
 from mailstead.message.build import encode_header, encode_text, fold, format_address, make_message_id
 from mailstead.message.dates import rfc5322_date
@@ -22,11 +26,14 @@ from mailstead.message.decode import decode_header
 from mailstead.message.headers import field_value, header_end
 from mailstead.message.rewrite import with_fields
 from mailstead.observe.log import get_logger
+from mailstead.store.record import Target
 
 log = get_logger("PROCESSING")
 
 MAX_OCTETS = 8 << 20
 """Octets of one digest; more postings make a second one."""
+REST = "gives the rest"
+"""Third word of the stage of a job that gives a member what waits, because he wants no digests any more."""
 
 
 def compose(recipient: Recipient, description: str, issue: int, postings: Sequence[bytes], now: float) -> bytes:
@@ -66,16 +73,21 @@ def compose(recipient: Recipient, description: str, issue: int, postings: Sequen
 
 
 class Digests:
-    """Sends digests that are due."""
+    """Sends digests that are due, and what waits for the next one to whoever wants none any more."""
 
     def __init__(self, office: Office, publishing: Publishing) -> None:
         self._office = office
         self._publishing = publishing
+        self._sending = asyncio.Lock()
+        """Held while it is decided who gets a digest."""
 
     async def send_due(self, recipient: Recipient, now: float | None = None) -> bool:
         """Send a list's digest where it is full or old enough; whether one was sent. Raises MailboxError, Unavailable."""
+        async with self._sending:
+            return await self._send_due(recipient, time.time() if now is None else now)
+
+    async def _send_due(self, recipient: Recipient, now: float) -> bool:
         office = self._office
-        now = time.time() if now is None else now
         folder = await office.mailbox.folder(recipient.id, DIGEST)
         if folder is None:
             return False
@@ -88,16 +100,12 @@ class Digests:
             full = len(uids) >= int(office.value(recipient, "digestMessages"))
             if not full and now - oldest < int(office.value(recipient, "digestInterval")) * 3600:
                 return False
-            postings = await self._fitting(view, uids)
+            if await office.has_job(recipient, lambda job: job.path[2:] == (REST,)):
+                return False
+            taken, face, octets = await self._composed(recipient, view, uids, now)
         finally:
             view.release()
-        taken = uids[: len(postings)]
         archive = await office.folder(recipient, DIGESTS)
-        status = await office.mailbox.status(archive)
-        face = office.face(recipient)
-        name = face.description or recipient.name
-        octets = await asyncio.to_thread(compose, recipient, name, status.uidnext, postings, now)
-        octets = await asyncio.to_thread(prepare, face, octets)
         front = b"Return-Path: <%b>\r\n" % face.bounces.encode("utf-8", "replace") + leaving(face)
         await self._publishing.submit(
             face.bounces, octets,
@@ -105,6 +113,50 @@ class Digests:
         )  # fmt: skip
         log.info("digest sent", list=recipient.address, messages=len(taken))
         return True
+
+    async def switch_off(self, recipient: Recipient, address: str) -> None:
+        """A member wants no digests any more; nothing where he has none. Raises NotYet while a digest is being handed out, which
+        he would not get if his wish changed meanwhile; DirectoryError."""
+        office = self._office
+        async with self._sending:
+            member = office.directory.member(recipient.id, address)
+            if member is None or not member.digest:
+                return
+            if await office.has_job(recipient, _to_all):
+                raise NotYet("a digest of the list is being handed out")
+            await office.directory.update_member(recipient.id, address, digest=False, actor=office.actor(recipient))
+
+    async def give_rest(self, recipient: Recipient, member: Member, after: int, given: Callable[[int], Target]) -> int:
+        """Send a member alone what waits behind the UID ``after``, as digests, each in one record with the target that notes the
+        last UID it has. Gives the last UID of all. Raises MailboxError, Unavailable, OSError."""
+        office = self._office
+        folder = await office.mailbox.folder(recipient.id, DIGEST)
+        if folder is None or member.nomail or member.state:
+            return after
+        view = await office.mailbox.open(folder)
+        try:
+            uids = [uid for uid in view.uids if uid > after]
+            while uids:
+                taken, face, octets = await self._composed(recipient, view, uids, time.time())
+                job = self._publishing.digest_job(recipient, octets, member)
+                after, uids = taken[-1], uids[len(taken) :]
+                await self._publishing.submit(face.bounces, octets, [job, given(after)])
+                log.info("digest sent to a member alone", list=recipient.address, to=member.address, messages=len(taken))
+        finally:
+            view.release()
+        return after
+
+    async def _composed(
+        self, recipient: Recipient, view: FolderView, uids: Sequence[int], now: float
+    ) -> tuple[Sequence[int], ListFace, bytes]:
+        """A digest of the first postings: their UIDs, the list's face, and the octets as members get them."""
+        office = self._office
+        postings = await self._fitting(view, uids)
+        status = await office.mailbox.status(await office.folder(recipient, DIGESTS))
+        face = office.face(recipient)
+        name = face.description or recipient.name
+        octets = await asyncio.to_thread(compose, recipient, name, status.uidnext, postings, now)
+        return uids[: len(postings)], face, await asyncio.to_thread(prepare, face, octets)
 
     async def _fitting(self, view: FolderView, uids: Sequence[int]) -> list[bytes]:
         """The first postings, as many as one digest holds; at least one."""
@@ -118,3 +170,7 @@ class Digests:
                 postings.append(await mailbox.read_large(location))
                 size += location.size
         return postings
+
+
+def _to_all(job: ExpansionJob) -> bool:
+    return job.kind == JobKind.DIGEST and not job.token

@@ -13,9 +13,10 @@ Digests those that were sent.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,7 @@ from mailstead.mailbox.model import Folder
 from mailstead.message.build import format_address, text_message
 from mailstead.message.headers import iter_fields
 from mailstead.observe.log import get_logger
+from mailstead.queue.queue_index import START, QueueIndex
 from mailstead.settings.actor import Actor
 from mailstead.store.operations import to_ranges
 from mailstead.store.record import MessageHead, Target, TargetKind, encode_ranges
@@ -49,6 +51,7 @@ REFUSED = "refused"
 WHAT_WAITS = "waits"
 """Purpose of the tokens in front of what waits."""
 MAX_COUNTED = 20_000
+JOBS_AT_ONCE = 64
 MAX_HEAD = 64 * 1024
 DAY = 86_400
 
@@ -182,6 +185,17 @@ class Office:
         """A job of the list without a mail, which begins at a stage."""
         job = ExpansionJob(JobKind.LIST, recipient.id, recipient.address, role, path=stage)
         return Target(TargetKind.EXPANSION, QUEUE, date=int(time.time()), recipient=recipient.address, detail=job.encode())
+
+    async def has_job(self, recipient: Recipient, wanted: Callable[[ExpansionJob], bool]) -> bool:
+        """Whether a job of the list has not come to its end, and is one of the wanted."""
+        index, after = QueueIndex(self.store.queue_index), START
+        while rows := index.expansions(after, JOBS_AT_ONCE):
+            jobs = [ExpansionJob.decode(row.detail) for row in rows]
+            if any(job is not None and job.object_id == recipient.id and wanted(job) for job in jobs):
+                return True
+            after = (rows[-1].due, rows[-1].mid, rows[-1].number)
+            await asyncio.sleep(0)
+        return False
 
     def was_kept(self, recipient: Recipient, mid: int) -> bool:
         """Whether a message was put into the list's mailbox, wherever it is by now."""

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from mailstead.delivery.jobs import ExpansionJob, JobKind
 from mailstead.delivery.lists.office import DIGEST, INBOX, Office
 from mailstead.delivery.lists.outgoing import leaving, prepare
-from mailstead.directory.model import Recipient
+from mailstead.directory.model import Member, Recipient
 from mailstead.mailbox.model import Folder
 from mailstead.observe.log import get_logger
 from mailstead.store.apply_delivery import REPLACED_GONE
@@ -68,15 +68,16 @@ class Publishing:
         log.info("list mail accepted", list=recipient.address, size=len(copy))
         return True
 
-    def _job(self, recipient: Recipient, kind: JobKind, copy: bytes, utf8: bool) -> Target:
+    def _job(self, recipient: Recipient, kind: JobKind, copy: bytes, utf8: bool, token: str = "") -> Target:
         job = ExpansionJob(
-            kind, recipient.id, recipient.address, notify="FAILURE", utf8=utf8, body="7BIT" if copy.isascii() else "8BITMIME"
-        )
+            kind, recipient.id, recipient.address, token=token, notify="FAILURE", utf8=utf8,
+            body="7BIT" if copy.isascii() else "8BITMIME",
+        )  # fmt: skip
         return Target(TargetKind.EXPANSION, QUEUE, date=int(time.time()), recipient=recipient.address, detail=job.encode())
 
-    def digest_job(self, recipient: Recipient, octets: bytes) -> Target:
-        """The job that hands a digest out."""
-        return self._job(recipient, JobKind.DIGEST, octets, False)
+    def digest_job(self, recipient: Recipient, octets: bytes, member: Member | None = None) -> Target:
+        """The job that hands a digest out; to one member alone where that is given."""
+        return self._job(recipient, JobKind.DIGEST, octets, False, str(member.id) if member is not None else "")
 
     async def submit(self, sender: str, octets: bytes, targets: list[Target]) -> list[TargetOutcome]:
         """One record; a large message goes to a file of its own. Raises Unavailable, OSError."""

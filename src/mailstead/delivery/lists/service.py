@@ -66,8 +66,8 @@ class Lists:
         self._bounces = Bounces(office)
         self._copies = Copies(office, self._bounces)
         self._administration = Administration(office)
-        self._desk = Desk(office, self._publishing, self._requests, self._bounces, self._administration)
         self._digests = Digests(office, self._publishing)
+        self._desk = Desk(office, self._publishing, self._requests, self._bounces, self._administration, self._digests)
         self._wake = asyncio.Event()
         self._confirmed = Confirmed(office, self._publishing, self._requests, self._wake.set)
         self._delivery = delivery
