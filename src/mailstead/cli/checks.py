@@ -257,7 +257,7 @@ def _held_ports(data_dir: Path, listeners: list[ListenerSettings]) -> Iterator[F
         return
     held = _server_listens_on(data_dir)
     if held is None:
-        yield Finding(WARNING, "ports", "cannot see what the running server listens on", "ask as root or as the user it runs as")
+        yield Finding(WARNING, "ports", "cannot see what the running server listens on", "ask as root")
         return
     idle = [one for one in enabled if (str(ipaddress.ip_address(one.host)), one.port) not in held]
     for listener in idle:
