@@ -16,7 +16,8 @@ import apsw
 import pytest
 from cryptography import x509
 
-from mailstead.cli import check_host, check_names, check_store, checks
+from mailstead.cli import check_host, check_names, check_store
+from mailstead.cli.check_certificates import key_fault, names_host
 from mailstead.cli.check_names import check_names as names
 from mailstead.cli.finding import OK, PROBLEM, WARNING, Finding
 from mailstead.cli.support import Cleaner
@@ -153,13 +154,13 @@ def test_certificates_are_for_the_server_and_have_their_key(tmp_path: Path) -> N
     self_signed(one, ["mail.example.test", "*.wild.test"])
     self_signed(other, ["other.test"])
     certificate = x509.load_pem_x509_certificate(one.read_bytes())
-    assert checks.names_host(certificate, "MAIL.example.test") and checks.names_host(certificate, "a.wild.test")
-    assert not checks.names_host(certificate, "a.b.wild.test") and not checks.names_host(certificate, "example.test")
-    assert checks.key_fault(one) == ""
+    assert names_host(certificate, "MAIL.example.test") and names_host(certificate, "a.wild.test")
+    assert not names_host(certificate, "a.b.wild.test") and not names_host(certificate, "example.test")
+    assert key_fault(one) == ""
     begin = "-----BEGIN PRIVATE KEY-----"
     mixed = one.read_text().split(begin)[0] + begin + other.read_text().split(begin)[1]
     one.write_text(mixed)
-    assert checks.key_fault(one) == "the key does not belong to the certificate"
+    assert key_fault(one) == "the key does not belong to the certificate"
 
 
 class FakeDns:

@@ -22,7 +22,8 @@ from typing import Any
 import psutil
 
 from mailstead import __version__
-from mailstead.cli.checks import check_all, findings_json, is_running
+from mailstead.cli.check_directory import is_running
+from mailstead.cli.checks import check_all, findings_json
 from mailstead.directory.configuration import as_toml, read_configuration
 from mailstead.directory.service import Directory
 from mailstead.observe.metrics import exposition

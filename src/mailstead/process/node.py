@@ -339,7 +339,7 @@ async def _or_start_error(work: Awaitable[T]) -> T:
     try:
         return await work
     except SystemDatabaseError as exc:
-        raise StartError(f"{exc}; `mailstead fsck` says more") from exc
+        raise StartError(f"{exc}; `mailstead doctor` says what to do") from exc
     except SchemaTooNew as exc:
         raise StartError(f"the index was written by a newer release of Mailstead: {exc}") from exc
     except apsw.Error as exc:
