@@ -262,6 +262,7 @@ def test_run_says_what_is_wrong_with_the_directory(data: Path, tmp_path: Path) -
         ("workers = 99", "workers must be -1 to 30"),
         ('workers = "many"', "workers must be a number"),
         ("shards = true", "shards must be a number"),
+        ("core_dumps = 1", "core_dumps must be true or false"),
     ],
 )
 def test_bootstrap_values_are_checked(data: Path, line: str, words: str) -> None:

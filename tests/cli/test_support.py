@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import stat
@@ -16,12 +17,14 @@ import apsw
 import pytest
 from cryptography import x509
 
-from mailstead.cli import check_host, check_names, check_store, checks
+from mailstead.cli import check_host, check_names, check_store
+from mailstead.cli.check_certificates import key_fault, names_host
 from mailstead.cli.check_names import check_names as names
 from mailstead.cli.finding import OK, PROBLEM, WARNING, Finding
-from mailstead.cli.support import Cleaner
+from mailstead.cli.support_secrets import Cleaner
 from mailstead.directory import Actor, Directory
 from mailstead.dns.answer import Answer, MxRecord, Status
+from mailstead.migration.service import MigrationService
 from mailstead.process.certificates import self_signed
 from mailstead.settings.declaration import Kind
 from mailstead.settings.declarations import OBJECT_KINDS, SERVICE_CONTEXTS
@@ -153,13 +156,13 @@ def test_certificates_are_for_the_server_and_have_their_key(tmp_path: Path) -> N
     self_signed(one, ["mail.example.test", "*.wild.test"])
     self_signed(other, ["other.test"])
     certificate = x509.load_pem_x509_certificate(one.read_bytes())
-    assert checks.names_host(certificate, "MAIL.example.test") and checks.names_host(certificate, "a.wild.test")
-    assert not checks.names_host(certificate, "a.b.wild.test") and not checks.names_host(certificate, "example.test")
-    assert checks.key_fault(one) == ""
+    assert names_host(certificate, "MAIL.example.test") and names_host(certificate, "a.wild.test")
+    assert not names_host(certificate, "a.b.wild.test") and not names_host(certificate, "example.test")
+    assert key_fault(one) == ""
     begin = "-----BEGIN PRIVATE KEY-----"
     mixed = one.read_text().split(begin)[0] + begin + other.read_text().split(begin)[1]
     one.write_text(mixed)
-    assert checks.key_fault(one) == "the key does not belong to the certificate"
+    assert key_fault(one) == "the key does not belong to the certificate"
 
 
 class FakeDns:
@@ -302,3 +305,62 @@ def test_words_that_are_no_secrets_stay() -> None:
         'password=[removed] x="[removed]" passwordExpires = yes minimumPasswordLength = 8'
     )
     assert clean("clusterKey = \"\"") == 'clusterKey = ""'
+
+
+def test_what_is_derived_deleted_or_sealed_is_a_secret_too(data: Path, tmp_path: Path) -> None:
+    secret: list[str] = []
+    directory = Directory.open(data)
+    settings = directory.settings
+
+    async def fill() -> None:
+        for name in ("gone", "stays"):
+            await directory.create_account("example.test", name, f"pass of {name} 1", actor=ADMIN)
+        account = directory.account_by_address("stays@example.test")
+        assert account is not None
+        await MigrationService(directory, data).start(
+            account.id, host="imap.test", port=993, user="anna", password="word of elsewhere", actor=ADMIN
+        )
+        for name in ("gone", "stays"):
+            row = settings.database.query_row("SELECT password, scram FROM account WHERE name = ?", (name,))
+            assert row is not None
+            secret.append(row[0])
+            for _salt, _iterations, stored_key, server_key in json.loads(row[1]).values():  # each alone, as a debugging line has it
+                secret.extend((stored_key, server_key))
+        gone = directory.account_by_address("gone@example.test")
+        assert gone is not None
+        await directory.delete_account(gone.id, actor=ADMIN)
+
+    asyncio.run(fill())
+    directory.close()
+    assert len(secret) >= 6
+    secret.append("word of elsewhere")
+    master = (data / "keys" / "master.key").read_bytes()
+    secret += [master.hex(), base64.b64encode(master).decode()]
+    pem = (data / "certs" / "default.pem").read_text().partition("PRIVATE KEY-----\n")[2].splitlines()
+    secret += [pem[0], pem[1]]
+    known = len(secret)
+    forms = [
+        "Authorization: Basic {}", "Authorization: Bearer {}", "'authorization': 'Bearer {}'", "X-API-Key: {}", "apiKey={}",
+        "api_key: {}", 'bindPass="{}"', "private_key = '{}'", "secretAnswer={}", "clientSecret: '{}'", 'password="quo\\"{}"',
+        "ldap://cn=admin:{}@ldap.test/", "AUTH PLAIN {}", "a1 AUTHENTICATE PLAIN {}", 'a2 LOGIN anna "{}"', "PASS {}",
+        "{{SSHA512}}{}", "SCRAM-SHA-256$4096:{}", "$1$salt$hash{}", "$apr1$salt${}",
+    ]  # fmt: skip
+    secret += [f"Un{number:02d}knownS3cretOf20chars+" for number in range(len(forms))]
+    lines = [f"said {one} here" for one in secret[:known]]
+    lines += [form.format(one) for form, one in zip(forms, secret[known:], strict=True)]
+    (data / "logs").mkdir()
+    (data / "logs" / "everything.txt").write_text("\n".join([*lines, "kept passed=yes password=yes AUTH PLAIN", "PASS, it said"]))
+    target = tmp_path / "bundle.tar.gz"
+    assert command("support", "--config", str(data), "--offline", str(target)).exit_code == 0
+    found = members(target)
+    everything = b"\n".join(found.values()).decode()
+    assert [one for one in secret if one in everything] == []
+    assert "kept passed=yes password=yes AUTH PLAIN\nPASS, it said" in everything
+
+
+def test_secrets_of_very_many_accounts_take_no_longer() -> None:
+    secrets = [f"$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ${number:032x}" for number in range(200_000)]
+    text = "2026-01-05T09:12:44.083Z h information IMAP: logged in account=alice@example.test\n" * 20_000
+    began = time.process_time()
+    assert Cleaner(secrets)(f"{text}x {secrets[77]} y") == f"{text}x [removed] y"
+    assert time.process_time() - began < 60

@@ -286,6 +286,22 @@ async def test_labels_show_what_came_since(face: Face) -> None:
     found = await apart(since)
     assert len(found) == 1
     assert b"Subject: later" in found[0]
+    # Flags are part of what is backed up: a message whose flags alone changed has changed.
+    view = await face.place.mailbox.open(await face.place.folder(alice, "INBOX"))
+    old = list(view.uids)[:-1]
+    await face.place.mailbox.store_flags(view, old[:1], "add", ["\\Flagged", "$Work"])
+    view.release()
+
+    def changed() -> tuple[list[str], list[bytes]]:
+        client = face.client()
+        folder = f"/@since-monday/{DOMAIN}/accounts/alice/folders/INBOX"
+        shown = names(client, folder)
+        return shown, [fetched(client, f"{folder}/{name}") for name in shown]
+
+    shown, octets = await apart(changed)
+    assert [(int(name[:10]), name.split(".")[3]) for name in shown] == [(old[0], "kw+$Work"), (old[-1] + 1, "-")]
+    assert "F" in shown[0].split(".")[2]
+    assert b"Subject: later" in octets[1]
     assert "monday" in await apart(label, "SITE BACKUPS")
     assert await apart(label, f"SITE BACKUP tuesday {DOMAIN}") == "200 label tuesday; next time see /@since-tuesday"
     assert await apart(label, "SITE REMOVE monday") == "200 removed"

@@ -24,7 +24,7 @@ import os, socket, sys
 from pathlib import Path
 from mailstead.process.forked import Forked
 from mailstead.process.system import drop_privileges, give_up_low_ports
-drop_privileges("nobody", Path(sys.argv[1]))
+drop_privileges("nobody", Path(sys.argv[1]), core_dumps=len(sys.argv) > 2)
 sock = socket.socket(); sock.bind(("127.0.0.1", 0))
 low = socket.socket(); low.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 for port in range(1000, 1020):
@@ -38,28 +38,32 @@ except PermissionError: print("no way back")
 def child():
     give_up_low_ports()
     print([l.split()[1] for l in open("/proc/self/status") if l.startswith(("CapEff", "CapPrm"))])
+    print("of", os.stat("/proc/self/fd").st_uid)  # what the kernel lets nobody look into belongs to root
     return 7
 status = Forked(child).wait(10)
 print(status)
 """
 
 
-def test_only_the_right_to_low_ports_is_left_and_children_lose_even_that() -> None:
+@pytest.mark.parametrize("core_dumps", [False, True])
+def test_only_the_right_to_low_ports_is_left_and_children_lose_even_that(core_dumps: bool) -> None:
     if os.geteuid() != 0:  # nothing to drop: nothing happens
         drop_privileges("nobody", Path("/"))
         return
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o777)
-        result = subprocess.run([sys.executable, "-c", _DROP, directory], capture_output=True, text=True, timeout=100, check=False)
+        command = [sys.executable, "-c", _DROP, directory, *(["core dumps"] if core_dumps else [])]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     if "cannot" in result.stderr:
         pytest.fail(result.stderr)
-    first, after, child, status = result.stdout.splitlines()
+    first, after, child, looked_into_by, status = result.stdout.splitlines()
     uid, groups, capabilities = first.split()
     assert int(uid) > 0
     assert groups == "True"
     assert int(capabilities, 16) == 1 << 10
     assert after == "no way back"
     assert child == str(["0" * 16] * 2)
+    assert looked_into_by == f"of {uid if core_dumps else 0}"
     assert status == "7"
 
 

@@ -16,7 +16,7 @@ def path_of(data_dir: Path) -> Path:
 
 
 def test_missing_foreign_and_damaged_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SystemDatabaseError, match="init"):
+    with pytest.raises(SystemDatabaseError, match="no system database"):
         SystemDatabase.open(tmp_path)
     assert not path_of(tmp_path).exists()
     foreign = path_of(tmp_path / "foreign")

@@ -6,7 +6,7 @@
              /lists/<name>/list.json, mailbox.json, folders/...
              /groups/<name>/group.json      /folderRecipients/<name>/folderRecipient.json
              /publicFolders/mailbox.json, <folder>/...
-    /@since-<label>/...                                            the same, with what came since a backup label only
+    /@since-<label>/...                                            the same, with what came or changed since a backup label only
 
 A mount shows removed.json beside, in folders and above them, with what was removed since its label (see removed.py).
 
@@ -43,10 +43,13 @@ from mailstead.restoring.documents import document
 from mailstead.restoring.labels import BackupLabels
 from mailstead.restoring.mailbox_document import mailbox_document
 from mailstead.settings.actor import Actor
+from mailstead.store.engine import MailIndex
 
 SLICE = 500
 MOST_KNOWN = 1000
-"""Owners whose folders are held."""
+"""Owners whose folders, and folders whose first change, are held."""
+UNDER_WAY_SECONDS = 1
+"""A change may have begun so long before it was to be seen."""
 SINCE = "@since-"
 KINDS = {"lists": RecipientKind.LIST, "groups": RecipientKind.GROUP, "folderRecipients": RecipientKind.FOLDER}
 DOCUMENTS = {"accounts": "account.json", "lists": "list.json", "groups": "group.json", "folderRecipients": "folderRecipient.json"}
@@ -74,7 +77,7 @@ class Node:
     """What a path stands for: root, domain, kind (accounts, lists ...), object, folders, folder, document, message or tar.
 
     ``owner`` has the folders; ``document`` is (kind, id), ("mailbox", owner) or ("removed", owner); ``name`` the last
-    part of the path; ``since``: only messages that came then or later (unix time)."""
+    part of the path; ``since``: only messages that came then or later, or whose flags changed (unix time)."""
 
     what: str
     name: str = ""
@@ -97,8 +100,8 @@ class Node:
 
 class Tree:
     """One administrator's view; ``utf8`` and ``tar`` as the settings say. ``since`` (unix time): all of it shows only messages that
-    came then or later, and with ``removals`` also what was removed since. ``held``: seconds for which an owner's folders are taken
-    for known, for whoever asks for one path after the other."""
+    came then or later, or whose flags changed, and with ``removals`` also what was removed since. ``held``: seconds for which an
+    owner's folders are taken for known, for whoever asks for one path after the other."""
 
     def __init__(
         self,
@@ -120,6 +123,7 @@ class Tree:
         self._removals = Removals(services, since) if since and removals else None
         self._held = held
         self._known: dict[int, tuple[float, dict[str, Folder]]] = {}
+        self._first_changes: dict[tuple[int, int], int] = {}
 
     # -- paths ------------------------------------------------------------------------------------------------
 
@@ -302,8 +306,9 @@ class Tree:
         """Messages of a folder by uid (or the one of ``uid``), those since the label where there is one."""
         assert node.folder is not None
         index = self.services.store.mail_index(node.folder.shard)
+        changed = await self._first_change(index, node.folder.id, node.since) if node.since else 0
         keywords = index.keywords(node.owner)
-        columns = ("flags", "date", "size", "saved", "location")
+        columns = ("flags", "date", "size", "location")
         last = uid - 1 if uid else 0
         while True:
             found = index.slice(node.folder.id, last, uid + 1 if uid else 1 << 40, SLICE)
@@ -311,15 +316,36 @@ class Tree:
                 return
             last = found[-1][0]
             uids = [row[0] for row in found]
-            for number, bits, date, size, saved, location in index.rows(
-                node.folder.id, uids, columns, self.services.mailbox.location_of
-            ):
-                if saved >= node.since:
-                    names = keywords.names(bits)
-                    yield StoredMessage(number, message_file(number, date, bits, names), size, date, location, tuple(names), bits)
+            place = self.services.mailbox.location_of
+            if node.since:
+                shown = {row[0] for row in found if row[2] >= changed}
+                shown.update(uid for uid, saved in index.rows(node.folder.id, uids, ("saved",), place) if saved >= node.since)
+                uids = [uid for uid in uids if uid in shown]
+            for number, bits, date, size, location in index.rows(node.folder.id, uids, columns, place) if uids else ():
+                names = keywords.names(bits)
+                yield StoredMessage(number, message_file(number, date, bits, names), size, date, location, tuple(names), bits)
             if len(found) < SLICE:
                 return
             await asyncio.sleep(0)
+
+    async def _first_change(self, index: MailIndex, folder: int, since: int) -> int:
+        """The modseq of the first change of flags since a moment: no message has it, or a higher one, of whom nothing changed."""
+        known = self._first_changes.get((folder, since))
+        if known is not None:
+            return known
+        head = index.head(folder)
+        first = below = head[1] + 1 if head is not None else 1
+        while changes := index.flag_changes(folder, below, SLICE):
+            later = [modseq for modseq, at in changes if at >= since - UNDER_WAY_SECONDS]
+            first = min([first, *later])
+            if len(later) < SLICE:
+                break
+            below = changes[-1][0]
+            await asyncio.sleep(0)
+        if len(self._first_changes) >= MOST_KNOWN:
+            self._first_changes.clear()
+        self._first_changes[folder, since] = first
+        return first
 
     async def message(self, node: Node) -> StoredMessage:
         """The message of a node. Raises Missing, also where another message has that UID now."""

@@ -119,7 +119,7 @@ def create(
     """Back up into DIRECTORY, beside a running server or without one; what it has already is not copied again."""
     from mailstead.directory.service import Directory
     from mailstead.store.backup.create import create_backup
-    from mailstead.store.backup.repository import Repository
+    from mailstead.store.backup.repository import REPOSITORY, Repository
 
     bootstrap = find(config)
     path = config or next(path for path in SEARCHED if path.exists())
@@ -136,7 +136,7 @@ def create(
         opened = Directory.open(bootstrap.data_dir)
         shards = opened.shard_count()
         opened.close()
-        if (directory / "repository.json").exists():
+        if (directory / REPOSITORY).exists():
             repository = Repository.open(directory, secret)
         elif secret is not None and not encrypt:
             raise click.ClickException("a new repository is encrypted only with --encrypt")

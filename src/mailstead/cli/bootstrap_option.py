@@ -6,6 +6,7 @@ Only what every command needs is loaded here: `run` must not wait for what it ne
 from __future__ import annotations
 
 import os
+import pwd
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,7 +49,13 @@ def serves_as_root(bootstrap: Bootstrap) -> bool:
 
 def remedy_for_root(bootstrap: Bootstrap) -> str:
     """What makes the server one of a user who is not root, in words."""
-    return f'stop it, `chown -R mailstead {bootstrap.data_dir}`, and user = "mailstead" in {FILE_NAME}; any user but root will do'
+    make = ""
+    try:
+        pwd.getpwnam("mailstead")
+    except KeyError:
+        make = "`useradd --system mailstead`, "
+    make += f"`chown -R mailstead {bootstrap.data_dir}`"
+    return f'stop it, {make}, and user = "mailstead" in {FILE_NAME}; any user but root will do'
 
 
 @contextmanager

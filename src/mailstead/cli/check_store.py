@@ -5,6 +5,7 @@ Invariants: nothing is changed; a check of a database ends after QUICK_SECONDS, 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 import apsw
 
 from mailstead.cli.finding import OK, PROBLEM, WARNING, Finding
+from mailstead.settings.database import LOST_REMEDY
 from mailstead.settings.schema import MIGRATIONS
 from mailstead.store.schema import QUEUE_STEPS, SHARD_STEPS
 
@@ -20,7 +22,21 @@ QUICK_SECONDS = 10.0
 OLD_SECONDS = 86_400.0
 MUCH_LOG = 5 << 30
 LOCK_SECONDS = 3600.0
+AHEAD_SECONDS = 60.0
 _RUN_FSCK = "stop the server and run `mailstead fsck`, then as it says (`--repair`, `--rebuild-shard`)"
+
+
+def is_behind(path: Path) -> bool:
+    """Whether the system database has an older schema than this release's. Raises apsw.Error."""
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+    try:
+        connection.execute("PRAGMA query_only=1")
+        had = {int(row[0]) for row in connection.execute("SELECT number FROM migration").fetchall()}  # type: ignore[arg-type]
+        return bool(had) and not had >= {one.number for one in MIGRATIONS}
+    except apsw.SQLError:
+        return False  # no table of that name: no system database
+    finally:
+        connection.close()
 
 
 def store_checks(data_dir: Path, logs: Path, *, counted: bool) -> Iterator[Finding]:
@@ -29,6 +45,7 @@ def store_checks(data_dir: Path, logs: Path, *, counted: bool) -> Iterator[Findi
     yield from _left_over(data_dir)
     yield from _log_files(logs, counted)
     yield from _lock(data_dir / "run" / "readlock.json")
+    yield from _times(data_dir)
 
 
 def _databases(index: Path) -> Iterator[Finding]:
@@ -37,10 +54,11 @@ def _databases(index: Path) -> Iterator[Finding]:
         try:
             state = quick_check(path)
         except apsw.Error as error:
-            yield Finding(PROBLEM, "database", f"{path} cannot be read: {error}", _RUN_FSCK)
+            fix = LOST_REMEDY if path.name == "system.db" else _RUN_FSCK
+            yield Finding(PROBLEM, "database", f"{path} cannot be read: {error}", fix)
             continue
         if state not in ("ok", ""):
-            fix = "restore it from a backup" if path.name == "system.db" else _RUN_FSCK
+            fix = LOST_REMEDY if path.name == "system.db" else _RUN_FSCK
             yield Finding(PROBLEM, "database", f"{path} is damaged: {state}", fix)
         good += state == "ok"
         unfinished += state == ""
@@ -114,6 +132,26 @@ def _log_files(logs: Path, counted: bool) -> Iterator[Finding]:
         yield Finding(WARNING, "logs", text, fix)
     else:
         yield Finding(OK, "logs", text + ("" if counted else "; no rule limits how many files are kept (fileCount)"))
+
+
+def _times(data_dir: Path) -> Iterator[Finding]:
+    """Files from the future: the clock was set back, or came back wrong with the machine."""
+    latest, newest = 0.0, data_dir
+    for path in (*data_dir.glob("index/*.db*"), *data_dir.glob("log/*/*.mlog")):
+        with contextlib.suppress(OSError):
+            if (time_of := path.stat().st_mtime) > latest:
+                latest, newest = time_of, path
+    ahead = latest - time.time()
+    if ahead > AHEAD_SECONDS:
+        text = f"{newest} was written {_span(ahead)} after what the clock says now"
+        fix = "set the clock (`timedatectl set-ntp true`, or `date -s`) before the server is started: mail has its time"
+        yield Finding(PROBLEM, "clock", text, fix)
+
+
+def _span(seconds: float) -> str:
+    if seconds > 2 * 86_400:
+        return f"{seconds / 86_400:.0f} days"
+    return f"{seconds / 3600:.1f} hours" if seconds > 5400 else f"{seconds:.0f} seconds"
 
 
 def _lock(path: Path) -> Iterator[Finding]:

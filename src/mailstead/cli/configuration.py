@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from mailstead.cli.bootstrap_option import config_option, find
-from mailstead.cli.checks import certificate_fault
+from mailstead.cli.check_certificates import certificate_fault
 from mailstead.cli.data_directory import opened
 from mailstead.settings import Actor
 from mailstead.settings.declarations import LISTENER, LISTENING_SERVICES, SERVICE_CONTEXTS

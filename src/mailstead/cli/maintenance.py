@@ -37,7 +37,7 @@ def fsck(config: Path | None, repair: bool, rebuild_shard: int | None) -> None:
             become_owner(bootstrap)
             lock_data_directory(bootstrap.data_dir)
         try:
-            status = check_store(bootstrap.data_dir, repair=repair, rebuild_shard=rebuild_shard, out=click.echo)
+            status = check_store(bootstrap.data_dir, repair, rebuild_shard, click.echo, whole=True)
         except (apsw.Error, PermissionError) as exc:
             reason = closed_to_us(bootstrap.data_dir)
             raise click.ClickException(f"the index cannot be written: {reason or exc}") from exc

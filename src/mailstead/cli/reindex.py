@@ -9,7 +9,7 @@ import apsw
 import click
 
 from mailstead.cli.bootstrap_option import config_option, find
-from mailstead.cli.checks import is_running
+from mailstead.cli.check_directory import is_running
 from mailstead.cli.data_directory import closed_to_us, opened
 from mailstead.directory.model import Account
 from mailstead.directory.service import Directory

@@ -94,7 +94,7 @@ def server(
     if not no_check:
         click.echo("Checking it:")
         with repository_errors():
-            status = fsck(target, out=lambda text: click.echo(f"  {text}"))
+            status = fsck(target, out=lambda text: click.echo(f"  {text}"), whole=True)
     sys.exit(1 if status or result.lost else 0)
 
 

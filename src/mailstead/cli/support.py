@@ -10,7 +10,6 @@ import io
 import json
 import os
 import platform
-import re
 import resource
 import tarfile
 import time
@@ -22,31 +21,17 @@ from typing import Any
 import psutil
 
 from mailstead import __version__
-from mailstead.cli.checks import check_all, findings_json, is_running
+from mailstead.cli.check_directory import is_running
+from mailstead.cli.checks import check_all, findings_json
+from mailstead.cli.support_secrets import Cleaner, known_secrets
 from mailstead.directory.configuration import as_toml, read_configuration
 from mailstead.directory.service import Directory
 from mailstead.observe.metrics import exposition
 from mailstead.process.bootstrap import Bootstrap
-from mailstead.settings.declarations import ACCOUNT, ACCOUNT_DATA_CONTEXTS, DOMAIN, DOMAIN_CONTEXTS, OBJECT_KINDS, SERVICE_CONTEXTS
-from mailstead.settings.service import Settings
 from mailstead.store.statistics import storages, use_by_owner
 
 TAIL = 512 << 10
 MAX_FILES = 30
-SHORTEST_SECRET = 4
-REMOVED = "[removed]"
-STATIC_VALUE = ("staticParam", "value")
-"""What a gateway of short messages is told with each of them: where the key of the account is, as a rule."""
-_NAMED = re.compile(
-    r"(\b\w*(?:password|passwd|pass|passphrase|secret|secretkey|token|authorization|cookie|clusterkey|community)\"?\s*[=:]\s*)"
-    r"(\"[^\"\n]*\"|[^\s,;}]+)",
-    re.I,
-)
-_KEYS = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.S)
-_HASHES = re.compile(r"\$(?:argon2\w*|2[aby]|5|6|y|pbkdf2[\w-]*|scram[\w-]*)\$[\w./+=,$-]+")
-
-
-_CONTEXTS = {**SERVICE_CONTEXTS, **DOMAIN_CONTEXTS, **ACCOUNT_DATA_CONTEXTS}
 
 
 class SupportError(Exception):
@@ -75,7 +60,7 @@ def gather(bootstrap: Bootstrap, *, network: bool = True) -> list[tuple[str, byt
     data_dir = bootstrap.data_dir
     directory = Directory.open(data_dir, shards=1)
     try:
-        clean = Cleaner(known_secrets(directory.settings))
+        clean = Cleaner(known_secrets(directory.settings, data_dir))
         parts: list[tuple[str, Callable[[], str]]] = [
             ("configuration.toml", lambda: as_toml(read_configuration(directory.database), ())),
             ("mailstead.toml", lambda: (data_dir / "mailstead.toml").read_text()),
@@ -120,65 +105,6 @@ def tail(path: Path) -> str:
     if size > TAIL:
         octets = octets.partition(b"\n")[2]
     return octets.decode("utf-8", "replace")
-
-
-# -- secrets ---------------------------------------------------------------------------------------------------------------
-
-
-def known_secrets(settings: Settings) -> set[str]:
-    """Every secret in the database: of settings and objects, passwords in whatever form, seals of migrations."""
-    query = settings.database.query
-    found: set[str] = set()
-    for name, value in query("SELECT name, value FROM setting"):
-        context, _, rest = str(name).rpartition(".")
-        declared = _CONTEXTS.get(context, ACCOUNT)
-        setting = declared.by_name.get(rest.lower()) or DOMAIN.by_name.get(rest.lower())
-        if setting.secret if setting is not None else _sounds_secret(rest):
-            found.add(str(value))
-    for kind_name, attributes in query("SELECT kind, attributes FROM object"):
-        kind = OBJECT_KINDS.get(str(kind_name))
-        for name, value in json.loads(attributes).items():
-            setting = kind.context.by_name.get(str(name).lower()) if kind is not None else None
-            if (kind_name, name) == STATIC_VALUE or (setting.secret if setting is not None else _sounds_secret(str(name))):
-                found.add(str(value))
-    for table, columns in (
-        ("account", ("password", "scram", "recoverable")), ("admin", ("password", "scram")),
-        ("recipient", ("password", "scram", "recoverable")),
-        ("password_history", ("password",)), ("migration_job", ("secret",)), ("meta", ("value",)),
-    ):  # fmt: skip
-        where = " WHERE key LIKE '%ecret%'" if table == "meta" else ""
-        for row in query(f"SELECT {', '.join(columns)} FROM {table}{where}"):
-            found.update(str(value) for value in row if value)
-    return found
-
-
-def _sounds_secret(name: str) -> bool:
-    return bool(re.search(r"passw|passwd|secret|token|clusterkey|community|bindpass", name, re.I))
-
-
-class Cleaner:
-    """Takes secrets out of texts: those that are known wherever they stand, and what looks like one."""
-
-    def __init__(self, secrets: Iterable[str]) -> None:
-        wanted = sorted({one for one in secrets if len(one) >= SHORTEST_SECRET}, key=len, reverse=True)
-        escaped = {json.dumps(one)[1:-1] for one in wanted} | {json.dumps(one, ensure_ascii=False)[1:-1] for one in wanted}
-        self._known = [*wanted, *sorted(escaped - set(wanted), key=len, reverse=True)]
-
-    def __call__(self, text: str) -> str:
-        """The text without them."""
-        for one in self._known:
-            if one in text:
-                text = text.replace(one, REMOVED)
-        text = _KEYS.sub(REMOVED, text)
-        text = _HASHES.sub(REMOVED, text)
-        return _NAMED.sub(lambda found: found[1] + _kept(found[2]), text)
-
-
-def _kept(value: str) -> str:
-    """What stands behind a name that promises a secret: words that are none stay."""
-    bare = value.strip('"')
-    plain = bare.lower() in ("", "yes", "no", "true", "false", "none", "(secret)", "[removed]") or bare.isdigit()
-    return value if plain else REMOVED
 
 
 # -- figures ---------------------------------------------------------------------------------------------------------------

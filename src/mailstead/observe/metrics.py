@@ -52,6 +52,12 @@ connections_open = _gauge("connections_open", "Connections open now", "service")
 tls_handshakes = _counter("tls_handshakes", "TLS handshakes", "service", "result")
 logins = _counter("logins", "Login attempts", "service", "result")
 faults = _counter("faults", "Errors of our own", "module")
+build_info = _gauge("build_info", "Always 1; the labels tell the release", "version", "python")
+filesystem_size_bytes = _gauge("filesystem_size_bytes", "Size of the file system of a directory", "directory")
+filesystem_avail_bytes = _gauge("filesystem_avail_bytes", "What the server can still write there", "directory")
+certificate_expiration = _gauge(
+    "certificate_expiration_timestamp_seconds", "When the certificate of a listener ends, unix time; 0: it cannot be read", "file"
+)
 
 smtp_messages = _counter("smtp_messages", "Messages at the end of data", "result")
 smtp_recipients = _counter("smtp_recipients", "Recipients offered", "result")

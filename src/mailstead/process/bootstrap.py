@@ -13,11 +13,14 @@ from pathlib import Path
 from mailstead.process.application import StartError
 
 FILE_NAME = "mailstead.toml"
+_TYPES: dict[str, type] = {"workers": int, "shards": int, "core_dumps": bool}
+_WORDS = {int: "a number", str: "a text", bool: "true or false"}
 
 
 @dataclass(frozen=True, slots=True)
 class Bootstrap:
-    """`workers` -1 means one for each processor; `shards` counts only when the directory is made."""
+    """`workers` -1 means one for each processor; `shards` counts only when the directory is made; `core_dumps`: see
+    drop_privileges."""
 
     data_dir: Path
     node: str = "n1"
@@ -25,6 +28,7 @@ class Bootstrap:
     user: str = ""
     workers: int = -1
     shards: int = 4
+    core_dumps: bool = False
 
     def worker_count(self) -> int:
         """Number of workers to run."""
@@ -50,9 +54,9 @@ def read(path: Path) -> Bootstrap:
     for key, value in table.items():
         if key not in known:
             raise StartError(f"{path}: unknown key {key!r}")
-        wanted = int if key in ("workers", "shards") else str
-        if not isinstance(value, wanted) or isinstance(value, bool):
-            raise StartError(f"{path}: {key} must be {'a number' if wanted is int else 'a text'}")
+        wanted = _TYPES.get(key, str)
+        if type(value) is not wanted:
+            raise StartError(f"{path}: {key} must be {_WORDS[wanted]}")
         values[key] = value
     values["data_dir"] = (path.parent / str(values.get("data_dir", "."))).resolve()
     bootstrap = Bootstrap(**values)  # type: ignore[arg-type]

@@ -17,6 +17,7 @@ from mailstead.process.system import LEFT_SECONDS, drop_privileges, lock_data_di
 
 #: Environment variable with the text to print when every process serves.
 ANNOUNCEMENT = "MAILSTEAD_ANNOUNCEMENT"
+CORE_DUMPS = "core-dumps"
 DEFAULT_APPLICATION = "mailstead.process.node:Node"
 
 
@@ -32,11 +33,13 @@ def run(bootstrap: Bootstrap, workers: int, *, announcement: str = "", applicati
         raise StartError(f"{bootstrap.data_dir} belongs to user {owner}: name that user in mailstead.toml, or start as that user")
     if workers:
         arguments = [str(bootstrap.data_dir), bootstrap.user, str(workers), application]
+        if bootstrap.core_dumps:
+            arguments.append(CORE_DUMPS)
         os.environ[ANNOUNCEMENT] = announcement
         sys.stdout.flush()
         sys.stderr.flush()
         os.execv(sys.executable, [sys.executable, "-m", "mailstead.process.supervisor", *arguments])
-    drop_privileges(bootstrap.user, bootstrap.data_dir)
+    drop_privileges(bootstrap.user, bootstrap.data_dir, core_dumps=bootstrap.core_dumps)
     lock = lock_data_directory(bootstrap.data_dir, LEFT_SECONDS)
     try:
         return _run_single(bootstrap.data_dir, application, announcement)

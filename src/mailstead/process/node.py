@@ -47,6 +47,7 @@ from mailstead.process.background import (
     BackgroundVerbs,
 )
 from mailstead.process.endpoints import Endpoints
+from mailstead.process.host_metrics import HostMetrics
 from mailstead.process.indexing import Indexing
 from mailstead.process.log_listener import LogListeners
 from mailstead.process.log_settings import LogSettings
@@ -296,6 +297,7 @@ class Node:
             if server is not None:
                 self._closers.append(_closer(server))
         data_dir, settings = self.context.data_dir, self.directory.settings
+        self._watch(HostMetrics(data_dir, settings, SERVICES).run(), "figures of the machine")
         await self.background.listen(data_dir / "run")
         self._closers.append(self.background.close)
         self.outbound = outbound = Outbound(self.store, settings, self.delivery)
@@ -337,7 +339,7 @@ async def _or_start_error(work: Awaitable[T]) -> T:
     try:
         return await work
     except SystemDatabaseError as exc:
-        raise StartError(f"{exc}; `mailstead fsck` says more") from exc
+        raise StartError(f"{exc}; `mailstead doctor` says what to do") from exc
     except SchemaTooNew as exc:
         raise StartError(f"the index was written by a newer release of Mailstead: {exc}") from exc
     except apsw.Error as exc:

@@ -31,7 +31,7 @@ from mailstead.process import child, control
 from mailstead.process.application import ListenerSpec, StartError
 from mailstead.process.binding import bind_or_explain
 from mailstead.process.forked import Forked
-from mailstead.process.launch import ANNOUNCEMENT, DEFAULT_APPLICATION
+from mailstead.process.launch import ANNOUNCEMENT, CORE_DUMPS, DEFAULT_APPLICATION
 from mailstead.process.shared_table import SharedTable
 from mailstead.process.system import (
     LEFT_SECONDS,
@@ -366,7 +366,7 @@ class Supervisor:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Data directory, user, workers, application: what `launch` hands over by exec.
+    """Data directory, user, workers, application, and `CORE_DUMPS` where they are wanted: what `launch` hands over by exec.
 
     A program of its own, because what the command that was typed has loaded and opened is none of its children's business.
     """
@@ -381,7 +381,7 @@ def main(arguments: Sequence[str]) -> int:
             print(announcement, flush=True)
 
     try:
-        drop_privileges(user, data_dir)
+        drop_privileges(user, data_dir, core_dumps=CORE_DUMPS in arguments[4:])
         lock_data_directory(data_dir, LEFT_SECONDS)
         return Supervisor(data_dir, int(workers), application=application, on_ready=ready).run()
     except StartError as exc:

@@ -21,7 +21,7 @@ from mailstead.process.application import StartError
 LEFT_SECONDS = 30.0
 """Longer than the processes of a server that was killed go on: see child.STOP_SECONDS."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_PR_SET_KEEPCAPS, _PR_SET_NAME, _PR_SET_NO_NEW_PRIVS = 8, 15, 38
+_PR_SET_DUMPABLE, _PR_SET_KEEPCAPS, _PR_SET_NAME, _PR_SET_NO_NEW_PRIVS = 4, 8, 15, 38
 _CAP_NET_BIND_SERVICE = 1 << 10
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
 
@@ -83,8 +83,12 @@ def lock_data_directory(data_dir: Path, patience: float = 0.0) -> int:
     return fd
 
 
-def drop_privileges(user: str, data_dir: Path) -> None:
-    """Become `user`, keeping only the right to bind low ports; nothing happens when not root. Raises StartError."""
+def drop_privileges(user: str, data_dir: Path, *, core_dumps: bool = False) -> None:
+    """Become `user`, keeping only the right to bind low ports; nothing happens when not root. Raises StartError.
+
+    ``core_dumps``: the kernel may write this process's memory, which holds keys and passwords, to a core file, and `user` may look
+    into it; else nobody but root may (prctl(2), PR_SET_DUMPABLE). It holds for what is forked from here, too.
+    """
     if os.geteuid() != 0 or not user or user == "root":
         return
     try:
@@ -99,6 +103,8 @@ def drop_privileges(user: str, data_dir: Path) -> None:
     os.setuid(entry.pw_uid)
     _keep_capabilities(libc, _CAP_NET_BIND_SERVICE)
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    if core_dumps:
+        libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
     if not os.access(data_dir, os.R_OK | os.W_OK | os.X_OK):
         raise StartError(f"the user {user} has no right to write in {data_dir}")
 

@@ -38,6 +38,11 @@ SECRET_FIELDS = frozenset(
 )  # fmt: skip
 MAPPED = 1 << 30
 """Octets of the file that a reader maps: a look-up whose pages nobody has read yet then copies none of them."""
+LOST_REMEDY = (
+    "settings and accounts come back from a backup: stop the server, `mailstead restore server BACKUPS --to NEW`, remove "
+    "index/system.db-wal and index/system.db-shm, `cp -p NEW/index/system.db index/`"
+)
+"""What to do about a system database that is missing or damaged; mail, which is elsewhere, stays as it is."""
 MAX_CHANGES = 512
 """More changes than this since the last look, and every cache is dropped whole."""
 
@@ -144,7 +149,7 @@ class SystemDatabase:
         self.path = path
         if not path.exists():
             if not create:
-                raise SystemDatabaseError(f"no system database at {path}; 'mailstead init' makes one")
+                raise SystemDatabaseError(f"no system database at {path}")
             path.parent.mkdir(parents=True, exist_ok=True)
             # Password hashes are inside: for this user only; SQLite gives its side files the same mode.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
@@ -156,7 +161,7 @@ class SystemDatabase:
         self._closed = False
         try:
             self._writer = self._connect(busy_ms=15_000)
-            self._check_identity()
+            self._check_identity(create)
             self._migrate(migrations)
             self._reader = self._connect(busy_ms=2_000)
             self._reader.execute("PRAGMA query_only=1")
@@ -316,13 +321,15 @@ class SystemDatabase:
         connection.execute("PRAGMA synchronous=FULL")
         return connection
 
-    def _check_identity(self) -> None:
+    def _check_identity(self, create: bool) -> None:
         identity = self._writer.execute("PRAGMA application_id").fetchall()[0][0]
         if identity == APPLICATION_ID:
             return
         tables = self._writer.execute("SELECT count(*) FROM sqlite_master").fetchall()[0][0]
         if identity or tables:
             raise SystemDatabaseError(f"{self.path} is not a system database of this server")
+        if not create:  # it would be made anew, and a server without any domain refuses all mail
+            raise SystemDatabaseError(f"{self.path} is empty")
 
     def _migrate(self, migrations: Sequence[Migration]) -> None:
         writer = self._writer

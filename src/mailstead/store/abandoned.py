@@ -1,7 +1,10 @@
-"""Ends of logs whose writers were killed and may never come back: commands, mounts, workers of a larger node.
+"""Writers beside the node, which may live while it starts; and ends of logs whose writers were killed and may never come back:
+commands, mounts, workers of a larger node.
 
-Invariants: a log that somebody writes is never touched. A writer that works beside the node (a command, a mount) holds a lock as
-long as it lives; all others are processes of the node, of which none lives while the node is prepared.
+Invariants: a log that somebody writes is neither replayed nor ended by anybody else: its writer applies itself what it has written,
+and a record that both applied would be there twice. A writer that works beside the node (a command, a mount) holds a lock as long
+as it lives, and opens the store only while no node is being prepared; all others are processes of the node, of which none lives
+while the node is prepared.
 
 How: what a writer left is replayed, and then its log gets one more segment, sealed at once. So the next start finds every log ended
 in order, and compaction, which leaves the last segment of each writer alone, may look into what was the last.
@@ -9,9 +12,10 @@ in order, and compaction, which leaves the last segment of each writer alone, ma
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from mailstead.store.files import Files
@@ -43,18 +47,43 @@ def is_locked(path: Path) -> bool:
     return False
 
 
-def _lives(data_dir: Path, writer: str) -> bool:
-    return writer.startswith("c") and is_locked(writer_lock(data_dir, writer))
+def living(data_dir: Path, writers: Iterable[str]) -> set[str]:
+    """Those of these writers that work beside the node now. Raises OSError."""
+    return {writer for writer in writers if writer.startswith("c") and is_locked(writer_lock(data_dir, writer))}
+
+
+@contextlib.contextmanager
+def preparing(data_dir: Path) -> Iterator[None]:
+    """While the node is prepared: no writer opens the store. Waits for those that are opening it. Raises OSError."""
+    with _held(data_dir, fcntl.LOCK_EX):
+        yield
+
+
+@contextlib.contextmanager
+def opening(data_dir: Path) -> Iterator[None]:
+    """While a writer opens the store and replays what its predecessor left. Waits until no node is prepared. Raises OSError."""
+    with _held(data_dir, fcntl.LOCK_SH):
+        yield
+
+
+@contextlib.contextmanager
+def _held(data_dir: Path, how: int) -> Iterator[None]:
+    fd = os.open(data_dir / "run" / "prepare.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        fcntl.flock(fd, how)
+        yield
+    finally:
+        os.close(fd)
 
 
 def seal_abandoned(data_dir: Path, last_ids: Mapping[str, int], files: Files) -> list[str]:
     """End logs that nobody writes and that do not end with a seal, after they were replayed; whose. ``last_ids``: the last record's
-    id by writer. Raises OSError."""
+    id by writer, of all that do not live. Raises OSError."""
     log = data_dir / "log"
     ended = []
     for writer, last_id in last_ids.items():
         numbers = segment_numbers(files, log / writer)
-        if not numbers or is_sealed(files, segment_path(log, writer, numbers[-1])) or _lives(data_dir, writer):
+        if not numbers or is_sealed(files, segment_path(log, writer, numbers[-1])):
             continue
         clock = HybridClock(writer_number(writer))
         clock.observe(last_id)

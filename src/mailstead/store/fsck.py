@@ -12,8 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import apsw
+
+from mailstead.settings.database import LOST_REMEDY
 from mailstead.store.files import Files
-from mailstead.store.fsck_index import BODIES, BROKEN_PAGES, WITHOUT_WIDE, ShardFacts, applied_marks, check_shard
+from mailstead.store.fsck_index import BODIES, BROKEN_PAGES, WITHOUT_WIDE, ShardFacts, applied_marks, check_shard, open_for_reading
 from mailstead.store.fsck_log import LogFacts, read_whole_log
 from mailstead.store.fsck_repair import repair_shard
 from mailstead.store.operations import QUEUE_SHARDS
@@ -39,8 +42,11 @@ def fsck(
     rebuild_shard: int | None = None,
     out: Callable[[str], None] = print,
     files: Files | None = None,
+    *,
+    whole: bool = False,
 ) -> int:
-    """Check a store, and repair or rebuild where asked (the server must be stopped then). Blocking.
+    """Check a store, and repair or rebuild where asked (the server must be stopped then). Blocking. ``whole``: it is the data
+    directory of a server, where a system database must be.
 
     Returns 0: clean; 1: something was found (with ``repair``: and put right); 2: something is lost. Raises OSError.
     """
@@ -58,6 +64,10 @@ def fsck(
     marks = {number: applied_marks(index, number) for number in index_numbers(index)}
     log = read_whole_log(data_dir / "log", files)
     status = max(status, _tell_log(log, out))
+    system = index / "system.db"
+    without_settings = (whole or system.exists()) and not _has_settings(system, out)
+    if without_settings:
+        status = BEYOND_REPAIR
     for number in sorted({*index_numbers(index), *log.shards}):
         name = shard_path(index, number).stem
         if not shard_path(index, number).exists():
@@ -77,6 +87,8 @@ def fsck(
         out("clean")
     elif lost:
         out("beyond repair: see above")
+    elif without_settings:
+        out("not clean: settings and accounts have to come from a backup: see above")
     elif to_build:
         out("not clean: an index file has to be built anew from the log: see above")
     else:
@@ -91,6 +103,24 @@ def _tell_log(log: LogFacts, out: Callable[[str], None]) -> int:
     for text in log.unreadable:
         out(f"log: {text}")
     return FINDINGS if log.damage or log.unreadable else CLEAN
+
+
+def _has_settings(path: Path, out: Callable[[str], None]) -> bool:
+    """Whether the system database is whole, of which no log tells; says what to do where it is not."""
+    try:
+        connection = open_for_reading(path)
+        try:
+            told = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(5)")]
+            empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchall()[0][0] == 0
+        finally:
+            connection.close()
+    except apsw.Error as error:
+        told, empty = [str(error)], False
+    if told == ["ok"] and not empty:
+        return True
+    out(f"system: {'the file is empty' if empty else '; '.join(told)}")
+    out(f"system: {LOST_REMEDY}")
+    return False
 
 
 def _tell_shard(name: str, facts: ShardFacts, out: Callable[[str], None]) -> int:

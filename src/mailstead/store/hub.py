@@ -59,12 +59,17 @@ class Interest:
         self._map.close()
 
 
+def socket_path(run: Path, name: str) -> Path:
+    """Where the writer of that name takes hints."""
+    return run / f"notify-{name}.sock"
+
+
 class Hub:
     """``on_hint(folder, modseq)`` is called in the loop for hints of other processes."""
 
     def __init__(self, run: Path, name: str, loop: asyncio.AbstractEventLoop, on_hint: Callable[[int, int], None]) -> None:
         self._run = run
-        self._path = run / f"notify-{name}.sock"
+        self._path = socket_path(run, name)
         self._loop = loop
         self._on_hint = on_hint
         self._pending: dict[int, int] = {}

@@ -178,6 +178,11 @@ class SqliteMailIndex:
         finally:
             shard.execute("COMMIT")
 
+    def flag_changes(self, folder: int, below: int, limit: int) -> list[tuple[int, int]]:
+        """Modseq and time (unix seconds) of the ``limit`` youngest changes of flags with a modseq < ``below``, youngest first."""
+        sql = "SELECT modseq, at FROM change WHERE folder = ? AND modseq < ? AND kind = 2 ORDER BY modseq DESC LIMIT ?"
+        return self._shard.execute(sql, (folder, below, limit)).fetchall()  # type: ignore[return-value]
+
     def flags(self, folder: int, uids: Sequence[int]) -> list[SmallRow]:
         """Rows of those of ``uids`` (rising, not empty) that exist."""
         if _contiguous(uids):

@@ -1,11 +1,13 @@
 """What operations give back and refuse, and what all of them write: conditions on UIDs, rows of the change sequence.
 
-Invariants: a change of a folder has a row here under its modseq and kind, except new messages, which are found by uid.
+Invariants: a change of a folder has a row here under its modseq and kind, except new messages, which are found by uid; its time is
+never earlier than the change (one that is replayed, or folded from the log, has the time of that).
 """
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -70,4 +72,4 @@ def record_change(shard: Shard, folder: int, modseq: int, kind: int, uids: Itera
 
 def record_ranges(shard: Shard, folder: int, modseq: int, kind: int, ranges: list[int]) -> None:
     """The same for flat ranges."""
-    shard.execute("INSERT OR REPLACE INTO change VALUES(?, ?, ?, ?)", (folder, modseq, kind, _pack(ranges)))
+    shard.execute("INSERT OR REPLACE INTO change VALUES(?, ?, ?, ?, ?)", (folder, modseq, kind, _pack(ranges), int(time.time())))

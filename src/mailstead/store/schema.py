@@ -84,6 +84,9 @@ SHARD_STEPS: tuple[str, ...] = (
         special_use TEXT, kind TEXT NOT NULL, content BLOB NOT NULL);
     CREATE INDEX deleted_folder_account ON deleted_folder(account);
     """,
+    """
+    ALTER TABLE change ADD COLUMN at INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 
 QUEUE_STEPS: tuple[str, ...] = (

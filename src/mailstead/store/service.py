@@ -7,6 +7,7 @@ across an await; ``prepare`` runs once per start of the node, before any process
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
@@ -14,14 +15,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mailstead.message.index import MessageIndex
-from mailstead.store.abandoned import seal_abandoned
+from mailstead.store.abandoned import living, opening, preparing, seal_abandoned
 from mailstead.store.apply_changes import Result
 from mailstead.store.apply_step import Step, touched_folders
 from mailstead.store.committer import Committer
 from mailstead.store.engine import MailIndex, QueueReads, SharingReads
 from mailstead.store.epochs import begin_epoch, end_epoch, latest_epoch
 from mailstead.store.files import Files
-from mailstead.store.hub import Hub
+from mailstead.store.hub import Hub, socket_path
 from mailstead.store.ids import HybridClock, writer_number
 from mailstead.store.log_writer import LogWriter
 from mailstead.store.mail_reads import SqliteMailIndex
@@ -56,17 +57,24 @@ def shard_numbers(shards: int) -> list[int]:
     return [*range(shards), QUEUE]
 
 
-def prepare(data_dir: Path, shards: int = 1, files: Files | None = None, vfs: str | None = None) -> Replay:
-    """Bring a node's store to a servable state: folders, schema, and replay of every writer's log. Blocking.
+def prepare(data_dir: Path, shards: int = 1, files: Files | None = None, vfs: str | None = None, writer: str = "") -> Replay:
+    """Bring a node's store to a servable state: folders, schema, and replay of every writer's log, but of those that are at work
+    beside it (``writer`` is the caller himself, who is not yet). Blocking.
 
     Raises SchemaTooNew, OSError, apsw errors.
     """
     files = files or Files()
     for name in ("log", "index", "run"):
         files.make_directory(data_dir / name)
+    with preparing(data_dir):
+        return _prepare(data_dir, shards, files, vfs, living(data_dir, writers_of(data_dir / "log", files)) - {writer})
+
+
+def _prepare(data_dir: Path, shards: int, files: Files, vfs: str | None, beside: set[str]) -> Replay:
     SharedMarks(data_dir / "run" / "shards.map", fresh=True).close()
     for stale in (data_dir / "run").glob("notify-*.sock"):
-        stale.unlink()
+        if stale not in {socket_path(data_dir / "run", name) for name in beside}:
+            stale.unlink()
     for number in missing_indexes(data_dir, shard_numbers(shards), files):
         # An index file that is gone is built from the log: replay alone would give numbers a second time.
         _build_anew(data_dir, number, files)
@@ -75,8 +83,8 @@ def prepare(data_dir: Path, shards: int = 1, files: Files | None = None, vfs: st
     try:
         for handle in handles.values():
             handle.connection.setbusytimeout(10_000)
-        begun = begin_epoch(handles, log, files)
-        report = replay(log, writers_of(log, files), handles, files)
+        begun = begin_epoch(handles, log, files, beside)
+        report = replay(log, [name for name in writers_of(log, files) if name not in beside], handles, files)
         if begun:
             end_epoch(handles, max([0, *(state.last_id for state in report.writers.values())]) + 1)
         for handle in handles.values():
@@ -172,8 +180,10 @@ class Store:
         """Open for reading and writing as ``writer``. Unless ``prepared``, this process is the node and prepares it."""
         files = files or Files()
         if not prepared:
-            await asyncio.to_thread(prepare, data_dir, shards, files, vfs)
-        store = cls(data_dir, writer, shards, files, vfs, asyncio.get_running_loop(), segment_size)
+            await asyncio.to_thread(prepare, data_dir, shards, files, vfs, writer)
+        with contextlib.ExitStack() as held:
+            await asyncio.to_thread(held.enter_context, opening(data_dir))
+            store = cls(data_dir, writer, shards, files, vfs, asyncio.get_running_loop(), segment_size)
         store._sweeper = asyncio.create_task(store._sweep())
         return store
 

@@ -362,13 +362,13 @@ def test_compaction_takes_nothing_away_from_a_backup(tmp_path: Path) -> None:
                 for _ in range(4):
                     await compactor.run_once()
                 assert segment_numbers(Files(), root / "log" / "w0")[: len(there)] == there
-            keep_younger(root / "index", {"w0": there[2]}, 60)
+            keep_younger(root / "index", {"w0": there[2]}, 60, root)
             await compactor.run_once()
             left = segment_numbers(Files(), root / "log" / "w0")
             assert there[0] not in left
             assert set(there[3:]) <= set(left)
             assert is_kept(root / "index", "w0", there[3])
-            keep_younger(root / "index", {}, -1)
+            keep_younger(root / "index", {}, -1, root)
             await compactor.run_once()
             assert there[4] not in segment_numbers(Files(), root / "log" / "w0")
             await mailbox.append(inbox, [NewMessage(text("last"))])

@@ -279,7 +279,7 @@ def create_backup(
             )
         manifest.finished = time.time()
         repository.write_manifest(manifest)
-        keep_younger(data_dir / "index", finished, keep_seconds)
+        keep_younger(data_dir / "index", finished, keep_seconds, repository.path)
     maker.made.seconds = time.monotonic() - began
     return maker.made
 

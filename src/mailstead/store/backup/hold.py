@@ -45,11 +45,11 @@ def removing(index: Path) -> Iterator[bool]:
         os.close(fd)
 
 
-def keep_younger(index: Path, segments: dict[str, int], seconds: float) -> None:
-    """Keep segments with numbers above those given per writer, for so long. Raises OSError."""
+def keep_younger(index: Path, segments: dict[str, int], seconds: float, repository: Path) -> None:
+    """Keep segments with numbers above those given per writer, for so long, after a backup into ``repository``. Raises OSError."""
     draft = index / f"{KEEP}.part"
     with open(draft, "w", encoding="ascii") as file:
-        json.dump({"until": time.time() + seconds, "segments": segments}, file)
+        json.dump({"until": time.time() + seconds, "segments": segments, "repository": str(repository)}, file)
         file.flush()
         os.fsync(file.fileno())
     draft.rename(index / KEEP)
@@ -64,3 +64,11 @@ def is_kept(index: Path, writer: str, number: int) -> bool:
         return False
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False  # damaged: the next backup writes it anew
+
+
+def last_repository(index: Path) -> Path | None:
+    """Where the last backup went; None where there was none, or it cannot be told."""
+    try:
+        return Path(str(json.loads((index / KEEP).read_text("ascii"))["repository"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # of an earlier release, or damaged: the next backup writes it anew

@@ -25,6 +25,7 @@ from typing import Any
 
 from mailstead.store.backup.sealing import CHUNK, Sealer, SealError, Secret, new_key, open_key
 
+REPOSITORY = "repository.json"
 FORMAT = 1
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}")
 MAX_MANIFEST = 1 << 30
@@ -123,14 +124,14 @@ class Repository:
         for name in ("pieces", "backups", "tmp"):
             (path / name).mkdir(mode=0o700, exist_ok=True)
         key, how = new_key(secret) if secret is not None else (b"", None)
-        _write_whole(path / "repository.json", [json.dumps({"format": FORMAT, "encryption": how}, indent=1).encode()])
+        _write_whole(path / REPOSITORY, [json.dumps({"format": FORMAT, "encryption": how}, indent=1).encode()])
         return cls(path, how, Sealer(key) if how is not None else None)
 
     @classmethod
     def open(cls, path: Path, secret: Secret | None = None, *, keyless: bool = False) -> Repository:
         """Open an existing one; ``keyless`` for what needs no key (listing labels, removing). Raises BackupError."""
         try:
-            table = json.loads((path / "repository.json").read_bytes())
+            table = json.loads((path / REPOSITORY).read_bytes())
             number, how = int(table["format"]), table["encryption"]
         except FileNotFoundError:
             raise BackupError(f"{path} is no backup repository") from None
