@@ -10,7 +10,7 @@ from typing import Any
 
 from mailstead.admin_cli.context import Command, Result, make
 from mailstead.admin_cli.grammar import CommandError
-from mailstead.admin_cli.objects import Owner, objects_of, stage
+from mailstead.admin_cli.objects import Owner, may_change, objects_of, stage
 from mailstead.admin_cli.responses import Reply, table
 from mailstead.admin_cli.syntax import Arguments
 from mailstead.mailbox.names import canonical
@@ -75,7 +75,10 @@ def mbox_quota_commands(scope: str) -> list[Command]:
     return [
         make("LIST Mboxes", "lists the folders", list_all),
         make(
-            "SET MboxQuota mboxName <name> [messageCount <count>] [messageSize <size>]", "sets the quota of a folder", set_quota
+            "SET MboxQuota mboxName <name> [messageCount <count>] [messageSize <size>]",
+            "sets the quota of a folder",
+            set_quota,
+            listed=may_change(owner),
         ),
         make("SHOW MboxQuota mboxName <name>", "shows the quota of a folder", show_quota),
     ]

@@ -11,7 +11,17 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mailstead.admin_cli.attributes import AttributeContext, Special
-from mailstead.admin_cli.context import CliContext, Command, CommitContext, DoneContext, Result, command, make, needs
+from mailstead.admin_cli.context import (
+    CliContext,
+    Command,
+    CommitContext,
+    Condition,
+    DoneContext,
+    Result,
+    command,
+    make,
+    needs,
+)
 from mailstead.admin_cli.contexts.filters import filters_command, recipient_filters
 from mailstead.admin_cli.contexts.index_information import ldap_association_command
 from mailstead.admin_cli.contexts.public_folder import need_public_folder
@@ -124,10 +134,13 @@ class RecipientContext(AttributeContext, CommitContext):
 
     def specials(self) -> Sequence[Special]:
         """Name and state."""
+        family = FAMILIES[self.kind]
         return (
-            Special("name", "name", _rename, lambda context: quoted(context.renamed_to or context.recipient_name)),
-            Special("enable", "bool", _enable, lambda context: "yes" if context.is_enabled() else "no"),
-        )
+            Special("name", "name", _rename, lambda context: quoted(context.renamed_to or context.recipient_name),
+                    allowed=_new_or(family.rename)),
+            Special("enable", "bool", _enable, lambda context: "yes" if context.is_enabled() else "no",
+                    allowed=_new_or(family.manage)),
+        )  # fmt: skip
 
     def is_enabled(self) -> bool:
         """As it will be."""
@@ -258,7 +271,7 @@ class GroupContext(RecipientContext):
         """LIST Addresses."""
         return await asyncio.to_thread(lambda: items("The list of addresses:", (m.address for m in self.members())))
 
-    @command("ADD Address <address>", "adds a member")
+    @command("ADD Address <address>", "adds a member", listed=needs("manageGroupsMembers"))
     def add_address(self, arguments: Arguments) -> Result:
         """ADD Address."""
         self.session.actor.require("manageGroupsMembers", self.domain_id)
@@ -277,7 +290,7 @@ class GroupContext(RecipientContext):
             raise CommandError(f"{text[:80]!r} is not an address; write {address[:160]}")
         return address
 
-    @command("REMOVE Address <address>", "removes a member")
+    @command("REMOVE Address <address>", "removes a member", listed=needs("manageGroupsMembers"))
     def remove_address(self, arguments: Arguments) -> Result:
         """REMOVE Address."""
         self.session.actor.require("manageGroupsMembers", self.domain_id)
@@ -356,6 +369,11 @@ def _refuse_more(waiting: Mapping[str, str]) -> None:
     """No more waits than one COMMIT takes. Raises CommandError."""
     if len(waiting) >= MAX_MEMBERS_PER_CALL:
         raise CommandError(f"at most {MAX_MEMBERS_PER_CALL} members are added or removed at once; COMMIT, and go on")
+
+
+def _new_or(permission: str) -> Condition:
+    """Who makes one may give it all; of one that is stored each part has its right."""
+    return lambda context: context.found is None or bool(context.session.actor.may(permission, context.domain_id))
 
 
 def _rename(context: Any, value: Word) -> None:

@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from mailstead.admin_cli.context import CliContext, Command, Result, anywhere, make, needs, run_now
+from mailstead.admin_cli.context import CliContext, Command, Result, anywhere, make, needs, run_now, together_anywhere
 from mailstead.admin_cli.contexts.account_mail import check_allowed, names_and_condition, purge_folders
 from mailstead.admin_cli.contexts.domain import DomainContext
 from mailstead.admin_cli.contexts.domain_create import DomainEditContext, domain_at
@@ -60,11 +60,13 @@ def commands() -> list[Command]:
         make("PURGE public|account folders <folders...>", "removes messages of folders of every domain", _purge,
              allowed=_may_purge),
         make("SEARCH Object <object>", "finds objects by name or id: <object>[+<folder>][@<domain>]", _search),
-        make("LOOKUP Index Object <object>", "tells where an account's or folder's data lies", _lookup_object),
+        make("LOOKUP Index Object <object>", "tells where an account's or folder's data lies", _lookup_object,
+             listed=anywhere(*ACCOUNTS)),
         make("LOOKUP Index File <path>", "tells what a file of the store holds", _lookup_file,
              allowed=needs("manageServerConfig")),
         make("LIST premiumAccounts [domain <name>] [<wildcard>]", "lists accounts of type premium", _list_premium),
-        make("SET premiumAccountAddons name <name> addons (<addons>)", f"switches add-ons on: {' '.join(ADDONS)}", _set_addons),
+        make("SET premiumAccountAddons name <name> addons (<addons>)", f"switches add-ons on: {' '.join(ADDONS)}", _set_addons,
+             listed=together_anywhere(ACCOUNT.permission_for(ACCOUNT.setting(name)) for name in _ADDON_SETTINGS.values())),
         make("LIST premiumFolderRcpts [domain <name>] [<wildcard>]", "lists folder recipients with add-ons", _list_premium_folders),
         make("SET premiumFolderRcptsAddons name <name> addons (<addons>)", "there is nothing to switch on", _set_folder_addons),
         make("SHOW LicenseInfo", "shows what the licence allows", _license),
