@@ -62,7 +62,10 @@ def mbox_quota_commands(scope: str) -> list[Command]:
         checked = {key: KIND.context.setting(key).render(KIND.context.setting(key).parse(text)) for key, text in given.items()}
         present = found(context, name)
         old = dict(present.attributes) if present is not None else {"mboxName": name}
-        stage(context, KIND, owner(context), present, {**old, **checked})
+        whose = owner(context)
+        context.session.actor.require(whose.permission, whose.place.domain_id)
+        context.session.services.directory.need_folder_within_bounds(whose.place, checked)
+        stage(context, KIND, whose, present, {**old, **checked})
         return None
 
     def show_quota(context: Any, arguments: Arguments) -> Result:
