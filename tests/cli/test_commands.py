@@ -271,7 +271,14 @@ def test_bootstrap_values_are_checked(data: Path, line: str, words: str) -> None
 
 def test_doctor_tells_names_that_lead_nowhere(data: Path) -> None:
     directory = Directory.open(data)
-    asyncio.run(directory.create_group("example.test", "team", ["gone@example.test"], actor=Actor.system("test")))
+    system = Actor.system("test")
+
+    async def make() -> None:
+        gone = await directory.create_account("example.test", "gone", actor=system)
+        await directory.create_group("example.test", "team", ["gone@example.test"], actor=system)
+        await directory.delete_account(gone.id, actor=system)
+
+    asyncio.run(make())
     directory.close()
     output = command("doctor", "--config", str(data)).output
     assert "names: group team@example.test: the member gone@example.test leads nowhere" in output

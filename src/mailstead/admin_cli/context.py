@@ -351,9 +351,7 @@ async def write(context: CliContext) -> None:
         return
     session = context.session
     try:
-        first, last = await session.services.directory.commit(
-            context.pending, actor=session.actor, own=session.wrote, names=True
-        )
+        first, last = await session.services.directory.commit(context.pending, actor=session.actor, own=session.wrote)
     except ChangedMeanwhileError:
         context.pending.seen = session.services.directory.database.position()
         raise
@@ -366,5 +364,5 @@ async def run_now(context: CliContext, change: Callable[[Pending], None]) -> Non
     session = context.session
     pending = Pending()
     change(pending)
-    first, last = await session.services.directory.commit(pending, actor=session.actor, own=session.wrote, names=True)
+    first, last = await session.services.directory.commit(pending, actor=session.actor, own=session.wrote)
     session.note_written(first, last)

@@ -28,16 +28,16 @@ class EditVerbs(NamedObjects):
     """Preparing changes, and committing them."""
 
     async def commit(
-        self, pending: Pending, *, actor: Actor, own: Callable[[int], bool], names: bool = False
+        self, pending: Pending, *, actor: Actor, own: Callable[[int], bool], as_it_was: bool = False
     ) -> tuple[int, int]:
-        """Write all of `pending` or nothing; the range of history rows (from, to] it wrote. With `names` no value may name
-        an account that does not exist; without, what was so elsewhere is brought here as it was.
+        """Write all of `pending` or nothing; the range of history rows (from, to] it wrote. No value may name what does not
+        exist (see `named`), unless it is brought here `as_it_was` elsewhere.
 
         Raises PermissionDeniedError, InvalidValueError, DirectoryError, ChangedMeanwhileError, SystemDatabaseError.
         """
         self._check_folder_quotas(pending)
-        for (place, name), change in pending.values.items() if names else ():
-            self.need_named_account(place, name, change.text)
+        for (place, name), change in () if as_it_was else pending.values.items():
+            self.need_named(place, name, change.text)
         operation = commit_operation(pending, actor, self.checker(actor), own, self.settings.objects)
         named = {
             place.scope_id

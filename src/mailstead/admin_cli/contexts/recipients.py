@@ -24,7 +24,6 @@ from mailstead.admin_cli.context import (
 )
 from mailstead.admin_cli.contexts.filters import filters_command, recipient_filters
 from mailstead.admin_cli.contexts.index_information import ldap_association_command
-from mailstead.admin_cli.contexts.public_folder import need_public_folder
 from mailstead.admin_cli.grammar import CommandError, Word
 from mailstead.admin_cli.membership import membership_command
 from mailstead.admin_cli.registry import recipient_registry
@@ -42,8 +41,6 @@ if TYPE_CHECKING:
     from mailstead.admin_cli.contexts.domain import DomainContext
 
 PAGE = 5000
-PAUSE = 50
-"""Addresses looked up between two turns of the event loop."""
 _YES_NO = boolean("enable", True, "")
 
 
@@ -258,14 +255,6 @@ class GroupContext(RecipientContext):
         "add member": "ADD Address <address>", "remove member": "REMOVE Address <address>", "list members": "LIST Addresses",
     }  # fmt: skip
 
-    async def collect(self) -> None:
-        """Members that are added lead somewhere."""
-        for number, address in enumerate(self.added):
-            self.session.services.directory.need_member(address)
-            if number % PAUSE == 0:
-                await asyncio.sleep(0)
-        await super().collect()
-
     @command("LIST Addresses", "lists the members")
     async def list_addresses(self, arguments: Arguments) -> Result:
         """LIST Addresses."""
@@ -318,8 +307,6 @@ class FolderRcptContext(RecipientContext):
         """A folder recipient needs a folder."""
         if not self.stored().get("mboxName"):
             raise CommandError("the parameter mboxName is missing")
-        if folder := self.changes.get("mboxName"):
-            need_public_folder(self, "mboxName", folder)
         await super().collect()
 
     @classmethod
