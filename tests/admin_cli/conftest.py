@@ -147,6 +147,7 @@ async def face(tmp_path: Path) -> AsyncIterator[Face]:
     await directory.create_account("example.test", "alice", "wonder-land-1", actor=ADMIN)
     store = await Store.open(tmp_path, "w0")
     mailbox = Mailbox(store, directory, directory)
+    directory.know_public_folders(mailbox.has_public_folder)
     authenticator = Authenticator(directory, directory.settings, LocalGuard())
     background = BackgroundVerbs()
     outbound = Outbound(store, directory.settings, Delivery(store, directory, mailbox))

@@ -149,9 +149,9 @@ async def test_neither_a_class_nor_defaults_lead_beyond_the_limits(face: Face) -
     assert _alice(face) == BOUND
     for line in ("UPDATE accountClass gold", ""):
         words = (line, "CONFIG Quotas") if line else ("CONFIG accountDefaultQuotas",)
-        await owner.ok(*words, "SET totalMessageSize 5001", "DONE")
-        assert "totalMessageSize: the domain allows 1 to 1000" in await owner.err("COMMIT")
-        await owner.ok("BACK", DOMAIN) if not line else await owner.ok("BACK")
+        await owner.ok(*words)
+        assert "totalMessageSize: the domain allows 1 to 1000" in await owner.err("SET totalMessageSize 5001")
+        await owner.ok("BACK", "BACK") if line else await owner.ok("BACK")
     await owner.ok("UPDATE accountClass gold", "CONFIG Quotas", "RESET totalMessageSize", "DONE", "COMMIT")
     assert _alice(face) == BOUND
 
@@ -161,8 +161,38 @@ async def test_what_an_account_was_given_itself_stays_when_the_limit_falls(face:
     await admin.ok(DOMAIN, "UPDATE Account alice", "CONFIG Quotas", "SET totalMessageSize 4000", "DONE", "COMMIT", "COMMIT")
     _, owner = await _bounded(face)
     assert _alice(face)[0] == 4000 * 1024
-    await owner.ok("UPDATE Account alice", "CONFIG Quotas", "SET totalMessageSize 4000", "DONE")
-    assert "the domain allows 1 to 1000" in await owner.err("COMMIT")
+    await owner.ok("UPDATE Account alice", "CONFIG Quotas")
+    assert "the domain allows 1 to 1000" in await owner.err("SET totalMessageSize 4000")
+
+
+async def test_what_a_limit_forbids_is_told_at_set(face: Face) -> None:
+    _, owner = await _bounded(face)
+    await owner.ok("UPDATE Account alice", "CONFIG Quotas")
+    for name, most in (("totalMessageSize", 1000), ("totalMessageCount", 50), ("mboxCount", 7), ("messageCount", 9),
+                       ("messageSize", 800)):  # fmt: skip
+        for value in (0, most + 1):
+            assert await owner.err(f"SET {name} {value}") == f"{name}: the domain allows 1 to {most}"
+    reason = "messageCount: the domain allows 1 to 9"
+    assert await owner.err("SET mboxCount 7 messageCount 10") == reason
+    assert await owner.err("SET MboxQuota mboxName INBOX messageCount 10") == reason
+    await owner.ok("DONE", "CONFIG Limits")
+    assert await owner.err("SET services (imap smtpOutgoing)") == "services: smtpOutgoing may not be given in this domain"
+    # Nothing of it waits.
+    await owner.ok("DONE", "COMMIT")
+    assert _alice(face) == BOUND
+
+
+async def test_a_limit_that_falls_while_a_value_waits_holds_at_commit(face: Face) -> None:
+    admin, owner = await _bounded(face)
+    await owner.ok("UPDATE Account alice", "CONFIG Quotas", "SET totalMessageSize 900",
+                   "SET MboxQuota mboxName INBOX messageCount 9", "DONE")  # fmt: skip
+    await admin.ok(DOMAIN, "CONFIG adminLimits", "SET maxAccountMessageSizeQuota 800", "COMMIT")
+    assert "totalMessageSize: the domain allows 1 to 800" in await owner.err("COMMIT")
+    await owner.ok("CONFIG Quotas", "SET totalMessageSize 800", "DONE")
+    await admin.ok("CONFIG adminLimits", "SET maxAccountFolderMessageCountQuota 8", "COMMIT")
+    assert "messageCount: the domain allows 1 to 8" in await owner.err("COMMIT")
+    await owner.ok("CONFIG Quotas", "SET MboxQuota mboxName INBOX messageCount 8", "DONE", "COMMIT")
+    assert _alice(face)[0] == 800 * 1024
 
 
 async def test_lists_and_public_folders_that_nobody_bounded_have_the_limit(face: Face) -> None:

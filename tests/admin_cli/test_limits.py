@@ -36,14 +36,14 @@ async def test_quotas_of_lists_public_folders_and_single_folders_are_bounded(fac
         "SET maxAccountFolderMessageSizeQuota 50", "COMMIT",
     )  # fmt: skip
     await client.ok('ADD List name "news" password "list-secret-1" adminEmail "alice@example.test"', "COMMIT", "UPDATE List news")
-    await client.ok("CONFIG QUOTAS", "SET totalMessageCount 11", "DONE")
-    assert "the domain allows 1 to 10" in await client.err("COMMIT")
-    await client.ok("CONFIG QUOTAS", "SET totalMessageCount 10", "SET mboxCount 7", "DONE", "COMMIT")
-    await client.ok("CONFIG PUBLIC-FOLDER", "ADD Mbox Board", "CONFIG QUOTAS", "SET totalMessageSize 101", "DONE")
-    assert "the domain allows 1 to 100" in await client.err("COMMIT")
-    await client.ok("CONFIG QUOTAS", "SET totalMessageSize 100", "SET MboxQuota mboxName Board messageCount 6", "DONE")
-    assert "the domain allows 1 to 5" in await client.err("COMMIT")
-    await client.ok("CONFIG QUOTAS", "SET MboxQuota mboxName Board messageCount 5", "DONE", "COMMIT")
+    await client.ok("CONFIG QUOTAS")
+    assert "the domain allows 1 to 10" in await client.err("SET totalMessageCount 11")
+    await client.ok("SET totalMessageCount 10", "SET mboxCount 7", "DONE", "COMMIT")
+    await client.ok("CONFIG PUBLIC-FOLDER", "ADD Mbox Board", "CONFIG QUOTAS")
+    assert "the domain allows 1 to 100" in await client.err("SET totalMessageSize 101")
+    await client.ok("SET totalMessageSize 100")
+    assert "the domain allows 1 to 5" in await client.err("SET MboxQuota mboxName Board messageCount 6")
+    await client.ok("SET MboxQuota mboxName Board messageCount 5", "DONE", "COMMIT")
     owner = face.directory.owner(face.domain_id)
     assert owner is not None and owner.quota_bytes == 102_400 and owner.folders is not None
     assert owner.folders.of("Board") == (0, 5)

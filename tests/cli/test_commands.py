@@ -119,6 +119,24 @@ def test_accounts_and_domains_come_and_go(data: Path) -> None:
     assert command("domain", "list", *config).output.splitlines() == ["example.test\t1\tenabled"]
 
 
+def test_the_end_of_a_domain_tells_of_its_subdomains(data: Path) -> None:
+    config = ("--config", str(data))
+    system = Actor.system("test")
+    directory = Directory.open(data)
+    for name in ("dev.example.test", "own.example.test"):
+        asyncio.run(directory.create_domain(name, actor=system))
+        asyncio.run(directory.set_domain_setting(name, "parentDomain", "example.test", actor=system))
+    directory.close()
+    asked = command("domain", "delete", *config, "example.test", input="n\n")
+    assert asked.exit_code == 1
+    told = "2 subdomains stay, without a parent: dev.example.test own.example.test. Delete example.test with 1 account"
+    assert told in asked.output
+    assert command("domain", "delete", *config, "--yes", "dev.example.test").output.count("\n") == 1
+    told = command("domain", "delete", *config, "--yes", "example.test").output
+    assert "1 subdomain has no parent now, and is active with activateWithoutParent only: own.example.test\n" in told
+    assert command("domain", "list", *config).output.splitlines() == ["own.example.test\t0\tinactive\texample.test"]
+
+
 def test_the_list_of_domains_tells_states_and_parents(data: Path) -> None:
     directory = Directory.open(data)
     asyncio.run(directory.create_domain("dev.example.test", actor=Actor.system("test")))
@@ -272,7 +290,14 @@ def test_bootstrap_values_are_checked(data: Path, line: str, words: str) -> None
 
 def test_doctor_tells_names_that_lead_nowhere(data: Path) -> None:
     directory = Directory.open(data)
-    asyncio.run(directory.create_group("example.test", "team", ["gone@example.test"], actor=Actor.system("test")))
+    system = Actor.system("test")
+
+    async def make() -> None:
+        gone = await directory.create_account("example.test", "gone", actor=system)
+        await directory.create_group("example.test", "team", ["gone@example.test"], actor=system)
+        await directory.delete_account(gone.id, actor=system)
+
+    asyncio.run(make())
     directory.close()
     output = command("doctor", "--config", str(data)).output
     assert "names: group team@example.test: the member gone@example.test leads nowhere" in output

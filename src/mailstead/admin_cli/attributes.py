@@ -76,7 +76,7 @@ class AttributeContext(CliContext):
     renamed: ClassVar[Mapping[str, str]] = {}
     #: Long texts set with ESET; None where there are none.
     texts: ClassVar[Sequence[str]] = ()
-    #: Whether values have upper bounds in the domain (ADM-02).
+    #: Whether values have upper bounds in the domain (ADM-02): SET refuses what is beyond them, and COMMIT asks again.
     bounded: ClassVar[bool] = False
 
     def place(self) -> Place:
@@ -220,6 +220,8 @@ class AttributeContext(CliContext):
             setting.parse(text)
             self.check_value(setting, text)
             self.require_right(setting, text)
+            if self.bounded:
+                self.session.services.directory.need_within_bounds(self.place(), setting, setting.render(setting.parse(text)))
             changes.append((setting, text))
         self.begin()
         for special, value, extra in calls:

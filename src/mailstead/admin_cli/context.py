@@ -3,8 +3,9 @@
 Invariants:
 - BACK drops what waits here; DONE hands it to the parent; COMMIT writes it, with what children handed up, whole or not at all, and
   only then goes back. A context ends in one of DONE and COMMIT.
-- A command that the administrator has no right to is neither listed by HELP nor known; SET, RESET and ESET are known all the
-  same, and name the right that is missing.
+- A command that the administrator has no right to is never listed by HELP. It is not known either, or (`listed`) known all the
+  same, and names the right that is missing. One whose right depends on the object that it names is listed when the right is held
+  on any.
 
 A context is a class with methods marked `@command(form, help)`; commands that many contexts share are made by functions that
 return `Command` lists (`extra_commands`). The form is matched and shown; see `syntax`.
@@ -47,12 +48,14 @@ class Command:
     listed: Condition | None = None
 
 
-def command(form: str, help: str = "", *, hidden: bool = False, allowed: Condition | None = None) -> Callable[[Handler], Handler]:
+def command(
+    form: str, help: str = "", *, hidden: bool = False, allowed: Condition | None = None, listed: Condition | None = None
+) -> Callable[[Handler], Handler]:
     """Mark a method as the handler of a form; may be repeated for several forms."""
 
     def mark(handler: Handler) -> Handler:
         marks: list[Command] = handler.__dict__.setdefault("admin_commands", [])
-        marks.insert(0, Command(parse(form), help, handler, hidden, allowed))
+        marks.insert(0, Command(parse(form), help, handler, hidden, allowed, listed))
         return handler
 
     return mark
@@ -78,16 +81,36 @@ def needs(permission: str) -> Condition:
     return lambda context: context.session.actor.may(permission, context.domain_id)
 
 
-def anywhere(permission: str) -> Condition:
-    """The condition that the administrator holds a domain permission on some domain, or on all."""
+def anywhere(*permissions: str) -> Condition:
+    """The condition that the administrator holds one of these domain permissions on some domain, or on all."""
+    wanted = frozenset(permissions)
+    on_all = frozenset(SERVER_FORM[permission] for permission in permissions)
 
     def holds(context: Any) -> bool:
         actor = context.session.actor
-        return actor.everything or SERVER_FORM.get(permission) in actor.server or any(
-            permission in rights for rights in actor.domains.values()
+        return actor.everything or not on_all.isdisjoint(actor.server) or any(
+            wanted & rights - actor.denied.get(domain, frozenset()) for domain, rights in actor.domains.items()
         )
 
     return holds
+
+
+def together_anywhere(permissions: Iterable[str]) -> Condition:
+    """The condition that the administrator holds all of these domain permissions on one domain, or on all."""
+    wanted = tuple(permissions)
+
+    def holds(context: Any) -> bool:
+        actor = context.session.actor
+        on_all = actor.everything or all(SERVER_FORM[permission] in actor.server for permission in wanted)
+        return on_all or any(all(actor.may(permission, domain) for permission in wanted) for domain in actor.domains)
+
+    return holds
+
+
+def needs_all(permissions: Iterable[str]) -> Condition:
+    """The condition that the administrator holds each of several permissions of the server."""
+    wanted = tuple(permissions)
+    return lambda context: all(context.session.actor.may(permission) for permission in wanted)
 
 
 def only(condition: Condition, commands: Iterable[Command]) -> list[Command]:
@@ -328,9 +351,7 @@ async def write(context: CliContext) -> None:
         return
     session = context.session
     try:
-        first, last = await session.services.directory.commit(
-            context.pending, actor=session.actor, own=session.wrote, names=True
-        )
+        first, last = await session.services.directory.commit(context.pending, actor=session.actor, own=session.wrote)
     except ChangedMeanwhileError:
         context.pending.seen = session.services.directory.database.position()
         raise
@@ -343,5 +364,5 @@ async def run_now(context: CliContext, change: Callable[[Pending], None]) -> Non
     session = context.session
     pending = Pending()
     change(pending)
-    first, last = await session.services.directory.commit(pending, actor=session.actor, own=session.wrote, names=True)
+    first, last = await session.services.directory.commit(pending, actor=session.actor, own=session.wrote)
     session.note_written(first, last)

@@ -82,11 +82,15 @@ def value_list_commands(
         context.keep_value(declared, None)
         return None
 
+    def may(context: AttributeContext) -> bool:
+        declared = context.setting_named(setting)
+        return declared is not None and context.may_set(declared)
+
     commands = [
         make(f"LIST {plural}", "lists them", show_all),
-        make(f"ADD {singular} <{argument}>", "adds one", add),
-        make(f"REMOVE {singular} <{argument}>", "removes one", remove),
+        make(f"ADD {singular} <{argument}>", "adds one", add, listed=may),
+        make(f"REMOVE {singular} <{argument}>", "removes one", remove, listed=may),
     ]
     if reset:
-        commands.append(make(f"RESET {plural}", "makes the list inherited again", forget))
+        commands.append(make(f"RESET {plural}", "makes the list inherited again", forget, listed=may))
     return commands

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from mailstead.admin_cli.attributes import AttributeContext, shown
-from mailstead.admin_cli.context import CliContext, Command, Result, make
+from mailstead.admin_cli.context import CliContext, Command, Condition, Result, make
 from mailstead.admin_cli.grammar import CommandError, Word
 from mailstead.admin_cli.responses import attribute, items, show, table
 from mailstead.admin_cli.syntax import Arguments
@@ -26,6 +26,16 @@ class Owner:
 
     place: Place
     permission: str
+
+
+def may_change(owner_of: Callable[[Any], Owner]) -> Condition:
+    """The condition that the administrator may change objects of the context's owner."""
+
+    def may(context: Any) -> bool:
+        owner = owner_of(context)
+        return bool(context.session.actor.may(owner.permission, owner.place.domain_id))
+
+    return may
 
 
 def pendings(context: CliContext | None) -> list[Pending]:
@@ -190,15 +200,16 @@ def object_commands(
     more = "".join(f" {words[name]} <{words[name]}>" for name in required)
     written = on_line if context_class is not None else optional_names
     tail = "".join(f" [{name} <{name}>]" for name in written)
+    may = may_change(owner_of)
     identified = f"{word} [{key}] <{key}>" if key_word else f"{word} <{key}>"
     commands = [
         make(f"LIST {plural}", "lists them", list_all),
-        make(f"ADD {identified}{more}{tail}", "adds one", add),
-        make(f"REMOVE {identified}", "removes one", remove),
+        make(f"ADD {identified}{more}{tail}", "adds one", add, listed=may),
+        make(f"REMOVE {identified}", "removes one", remove, listed=may),
     ]
     if context_class is not None or optional_names or required:
         changed = "".join(f" [{name} <{name}>]" for name in required) if context_class is None else ""
-        commands.append(make(f"UPDATE {identified}{changed}{tail}", "changes one", update))
+        commands.append(make(f"UPDATE {identified}{changed}{tail}", "changes one", update, listed=may))
         commands.append(make(f"SHOW {identified} [ATTR <param>]", "shows one", show_one))
     return commands
 

@@ -6,7 +6,6 @@ Invariants: values are checked by their declarations; a running server follows a
 from __future__ import annotations
 
 import asyncio
-import difflib
 from pathlib import Path
 
 import click
@@ -17,6 +16,7 @@ from mailstead.cli.data_directory import opened
 from mailstead.settings import Actor
 from mailstead.settings.declarations import LISTENER, LISTENING_SERVICES, SERVICE_CONTEXTS
 from mailstead.settings.listeners import NO_CERTIFICATE
+from mailstead.settings.suggestion import meant
 
 ACTOR = Actor.system("command line")
 SERVICES = tuple(sorted(LISTENING_SERVICES - {"global"}))
@@ -47,10 +47,9 @@ def show(config: Path | None, context: str | None, changed: bool) -> None:
 
 def _check_name(context: str, name: str) -> None:
     """Raises ClickException with the nearest name, where the context has none of that name."""
-    known = SERVICE_CONTEXTS[context].by_name
-    if name.lower() not in known:
-        found = difflib.get_close_matches(name.lower(), list(known), 1)
-        raise click.ClickException(f"{context} has no setting {name!r}" + (f"; is {known[found[0]].name} meant?" if found else ""))
+    declared = SERVICE_CONTEXTS[context]
+    if name.lower() not in declared.by_name:
+        raise click.ClickException(f"{context} has no setting {name!r}{meant(name, [one.name for one in declared.settings])}")
 
 
 @setting.command("set")

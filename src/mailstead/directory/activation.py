@@ -6,7 +6,7 @@ subdomains know it by.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from mailstead.directory.address import domain_key
 from mailstead.settings.database import Row, Transaction
@@ -14,7 +14,20 @@ from mailstead.settings.declaration import InvalidValueError
 from mailstead.settings.declarations import DOMAIN
 
 LEVEL = "activationLevel"
+MOST_NAMED = 20
 _VALUE = "SELECT value FROM setting WHERE scope = 'domainConfig' AND scope_id = ? AND name = ?"
+
+
+def named_subdomains(names: Sequence[str]) -> str:
+    """`: a.example b.example` for a sentence on subdomains, not more than `MOST_NAMED`; "" without one."""
+    shown = " ".join([*names[:MOST_NAMED], *(["..."] if len(names) > MOST_NAMED else [])])
+    return f": {shown}" if shown else ""
+
+
+def left_without_parent(count: int, names: Sequence[str]) -> str:
+    """What is said of subdomains (DOM-04) that stay when their parent is deleted: how many, and the names that may be told."""
+    have, verb = ("1 subdomain has", "is") if count == 1 else (f"{count} subdomains have", "are")
+    return f"{have} no parent now, and {verb} active with activateWithoutParent only{named_subdomains(names)}"
 
 
 def level_of(transaction: Transaction, domain_id: int) -> int:

@@ -13,7 +13,7 @@ from mailstead.directory.address import checked_domain, checked_local
 from mailstead.directory.base import check_room
 from mailstead.directory.domain_rows import refuse_class_name, take_domain_name
 from mailstead.directory.model import Domain, InvalidNameError, LimitReachedError, NotFoundError
-from mailstead.directory.named import NamedObjects, follow_domain
+from mailstead.directory.named import NamedObjects, follow_class, follow_domain
 from mailstead.settings.actor import Actor
 from mailstead.settings.database import Transaction
 from mailstead.settings.declaration import Setting
@@ -157,9 +157,11 @@ class DomainSteps(NamedObjects):
 
         def operation(transaction: Transaction) -> None:
             refuse_class_name(transaction, domain_id, name)
-            transaction.execute("UPDATE account_class SET name = ? WHERE id = ?", (name, class_id))
-            if not transaction.changed():
+            old = transaction.value("SELECT name FROM account_class WHERE id = ?", (class_id,))
+            if old is None:
                 raise NotFoundError("the account class does not exist any more")
+            transaction.execute("UPDATE account_class SET name = ? WHERE id = ?", (name, class_id))
+            follow_class(transaction, actor.name, domain_id, str(old), name)
             transaction.record(actor.name, "accountClass", class_id, "rename", None, {"name": name})
 
         return Step(operation, (("accountClass", class_id),))

@@ -67,7 +67,7 @@ class DomainVerbs(DomainSteps):
         domain = self._need_domain(name)
         declared = DOMAIN.setting(setting)
         actor.require(domain_permission(declared.name), domain.id)
-        self.need_named_account(place_of(DOMAIN, domain.id, domain.id), declared.name, value)
+        self.need_named(place_of(DOMAIN, domain.id, domain.id), declared.name, value)
         levels = partial(check_levels, domains=[domain.id]) if declared.name == LEVEL else None
         await self._store_setting(actor, "domainConfig", domain.id, declared, value, "domain", levels)
 

@@ -8,13 +8,14 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from mailstead.directory.activation import LEVEL, check_levels
 from mailstead.directory.bounds import FOLDER_OWNERS, check_bounds, check_within
 from mailstead.directory.named import NamedObjects
 from mailstead.settings.actor import Actor, PermissionDeniedError
 from mailstead.settings.database import Transaction
+from mailstead.settings.declaration import Setting
 from mailstead.settings.edits import Check, Pending, Place, ValueChange, commit_operation
 
 #: Settings that the server runs: who may name a program may do anything.
@@ -27,16 +28,16 @@ class EditVerbs(NamedObjects):
     """Preparing changes, and committing them."""
 
     async def commit(
-        self, pending: Pending, *, actor: Actor, own: Callable[[int], bool], names: bool = False
+        self, pending: Pending, *, actor: Actor, own: Callable[[int], bool], as_it_was: bool = False
     ) -> tuple[int, int]:
-        """Write all of `pending` or nothing; the range of history rows (from, to] it wrote. With `names` no value may name
-        an account that does not exist; without, what was so elsewhere is brought here as it was.
+        """Write all of `pending` or nothing; the range of history rows (from, to] it wrote. No value may name what does not
+        exist (see `named`), unless it is brought here `as_it_was` elsewhere.
 
         Raises PermissionDeniedError, InvalidValueError, DirectoryError, ChangedMeanwhileError, SystemDatabaseError.
         """
         self._check_folder_quotas(pending)
-        for (place, name), change in pending.values.items() if names else ():
-            self.need_named_account(place, name, change.text)
+        for (place, name), change in () if as_it_was else pending.values.items():
+            self.need_named(place, name, change.text)
         operation = commit_operation(pending, actor, self.checker(actor), own, self.settings.objects)
         named = {
             place.scope_id
@@ -59,21 +60,30 @@ class EditVerbs(NamedObjects):
 
         def check(place: Place, change: ValueChange) -> None:
             require_value(actor, place, change)
-            if place.domain_id:
-                check_bounds(self.domain_settings(place.domain_id), place, change.setting, change.text)
+            self.need_within_bounds(place, change.setting, change.text)
 
         return check
+
+    def need_within_bounds(self, place: Place, setting: Setting, text: str | None) -> None:
+        """Refuse a value beyond what the limits of its domain allow now (ADM-02). Raises LimitReachedError."""
+        if place.domain_id:
+            check_bounds(self.domain_settings(place.domain_id), place, setting, text)
+
+    def need_folder_within_bounds(self, place: Place, attributes: Mapping[str, str]) -> None:
+        """The same of the quota of a single folder. Raises LimitReachedError."""
+        owner = FOLDER_OWNERS.get(place.scope)
+        if owner is None or not place.domain_id:
+            return
+        limits = self.domain_settings(place.domain_id)
+        for name in ("messageSize", "messageCount"):
+            if name in attributes:
+                check_within(limits, owner, name, int(attributes[name]))
 
     def _check_folder_quotas(self, pending: Pending) -> None:
         """Quotas of single folders are bounded as those of all folders are."""
         for staged in pending.objects.values():
-            owner = FOLDER_OWNERS.get(staged.place.scope)
-            if staged.kind.name != "mboxQuota" or staged.attributes is None or owner is None or not staged.place.domain_id:
-                continue
-            limits = self.domain_settings(staged.place.domain_id)
-            for name in ("messageSize", "messageCount"):
-                if name in staged.attributes:
-                    check_within(limits, owner, name, int(staged.attributes[name]))
+            if staged.kind.name == "mboxQuota" and staged.attributes is not None:
+                self.need_folder_within_bounds(staged.place, staged.attributes)
 
 
 def require_value(actor: Actor, place: Place, change: ValueChange) -> None:

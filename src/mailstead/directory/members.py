@@ -1,6 +1,7 @@
 """Members of groups and mailing lists: look-ups, verbs, and what lists keep of them (GRP-01, LST-01).
 
-Invariants: a member is any address, checked for its form only; an address is a member of an object once, however it is
+Invariants: a member is any address; one of a list is checked for its form only, one that is given to a group leads somewhere
+(see `named`); an address is a member of an object once, however it is
 spelled; what is counted of bounces is bookkeeping and has no history.
 """
 
@@ -11,11 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mailstead.directory.address import address_key, domain_key, split_address
-from mailstead.directory.base import DirectoryBase
 from mailstead.directory.lookup import PAGE
 from mailstead.directory.member_history import difference, rows_of
 from mailstead.directory.memberships import MEMBER_SQL, as_member
-from mailstead.directory.model import AlreadyExistsError, InvalidNameError, Member, NotFoundError, Recipient
+from mailstead.directory.model import AlreadyExistsError, InvalidNameError, Member, NotFoundError, Recipient, RecipientKind
+from mailstead.directory.named import NamedObjects
 from mailstead.directory.recipient_kinds import FAMILIES
 from mailstead.settings.actor import Actor
 from mailstead.settings.database import Transaction
@@ -25,7 +26,7 @@ MAX_NAME = 255
 _OPTIONS = ("digest", "nomail")
 
 
-class MemberVerbs(DirectoryBase):
+class MemberVerbs(NamedObjects):
     """Verbs on members; the object is named by its id."""
 
     def _need_recipient(self, object_id: int) -> Recipient:
@@ -74,10 +75,13 @@ class MemberVerbs(DirectoryBase):
     # -- changing -----------------------------------------------------------------------------------------------
 
     async def add_members(self, object_id: int, members: Iterable[str] | Mapping[str, str], *, actor: Actor) -> None:
-        """Add addresses (with names, where it is a mapping) to a group or list; those already there stay."""
+        """Add addresses (with names, where it is a mapping) to a group or list; those already there stay. Raises
+        InvalidNameError, NotFoundError."""
         found = self._need_recipient(object_id)
         actor.require(FAMILIES[found.kind].members, found.domain_id)
         added = await asyncio.to_thread(checked_members, members)
+        if found.kind is RecipientKind.GROUP:
+            await self.need_members(added)
 
         def operation(transaction: Transaction) -> None:
             keys = [address_key(address) or address for address in added]
@@ -110,6 +114,8 @@ class MemberVerbs(DirectoryBase):
         """Change one member. Raises NotFoundError, AlreadyExistsError, InvalidNameError."""
         found = self._need_recipient(object_id)
         actor.require(FAMILIES[found.kind].members, found.domain_id)
+        if new_address is not None and found.kind is RecipientKind.GROUP:
+            await self.need_members(checked_members([new_address]))
         options = {key: value for key, value in (("digest", digest), ("nomail", nomail)) if value is not None}
 
         def operation(transaction: Transaction) -> None:

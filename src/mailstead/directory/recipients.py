@@ -12,7 +12,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterable, Mapping
 
-from mailstead.directory.address import checked_local, local_key
+from mailstead.directory.address import address_key, checked_local, local_key
 from mailstead.directory.base import as_json, check_room, take_name
 from mailstead.directory.deleted import remove_mailbox
 from mailstead.directory.list_names import PREFIX, enabled_roles, spelled
@@ -106,20 +106,23 @@ class RecipientVerbs(MemberVerbs):
         *,
         actor: Actor,
         edit: RecipientEdit = _NO_EDIT,
+        as_it_was: bool = False,
     ) -> Recipient:
-        """Create one of any kind, with everything `edit` holds (its name excepted).
+        """Create one of any kind, with everything `edit` holds (its name excepted). A group's members and a folder recipient's
+        folder exist, unless it is brought `as_it_was` elsewhere.
 
-        Raises AlreadyExistsError, InvalidNameError, InvalidValueError, LimitReachedError, PasswordRefusedError.
+        Raises AlreadyExistsError, InvalidNameError, InvalidValueError, LimitReachedError, NotFoundError, PasswordRefusedError.
         """
         added = {**dict.fromkeys(members, ""), **edit.members_added}
         whole = dataclasses.replace(edit, attributes={**attributes, **edit.attributes}, members_added=added)
-        object_id, operation = await self.recipient_creation(kind, domain, name, whole, actor=actor)
+        object_id, operation = await self.recipient_creation(kind, domain, name, whole, actor=actor, as_it_was=as_it_was)
         await self._change(operation)
         return self._need_recipient(object_id)
 
     async def recipient_creation(
-        self, kind: RecipientKind, domain: str, name: str, edit: RecipientEdit, *, actor: Actor, object_id: int = 0
-    ) -> tuple[int, Operation]:
+        self, kind: RecipientKind, domain: str, name: str, edit: RecipientEdit, *, actor: Actor, object_id: int = 0,
+        as_it_was: bool = False,
+    ) -> tuple[int, Operation]:  # fmt: skip
         """The id (a new one, or `object_id`), and the operation that creates one with everything `edit` holds, for a transaction
         with more in it. Raises as `create_recipient` does."""
         family = FAMILIES[kind]
@@ -130,6 +133,8 @@ class RecipientVerbs(MemberVerbs):
         kept = {key: value for key, value in stored.items() if value is not None}
         contents = checked_contents(family, edit.contents)
         added = await asyncio.to_thread(checked_members, edit.members_added)
+        if not as_it_was:
+            await self._need_named(kind, owner.id, edit)
         password = await self._list_password(family, edit.password)
         object_id = object_id or self.ids.next()
         limit = getattr(self.domain_settings(owner.id), family.limit)
@@ -158,17 +163,21 @@ class RecipientVerbs(MemberVerbs):
 
         return object_id, operation
 
-    async def edit_recipient(self, object_id: int, edit: RecipientEdit, *, actor: Actor) -> Recipient:
-        """Change everything `edit` holds in one transaction.
+    async def edit_recipient(
+        self, object_id: int, edit: RecipientEdit, *, actor: Actor, as_it_was: bool = False
+    ) -> Recipient:
+        """Change everything `edit` holds in one transaction; what it names exists, unless it is brought `as_it_was`.
 
         Raises NotFoundError, AlreadyExistsError, InvalidNameError, InvalidValueError, PasswordRefusedError,
         PermissionDeniedError; then nothing was changed.
         """
-        await self._change(await self.recipient_change(object_id, edit, actor=actor))
+        await self._change(await self.recipient_change(object_id, edit, actor=actor, as_it_was=as_it_was))
         return self._need_recipient(object_id)
 
-    async def recipient_change(self, object_id: int, edit: RecipientEdit, *, actor: Actor) -> Operation:
-        """The operation of `edit_recipient`, for a transaction with more in it; rights are asked here."""
+    async def recipient_change(
+        self, object_id: int, edit: RecipientEdit, *, actor: Actor, as_it_was: bool = False
+    ) -> Operation:
+        """The operation of `edit_recipient`, for a transaction with more in it; rights and names are asked here."""
         found = self._need_recipient(object_id)
         family = FAMILIES[found.kind]
         for permission in _needed(family, edit):
@@ -176,6 +185,8 @@ class RecipientVerbs(MemberVerbs):
         added, removed = await asyncio.to_thread(
             lambda: (checked_members(edit.members_added), checked_keys(edit.members_removed))
         )
+        if not as_it_was:
+            await self._need_named(found.kind, found.domain_id, edit)
         prepared = dataclasses.replace(
             edit,
             name=None if edit.name is None else checked_local(edit.name),
@@ -190,6 +201,16 @@ class RecipientVerbs(MemberVerbs):
             _apply(transaction, object_id, prepared, password, actor)
 
         return operation
+
+    async def _need_named(self, kind: RecipientKind, domain_id: int, edit: RecipientEdit) -> None:
+        """Raise NotFoundError for members of a group, or a folder, that a change gives and that are not there."""
+        if kind is RecipientKind.GROUP:
+            renamed = (new for old, (new, _name) in edit.members_renamed.items() if address_key(new) != address_key(old))
+            await self.need_members([*edit.members_added, *renamed])
+        elif kind is RecipientKind.FOLDER:
+            for given, folder in edit.attributes.items():
+                if given.lower() == "mboxname" and folder:
+                    self.need_public_folder(domain_id, "mboxName", folder)
 
     async def _list_password(self, family: Family, password: str | None) -> StoredPassword:
         if not password:

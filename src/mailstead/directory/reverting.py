@@ -144,7 +144,7 @@ class _Revert:
             check_pair(context, setting, before, self._settings.service(context.name))
         pending = Pending()
         pending.set_value(Place(scope, found.object_id, prefix, domain), context, setting, before)
-        await self._directory.commit(pending, actor=self._actor, own=lambda _seq: True)
+        await self._directory.commit(pending, actor=self._actor, own=lambda _seq: True, as_it_was=True)
 
     def _domain_of(self, scope: str, object_id: int) -> int:
         table = {"class": "account_class", "recipient": "recipient"}.get(scope, "account")
@@ -296,7 +296,7 @@ class _Revert:
             opposite(old, new), attributes=attributes, enabled=old.get("enabled"),
             name=old["name"] if old.get("name") != new.get("name") else None,
         )  # fmt: skip
-        await self._directory.edit_recipient(found.object_id, edit, actor=self._actor)
+        await self._directory.edit_recipient(found.object_id, edit, actor=self._actor, as_it_was=True)
 
     async def _admin(self, found: HistoryEntry) -> None:
         directory, actor = self._directory, self._actor

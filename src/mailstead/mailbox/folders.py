@@ -101,6 +101,10 @@ class FolderVerbs(MailboxBase):
         row = self._store.mail_index(owner.shard).folder(domain_id, canonical(name))
         return Folder(row[0], domain_id, owner.shard, row[1], row[2], None, False, row[5]) if row else None
 
+    def has_public_folder(self, domain_id: int, name: str) -> bool:
+        """Whether a domain has a public folder of that name."""
+        return self.public_folder(domain_id, name) is not None
+
     def _place_for(self, account: int, name: str) -> Place:
         """Whose the folder ``name`` (normalized) is or would be. Raises FolderMissing, NotPermitted."""
         place = self.place(account, name)

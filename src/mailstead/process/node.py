@@ -146,6 +146,7 @@ class Node:
         self.store = await Store.open(data_dir, self.context.name, self.directory.shard_count(), prepared=True)
         self._closers.append(self.store.close)
         self.mailbox = Mailbox(self.store, self.directory, self.directory)
+        self.directory.know_public_folders(self.mailbox.has_public_folder)
         share = (int(settings.service("server").memoryBudget) << 20) // max(1, self.context.workers)
         self.mailbox.search_reader.set_budget(max(SEGMENT_BUDGET // 2, share // 5))
         domains = MigratingDomains(self.directory)

@@ -124,7 +124,9 @@ async def test_a_small_list_does_not_wait_for_a_large_one(world: World) -> None:
 
 async def test_the_sender_hears_of_members_of_a_large_group_who_are_gone(world: World) -> None:
     names = [f"m{number:05}@far.test" for number in range(600)]
+    gone = await world.face.directory.create_account(DOMAIN, "gone", actor=ADMIN)
     await world.face.directory.create_group(DOMAIN, "large", [*names, f"gone@{DOMAIN}"], actor=ADMIN)
+    await world.face.directory.delete_account(gone.id, actor=ADMIN)
     await world.sent(to=f"large@{DOMAIN}")
     (report,) = await world.mail()
     assert b"Final-Recipient: rfc822; gone@example.test" in report.as_bytes()

@@ -42,6 +42,7 @@ async def make(directory: Directory, text: str, actor: Actor = ADMIN) -> Applied
     ("text", "message"),
     [
         ("[services.imap]\nmaxErors = 3", "line 2: services.imap has no setting 'maxErors'; is maxErrors meant?"),
+        ("[services.imap]\nMAXERORS = 3", "line 2: services.imap has no setting 'MAXERORS'; is maxErrors meant?"),
         ("[services.imap]\n\nmaxErrors = -3", "line 3: services.imap: maxErrors: '-3' is not allowed; expected a number from 0"),
         ("[services.imap]\nmaxErrors = 'x'", "line 2: services.imap: maxErrors: 'x' is not allowed"),
         ("[services.imap]\nmaxErrors = true", "line 2: services.imap: maxErrors: expected a number"),

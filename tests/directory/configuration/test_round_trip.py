@@ -139,7 +139,9 @@ async def build(directory: Directory, plan: dict[str, Any]) -> None:
         RecipientKind.LIST, "example.org", "news", {"moderate": "everybody"}, (), actor=ADMIN,
         edit=RecipientEdit(members_added=plan["members"], enabled=plan["enabled"], contents={"welcome": plan["text"]}),
     )  # fmt: skip
-    await directory.create_group("example.org", "all", list(plan["members"]), actor=ADMIN)
+    await directory.create_recipient(
+        RecipientKind.GROUP, "example.org", "all", {}, list(plan["members"]), actor=ADMIN, as_it_was=True
+    )
     await directory.create_admin_group("helpers", actor=ADMIN, description="Help")
     await directory.grant("helpers", "manageAccounts", "example.org", actor=ADMIN)
     if plan["deny"]:
@@ -161,7 +163,7 @@ async def build(directory: Directory, plan: dict[str, Any]) -> None:
     for name, values in plan["data"].items():
         fill(pending, ACCOUNT_DATA_CONTEXTS[name], values, account.id)
     pending.set_content(place_of(DOMAIN, domain.id, domain.id), "appenderHtml", plan["text"], "manageDomainConfig")
-    await directory.commit(pending, actor=ADMIN, own=lambda _seq: True)
+    await directory.commit(pending, actor=ADMIN, own=lambda _seq: True, as_it_was=True)
     for kind, attributes in plan["objects"]:
         with contextlib.suppress(InvalidValueError):  # an empty key
             await directory.database.write(directory.settings.objects.adder(kind, attributes, "test", "service"))

@@ -34,7 +34,8 @@ class AccountClassContext(AttributeContext, CommitContext):
 
     def specials(self) -> Sequence[Special]:
         """The name."""
-        return (Special("name", "name", _rename, lambda context: quoted(context.renamed_to or context.class_name)),)
+        return (Special("name", "name", _rename, lambda context: quoted(context.renamed_to or context.class_name),
+                        allowed=_may_name),)  # fmt: skip
 
     async def collect(self) -> None:
         """Creation or renaming goes in front."""
@@ -54,7 +55,13 @@ class AccountClassContext(AttributeContext, CommitContext):
         return [*super().extra_commands(), filters, *parts]
 
 
+def _may_name(context: Any) -> bool:
+    return bool(context.new or context.session.actor.may("renameAccountClasses", context.domain_id))
+
+
 def _rename(context: Any, value: Word) -> None:
+    if not context.new:
+        context.session.actor.require("renameAccountClasses", context.domain_id)
     context.renamed_to = checked_local(value.text)
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from mailstead.admin_cli.context import Command, Result, make, needs
+from mailstead.admin_cli.context import Command, Condition, Result, make, needs
 from mailstead.admin_cli.grammar import CommandError
-from mailstead.admin_cli.objects import Owner, objects_of, stage
+from mailstead.admin_cli.objects import Owner, may_change, objects_of, stage
 from mailstead.admin_cli.responses import Reply, lines_of, table
 from mailstead.admin_cli.syntax import Arguments
 from mailstead.settings.declarations import OBJECT_KINDS
@@ -193,12 +193,13 @@ def signature_commands(scope: str) -> list[Command]:
         stage(context, SIGNATURE, owner(context), found(context, arguments), None)
         return None
 
+    may = may_change(owner)
     return [
         make("LIST signatures", "lists the signatures", list_all),
         make("SHOW signature [id <signatureId>] [name <signatureName>]", "shows a signature", show),
-        make("ESET signature [id <signatureId>] [name <signatureName>]", "sets the text that follows", eset),
-        make("ADD signature name <signatureName> [type <signatureType>]", "adds a signature", add),
-        make("REMOVE signature [id <signatureId>] [name <signatureName>]", "removes a signature", remove),
+        make("ESET signature [id <signatureId>] [name <signatureName>]", "sets the text that follows", eset, listed=may),
+        make("ADD signature name <signatureName> [type <signatureType>]", "adds a signature", add, listed=may),
+        make("REMOVE signature [id <signatureId>] [name <signatureName>]", "removes a signature", remove, listed=may),
     ]
 
 
@@ -213,4 +214,9 @@ def ui_settings_commands() -> list[Command]:
 
         return handler
 
-    return [make(f"RESET {name}", "forgets them", reset(name)) for name in ("uiSettings", "uiCustomSettings")]
+    def may(name: str) -> Condition:
+        return lambda context: bool(context.may_set_text(name))
+
+    return [
+        make(f"RESET {name}", "forgets them", reset(name), listed=may(name)) for name in ("uiSettings", "uiCustomSettings")
+    ]

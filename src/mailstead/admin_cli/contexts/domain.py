@@ -16,7 +16,6 @@ from mailstead.admin_cli.contexts.account import AccountContext
 from mailstead.admin_cli.contexts.account_class import AccountClassContext
 from mailstead.admin_cli.contexts.domain_parts import AdminLimitsContext, part_commands
 from mailstead.admin_cli.contexts.inherited import DOMAIN_DEFAULTS
-from mailstead.admin_cli.contexts.public_folder import need_public_folder
 from mailstead.admin_cli.grammar import CommandError, Word
 from mailstead.admin_cli.lists import matching
 from mailstead.admin_cli.registry import date_of, domain_registry
@@ -67,10 +66,7 @@ class DomainContext(AttributeContext, CommitContext):
         )  # fmt: skip
 
     async def collect(self) -> None:
-        """Renaming and aliases; a folder that is named exists."""
-        waits, folder = self.pending.value(self.place(), "catchAllFolderName")
-        if waits and folder:
-            need_public_folder(self, "catchAllFolderName", folder)
+        """Renaming and aliases."""
         directory, actor = self.session.services.directory, self.session.actor
         if self.renamed_to and self.renamed_to != self.domain.name:
             self.pending.add(directory.domain_renaming(self.domain.id, self.renamed_to, actor=actor))

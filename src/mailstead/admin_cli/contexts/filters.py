@@ -5,13 +5,14 @@ Invariants: filters are kept and checked here; what runs them reads them as they
 
 from __future__ import annotations
 
+import functools
 from typing import Any, ClassVar
 
 from mailstead.admin_cli.attributes import AttributeContext, Special
-from mailstead.admin_cli.context import CliContext, Command, CommitContext, CommitForDoneContext, DoneContext, Result, make
+from mailstead.admin_cli.context import CliContext, Command, CommitContext, CommitForDoneContext, DoneContext, Result, make, needs
 from mailstead.admin_cli.contexts.services import ServiceContext, enter
 from mailstead.admin_cli.grammar import CommandError, Word
-from mailstead.admin_cli.objects import ObjectContext, Owner, object_commands, objects_of, stage
+from mailstead.admin_cli.objects import ObjectContext, Owner, may_change, object_commands, objects_of, stage
 from mailstead.admin_cli.responses import Reply, items, lines_of
 from mailstead.admin_cli.syntax import Arguments
 from mailstead.settings.declaration import ObjectKind, boolean
@@ -134,15 +135,17 @@ def _pattern_commands(word: str, kind: ObjectKind) -> list[Command]:
 
     def reset(context: Any, arguments: Arguments) -> Result:
         owner = owner_at(kind)(context)
+        context.session.actor.require(owner.permission, owner.place.domain_id)
         for row in objects_of(context, kind, owner):
             stage(context, kind, owner, row, None)
         return None
 
+    may = may_change(owner_at(kind))
     return [
         make(f"LIST {word}", "lists the patterns", list_all),
-        make(f"ADD {word} <pattern>", "adds a pattern", add),
-        make(f"REMOVE {word} <pattern>", "removes a pattern", remove),
-        make(f"RESET {word}", "removes all patterns", reset),
+        make(f"ADD {word} <pattern>", "adds a pattern", add, listed=may),
+        make(f"REMOVE {word} <pattern>", "removes a pattern", remove, listed=may),
+        make(f"RESET {word}", "removes all patterns", reset, listed=may),
     ]
 
 
@@ -221,10 +224,17 @@ class _OwnerFilters(AttributeContext):
 def _script_commands(names: tuple[str, ...]) -> list[Command]:
     made = []
     for name in names:
-        made.append(make(f"UPDATE {name} [<path>]", "sets the script that follows, or that of a file", _update_script(name)))
+        may = functools.partial(_may_set_script, name)
+        made.append(
+            make(f"UPDATE {name} [<path>]", "sets the script that follows, or that of a file", _update_script(name), listed=may)
+        )
         made.append(make(f"UPLOAD {name}", "", _update_script(name), hidden=True))
         made.append(make(f"SHOW {name} [<path>]", "shows the script", _show_script(name)))
     return made
+
+
+def _may_set_script(name: str, context: AttributeContext) -> bool:
+    return context.may_set_text(name)
 
 
 def _update_script(name: str) -> Any:
@@ -273,6 +283,7 @@ def _show_script(name: str) -> Any:
 def _reset(context: Any, arguments: Arguments) -> Result:
     for kind in (SCRIPT, context.active_kind):
         owner = owner_at(kind)(context)
+        context.session.actor.require(owner.permission, owner.place.domain_id)
         for row in objects_of(context, kind, owner):
             stage(context, kind, owner, row, None)
     return None
@@ -309,7 +320,8 @@ _TEMPLATE = DOMAIN_CONTEXTS["domainFilters"]
 
 
 def _propagate(self: Any) -> tuple[Special, ...]:
-    return (Special("propagateFilterTemplate", "bool", _set_propagate, _get_propagate),)
+    may = needs(_TEMPLATE.permission_for(_TEMPLATE.setting("propagateFilterTemplate")))
+    return (Special("propagateFilterTemplate", "bool", _set_propagate, _get_propagate, allowed=may),)
 
 
 def _set_propagate(context: Any, value: Word) -> None:
@@ -365,7 +377,7 @@ def _preset_commands() -> list[Command]:
 
     return [
         *object_commands(PRESET, "Preset", "Presets", PresetContext, owner, columns=("name",), title="The list of presets:"),
-        make("REMOVE Presets", "removes every preset", remove_all),
+        make("REMOVE Presets", "removes every preset", remove_all, listed=may_change(owner)),
         make("SHOW propagateFilterTemplate", "shows whether a changed template reaches the accounts there are", _show_propagate),
     ]
 
@@ -383,7 +395,7 @@ DefaultFiltersContext = _level(
 )
 ClassFiltersContext = _level(
     "accountClass Filters", "domain-accountClass-filters", "class", DoneContext, lists=False,
-    more=(make("RESET", "removes the filters of the class", _reset),),
+    more=(make("RESET", "removes the filters of the class", _reset, listed=may_change(owner_at(SCRIPT))),),
 )  # fmt: skip
 AccountFiltersContext = _level(
     "account Filters", "domain-account-filters", "account", DoneContext, scripts=("WAFilter", "WMFilter")

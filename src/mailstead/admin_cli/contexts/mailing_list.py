@@ -25,6 +25,8 @@ from mailstead.directory.model import AlreadyExistsError, Member, RecipientKind
 from mailstead.directory.recipient_kinds import CONTENTS
 from mailstead.settings.declarations import LIST_LIMITS, LIST_QUOTAS, LIST_WEBMAIL_DATA
 
+_MEMBERS, _PASSWORD = needs("manageMailListsMembers"), needs("changeMailListsPassword")
+
 
 class ListContext(RecipientContext):
     """`<domain-list#>` (LST-01)."""
@@ -37,7 +39,7 @@ class ListContext(RecipientContext):
 
     def specials(self) -> Sequence[Special]:
         """And the password."""
-        return (*super().specials(), Special("password", "password", _set_password, None, ("passwd",)))
+        return (*super().specials(), Special("password", "password", _set_password, None, ("passwd",), allowed=_PASSWORD))
 
     @command("LIST Users", "lists the members")
     async def list_users(self, arguments: Arguments) -> Result:
@@ -48,7 +50,7 @@ class ListContext(RecipientContext):
 
         return await asyncio.to_thread(build)
 
-    @command("ADD User [email] <email> [name <name>]", "adds a member and enters it")
+    @command("ADD User [email] <email> [name <name>]", "adds a member and enters it", listed=_MEMBERS)
     def add_user(self, arguments: Arguments) -> Result:
         """ADD User: opens the member's context."""
         self.session.actor.require("manageMailListsMembers", self.domain_id)
@@ -58,7 +60,7 @@ class ListContext(RecipientContext):
         self.session.enter(ListUserContext(self, None, arguments["email"], arguments.get("name", "")))
         return None
 
-    @command("UPDATE User [email] <email>", "enters a member")
+    @command("UPDATE User [email] <email>", "enters a member", listed=_MEMBERS)
     def update_user(self, arguments: Arguments) -> Result:
         """UPDATE User."""
         self.session.actor.require("manageMailListsMembers", self.domain_id)
@@ -66,7 +68,7 @@ class ListContext(RecipientContext):
         self.session.enter(ListUserContext(self, found, found.address, found.name))
         return None
 
-    @command("REMOVE User [email] <email>", "removes a member")
+    @command("REMOVE User [email] <email>", "removes a member", listed=_MEMBERS)
     def remove_user(self, arguments: Arguments) -> Result:
         """REMOVE User."""
         self.session.actor.require("manageMailListsMembers", self.domain_id)

@@ -10,7 +10,7 @@ from typing import Any
 
 from mailstead.admin_cli.context import Command, Result, make
 from mailstead.admin_cli.grammar import CommandError
-from mailstead.admin_cli.objects import Owner, objects_of, stage
+from mailstead.admin_cli.objects import Owner, may_change, objects_of, stage
 from mailstead.admin_cli.responses import Reply, table
 from mailstead.admin_cli.syntax import Arguments
 from mailstead.mailbox.names import canonical
@@ -62,7 +62,10 @@ def mbox_quota_commands(scope: str) -> list[Command]:
         checked = {key: KIND.context.setting(key).render(KIND.context.setting(key).parse(text)) for key, text in given.items()}
         present = found(context, name)
         old = dict(present.attributes) if present is not None else {"mboxName": name}
-        stage(context, KIND, owner(context), present, {**old, **checked})
+        whose = owner(context)
+        context.session.actor.require(whose.permission, whose.place.domain_id)
+        context.session.services.directory.need_folder_within_bounds(whose.place, checked)
+        stage(context, KIND, whose, present, {**old, **checked})
         return None
 
     def show_quota(context: Any, arguments: Arguments) -> Result:
@@ -75,7 +78,10 @@ def mbox_quota_commands(scope: str) -> list[Command]:
     return [
         make("LIST Mboxes", "lists the folders", list_all),
         make(
-            "SET MboxQuota mboxName <name> [messageCount <count>] [messageSize <size>]", "sets the quota of a folder", set_quota
+            "SET MboxQuota mboxName <name> [messageCount <count>] [messageSize <size>]",
+            "sets the quota of a folder",
+            set_quota,
+            listed=may_change(owner),
         ),
         make("SHOW MboxQuota mboxName <name>", "shows the quota of a folder", show_quota),
     ]

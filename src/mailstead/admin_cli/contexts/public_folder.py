@@ -5,8 +5,6 @@ Invariants: folders are made and removed at once, by the mailbox service; the na
 
 from __future__ import annotations
 
-from typing import Any
-
 from mailstead.admin_cli.attributes import AttributeContext
 from mailstead.admin_cli.context import Command, CommitContext, DoneContext, Result, command, make, needs
 from mailstead.admin_cli.contexts.domain_parts import DomainPartContext
@@ -19,12 +17,6 @@ from mailstead.settings.declarations import DOMAIN_CONTEXTS
 
 KINDS = {"mail": "mail", "events": "calendar", "tasks": "tasks", "journal": "journal", "notes": "notes", "contacts": "contacts"}
 """Types as the protocol has them, and the kinds of folders they are."""
-
-
-def need_public_folder(context: Any, setting: str, name: str) -> None:
-    """Refuse the name of no public folder of the context's domain. Raises CommandError."""
-    if context.session.services.mailbox.public_folder(context.domain_id, name) is None:
-        raise CommandError(f"{setting}: {context.domain.name} has no public folder {name[:80]}")
 
 
 class PublicFolderContext(DomainPartContext, CommitContext):

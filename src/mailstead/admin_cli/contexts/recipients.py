@@ -11,10 +11,19 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mailstead.admin_cli.attributes import AttributeContext, Special
-from mailstead.admin_cli.context import CliContext, Command, CommitContext, DoneContext, Result, command, make, needs
+from mailstead.admin_cli.context import (
+    CliContext,
+    Command,
+    CommitContext,
+    Condition,
+    DoneContext,
+    Result,
+    command,
+    make,
+    needs,
+)
 from mailstead.admin_cli.contexts.filters import filters_command, recipient_filters
 from mailstead.admin_cli.contexts.index_information import ldap_association_command
-from mailstead.admin_cli.contexts.public_folder import need_public_folder
 from mailstead.admin_cli.grammar import CommandError, Word
 from mailstead.admin_cli.membership import membership_command
 from mailstead.admin_cli.registry import recipient_registry
@@ -32,8 +41,6 @@ if TYPE_CHECKING:
     from mailstead.admin_cli.contexts.domain import DomainContext
 
 PAGE = 5000
-PAUSE = 50
-"""Addresses looked up between two turns of the event loop."""
 _YES_NO = boolean("enable", True, "")
 
 
@@ -124,10 +131,13 @@ class RecipientContext(AttributeContext, CommitContext):
 
     def specials(self) -> Sequence[Special]:
         """Name and state."""
+        family = FAMILIES[self.kind]
         return (
-            Special("name", "name", _rename, lambda context: quoted(context.renamed_to or context.recipient_name)),
-            Special("enable", "bool", _enable, lambda context: "yes" if context.is_enabled() else "no"),
-        )
+            Special("name", "name", _rename, lambda context: quoted(context.renamed_to or context.recipient_name),
+                    allowed=_new_or(family.rename)),
+            Special("enable", "bool", _enable, lambda context: "yes" if context.is_enabled() else "no",
+                    allowed=_new_or(family.manage)),
+        )  # fmt: skip
 
     def is_enabled(self) -> bool:
         """As it will be."""
@@ -245,20 +255,12 @@ class GroupContext(RecipientContext):
         "add member": "ADD Address <address>", "remove member": "REMOVE Address <address>", "list members": "LIST Addresses",
     }  # fmt: skip
 
-    async def collect(self) -> None:
-        """Members that are added lead somewhere."""
-        for number, address in enumerate(self.added):
-            self.session.services.directory.need_member(address)
-            if number % PAUSE == 0:
-                await asyncio.sleep(0)
-        await super().collect()
-
     @command("LIST Addresses", "lists the members")
     async def list_addresses(self, arguments: Arguments) -> Result:
         """LIST Addresses."""
         return await asyncio.to_thread(lambda: items("The list of addresses:", (m.address for m in self.members())))
 
-    @command("ADD Address <address>", "adds a member")
+    @command("ADD Address <address>", "adds a member", listed=needs("manageGroupsMembers"))
     def add_address(self, arguments: Arguments) -> Result:
         """ADD Address."""
         self.session.actor.require("manageGroupsMembers", self.domain_id)
@@ -277,7 +279,7 @@ class GroupContext(RecipientContext):
             raise CommandError(f"{text[:80]!r} is not an address; write {address[:160]}")
         return address
 
-    @command("REMOVE Address <address>", "removes a member")
+    @command("REMOVE Address <address>", "removes a member", listed=needs("manageGroupsMembers"))
     def remove_address(self, arguments: Arguments) -> Result:
         """REMOVE Address."""
         self.session.actor.require("manageGroupsMembers", self.domain_id)
@@ -305,8 +307,6 @@ class FolderRcptContext(RecipientContext):
         """A folder recipient needs a folder."""
         if not self.stored().get("mboxName"):
             raise CommandError("the parameter mboxName is missing")
-        if folder := self.changes.get("mboxName"):
-            need_public_folder(self, "mboxName", folder)
         await super().collect()
 
     @classmethod
@@ -356,6 +356,11 @@ def _refuse_more(waiting: Mapping[str, str]) -> None:
     """No more waits than one COMMIT takes. Raises CommandError."""
     if len(waiting) >= MAX_MEMBERS_PER_CALL:
         raise CommandError(f"at most {MAX_MEMBERS_PER_CALL} members are added or removed at once; COMMIT, and go on")
+
+
+def _new_or(permission: str) -> Condition:
+    """Who makes one may give it all; of one that is stored each part has its right."""
+    return lambda context: context.found is None or bool(context.session.actor.may(permission, context.domain_id))
 
 
 def _rename(context: Any, value: Word) -> None:

@@ -14,6 +14,7 @@ from mailstead.admin_cli.responses import Reply, attribute, show, table
 from mailstead.admin_cli.session import version_reply
 from mailstead.admin_cli.syntax import Arguments
 from mailstead.directory.model import Domain
+from mailstead.settings.permissions import DOMAIN_PERMISSIONS
 
 
 class RootContext(CliContext):
@@ -103,7 +104,7 @@ class RootContext(CliContext):
         self.session.enter(context)
         return None
 
-    @command("UPDATE Domain [name] <name>", "enters a domain")
+    @command("UPDATE Domain [name] <name>", "enters a domain", listed=anywhere(*DOMAIN_PERMISSIONS))
     def update_domain(self, arguments: Arguments) -> Result:
         """UPDATE Domain: an enabled domain's context."""
         domain = self.need(arguments["name"])
@@ -112,7 +113,7 @@ class RootContext(CliContext):
         self.session.enter(DomainContext(self, domain))
         return None
 
-    @command("SHOW Domain [name] <name> [ATTR <param>]", "shows a domain")
+    @command("SHOW Domain [name] <name> [ATTR <param>]", "shows a domain", listed=anywhere(*DOMAIN_PERMISSIONS))
     def show_domain(self, arguments: Arguments) -> Result:
         """SHOW Domain."""
         context = DomainContext(self, self.need(arguments["name"]))
@@ -120,8 +121,8 @@ class RootContext(CliContext):
             return attribute(*context.shown_attribute(arguments["attr"]))
         return show(context.shown_pairs())
 
-    @command("ENABLE Domain name <name>", "enables a domain")
-    @command("ENABLE Domain domainLocation <path>", "enables the domain at a location")
+    @command("ENABLE Domain name <name>", "enables a domain", listed=needs("activateAnyDomain"))
+    @command("ENABLE Domain domainLocation <path>", "enables the domain at a location", listed=needs("activateAnyDomain"))
     @command("ENABLE Domain <name>", hidden=True)
     async def enable_domain(self, arguments: Arguments) -> Result:
         """ENABLE Domain; a deleted one of which a copy was kept comes back, enabled."""

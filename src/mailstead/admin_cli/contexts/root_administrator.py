@@ -5,7 +5,7 @@ Invariants: an administrator changes its own state without any permission, and n
 
 from __future__ import annotations
 
-from mailstead.admin_cli.context import CliContext, Command, Result, make, needs, run_now
+from mailstead.admin_cli.context import CliContext, Command, Result, make, needs, needs_all, run_now
 from mailstead.admin_cli.contexts.account_objects import METHOD
 from mailstead.admin_cli.grammar import CommandError
 from mailstead.admin_cli.responses import attribute, table
@@ -27,7 +27,7 @@ MAX_LOOKED_AT = 1000
 
 def commands() -> list[Command]:
     """All of them."""
-    server = needs("manageServerConfig")
+    server, traced = needs("manageServerConfig"), needs_all(declared.permission for declared in _TRACED)
     return [
         make("LIST SecurityMethods", "lists your second factors", _list_methods),
         make("REVOKE securityMethod <methodId>", "removes one of your second factors", _revoke),
@@ -36,9 +36,10 @@ def commands() -> list[Command]:
         make("SET twoFactorConfigured <yes|no>", "no removes all your second factors", _set_two_factor),
         make("SHOW onboardingComplete", "tells whether the first-run wizard is done with", _show_onboarding),
         make("SET onboardingComplete <yes|no>", "ends or repeats the first-run wizard", _set_onboarding, allowed=server),
-        make("ENABLE ExecutionTrace", "logs what clients say: logLevel 31 of SMTP, IMAP, POP3 and CLI", _trace_on, allowed=server),
-        make("DISABLE ExecutionTrace", "gives them the logLevel they had before", _trace_off, allowed=server),
-    ]
+        make("ENABLE ExecutionTrace", "logs what clients say: logLevel 31 of SMTP, IMAP, POP3 and CLI", _trace_on, allowed=server,
+             listed=traced),
+        make("DISABLE ExecutionTrace", "gives them the logLevel they had before", _trace_off, allowed=server, listed=traced),
+    ]  # fmt: skip
 
 
 def _admin_id(context: CliContext) -> int:
@@ -109,6 +110,8 @@ async def _trace_on(context: CliContext, arguments: Arguments) -> Result:
 
 
 async def _trace_off(context: CliContext, arguments: Arguments) -> Result:
+    for declared in _TRACED:
+        context.session.actor.require(declared.permission)
     settings = context.session.services.settings
     explicit = settings.explicit("service", 0)
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
 from typing import Any
 
-from mailstead.admin_cli.context import CliContext, Command, Result, anywhere, make, needs, run_now
+from mailstead.admin_cli.context import CliContext, Command, Result, anywhere, make, needs, run_now, together_anywhere
 from mailstead.admin_cli.contexts.account_mail import check_allowed, names_and_condition, purge_folders
 from mailstead.admin_cli.contexts.domain import DomainContext
 from mailstead.admin_cli.contexts.domain_create import DomainEditContext, domain_at
@@ -23,6 +22,7 @@ from mailstead.admin_cli.registry import date_of
 from mailstead.admin_cli.responses import Reply, show, table
 from mailstead.admin_cli.syntax import Arguments
 from mailstead.admin_cli.visibility import ACCOUNTS, VISIBLE
+from mailstead.directory.activation import left_without_parent
 from mailstead.directory.model import Domain
 from mailstead.migration.service import MigrationService, progress
 from mailstead.settings.declarations import ACCOUNT
@@ -30,7 +30,6 @@ from mailstead.settings.edits import Pending, place_of
 from mailstead.settings.permissions import SERVER_FORM
 
 MAX_FOUND = 1000
-MOST_NAMED = 20
 FOLDERS_AT_ONCE = 20
 """Mailboxes looked through for a folder between two turns of the event loop."""
 ADDONS = ("outlook", "activesync", "sharing", "personalorganizer", "ia")
@@ -60,11 +59,13 @@ def commands() -> list[Command]:
         make("PURGE public|account folders <folders...>", "removes messages of folders of every domain", _purge,
              allowed=_may_purge),
         make("SEARCH Object <object>", "finds objects by name or id: <object>[+<folder>][@<domain>]", _search),
-        make("LOOKUP Index Object <object>", "tells where an account's or folder's data lies", _lookup_object),
+        make("LOOKUP Index Object <object>", "tells where an account's or folder's data lies", _lookup_object,
+             listed=anywhere(*ACCOUNTS)),
         make("LOOKUP Index File <path>", "tells what a file of the store holds", _lookup_file,
              allowed=needs("manageServerConfig")),
         make("LIST premiumAccounts [domain <name>] [<wildcard>]", "lists accounts of type premium", _list_premium),
-        make("SET premiumAccountAddons name <name> addons (<addons>)", f"switches add-ons on: {' '.join(ADDONS)}", _set_addons),
+        make("SET premiumAccountAddons name <name> addons (<addons>)", f"switches add-ons on: {' '.join(ADDONS)}", _set_addons,
+             listed=together_anywhere(ACCOUNT.permission_for(ACCOUNT.setting(name)) for name in _ADDON_SETTINGS.values())),
         make("LIST premiumFolderRcpts [domain <name>] [<wildcard>]", "lists folder recipients with add-ons", _list_premium_folders),
         make("SET premiumFolderRcptsAddons name <name> addons (<addons>)", "there is nothing to switch on", _set_folder_addons),
         make("SHOW LicenseInfo", "shows what the licence allows", _license),
@@ -103,15 +104,8 @@ async def _delete(context: Any, arguments: Arguments) -> Result:
     directory, actor = context.session.services.directory, context.session.actor
     below = directory.subdomains(domain.id)
     await directory.delete_domain(domain.name, actor=actor, keep_copy=keep)
-    return Reply(notes=(_left(below, [one.name for one in below if actor.sees(one.id)]),)) if below else None
-
-
-def _left(below: Sequence[Domain], names: Sequence[str]) -> str:
-    """What is said of subdomains that stay; by name those that the administrator sees."""
-    count = "1 subdomain has" if len(below) == 1 else f"{len(below)} subdomains have"
-    verb = "is" if len(below) == 1 else "are"
-    shown = " ".join([*names[:MOST_NAMED], *(["..."] if len(names) > MOST_NAMED else [])])
-    return f"{count} no parent now, and {verb} active with activateWithoutParent only{f': {shown}' if shown else ''}"
+    seen = [one.name for one in below if actor.sees(one.id)]
+    return Reply(notes=(left_without_parent(len(below), seen),)) if below else None
 
 
 def _list_deleted(context: Any, arguments: Arguments) -> Result:

@@ -168,7 +168,7 @@ PARTS: tuple[tuple[str, type[CliContext], str], ...] = (
         ),
         "manageAuthentication",
     ),
-    ("MOBILITY", service("MOBILITY", "mobility", "", ServiceContext, startable=False, declared="mobility"), "manageServerConfig"),
+    ("MOBILITY", service("MOBILITY", "mobility", "", ServiceContext, startable=False, declared="mobility"), "manageWebMail"),
     ("CLUSTER", _done("CLUSTER", "cluster", "server-cluster", [*_NODES, *cluster_commands()]), "manageCluster"),
     (
         "InitialAccountSettings",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from mailstead.admin_cli.context import CliContext, Command, DoneContext, Result, command, make, needs
+from mailstead.admin_cli.context import CliContext, Command, DoneContext, Result, anywhere, command, make, needs
 from mailstead.admin_cli.contexts.services import enter
 from mailstead.admin_cli.contexts.storage import storage_commands
 from mailstead.admin_cli.contexts.tasks import start, task_commands
@@ -165,14 +165,16 @@ def backup_tree_commands() -> list[Command]:
     """For FTP-BACKUP: the tree that can be mounted, and the labels of backups."""
     mount = "FILESYSTEM mount <mountPoint> [since <backupLabel>] [backup <backupLabel>] [noremoved] [domain <name>]"
     scope = "[publicFolder <folderPath>] [publicFolder] [object <name>] [folder <folderPath>]"
+    labels = anywhere("backupDomain")
     return [
-        make(f"{mount} {scope}", "mounts the tree of backups, or what a label left out", _mount),
+        make(f"{mount} {scope}", "mounts the tree of backups, or what a label left out", _mount,
+             listed=anywhere("backupDomain", "restoreDomain")),
         make("FILESYSTEM unmount <mountPoint>", "unmounts it", _unmount),
         make("FILESYSTEM status [<mountPoint>]", "shows what is mounted", _mounted),
-        make("LIST BACKUPS [from] [domain <name>]", "lists labels of backups", _labels),
-        make("REMOVE BACKUP <label> [from] [domain <name>]", "forgets a label", _remove_label),
-        make("PURGE BACKUPS [from] [domain <name>]", "forgets all labels", _forget_labels),
-    ]
+        make("LIST BACKUPS [from] [domain <name>]", "lists labels of backups", _labels, listed=labels),
+        make("REMOVE BACKUP <label> [from] [domain <name>]", "forgets a label", _remove_label, listed=labels),
+        make("PURGE BACKUPS [from] [domain <name>]", "forgets all labels", _forget_labels, listed=labels),
+    ]  # fmt: skip
 
 
 async def _mount(context: CliContext, arguments: Arguments) -> Result:

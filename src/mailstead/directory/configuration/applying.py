@@ -119,7 +119,7 @@ class _Work:
                 await self._rights.make(change)
             for pending in (self._limits, self._values):
                 if pending:
-                    await self._directory.commit(pending, actor=self._actor, own=lambda _seq: True)
+                    await self._directory.commit(pending, actor=self._actor, own=lambda _seq: True, as_it_was=True)
             processing = self._settings.service("processing")
             context = SERVICE_CONTEXTS["processing"]
             check_pair(context, context.setting("schedInterval"), str(processing.schedInterval), processing)
@@ -261,7 +261,7 @@ class _Work:
             members_options=_wishes(fields),
         )  # fmt: skip
         found = await self._directory.create_recipient(
-            kind, domain.key[0], node.key[0], attributes, (), actor=self._actor, edit=edit
+            kind, domain.key[0], node.key[0], attributes, (), actor=self._actor, edit=edit, as_it_was=True
         )
         node.number = found.id
         if kind is RecipientKind.LIST and fields.get("password"):
@@ -414,7 +414,7 @@ class _Work:
             members_renamed={one.name: (one.name, one.new) for one in members if one.old is not None and one.new is not None},
             members_options=_wishes(values, node.fields),
         )
-        await self._directory.edit_recipient(node.number, edit, actor=self._actor)
+        await self._directory.edit_recipient(node.number, edit, actor=self._actor, as_it_was=True)
         if values.keys() & set(SECRETS):
             await self._credentials(node, values)
 

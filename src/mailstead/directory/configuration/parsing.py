@@ -6,9 +6,7 @@ MAX_MISTAKES mistakes are told. Nothing here looks at a database.
 
 from __future__ import annotations
 
-import difflib
 import tomllib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +15,7 @@ from mailstead.directory.configuration.toml_lines import Path, line_numbers
 from mailstead.directory.model import DirectoryError
 from mailstead.settings.declaration import InvalidValueError, Kind, Setting
 from mailstead.settings.edits import MAX_CONTENT
+from mailstead.settings.suggestion import meant
 
 MAX_FILE = 256 * 1024 * 1024
 MAX_MISTAKES = 50
@@ -110,7 +109,7 @@ class _Parser:
                 node.lines[setting.name] = self._line(here)
             else:
                 known_names = [*node_type.tables, *node_type.children, *(one.name for one in node_type.fields)]
-                self._wrong(here, f"{node_type.name} has nothing named {full!r:.80}{_like(full, known_names)}")
+                self._wrong(here, f"{node_type.name} has nothing named {full!r:.80}{meant(full, known_names)}")
 
     def _children(self, node: Node, name: str, value: object, path: Path) -> None:
         child_type = node.type.children[name]
@@ -166,7 +165,7 @@ class _Parser:
                 continue
             setting = table.setting(key)
             if setting is None:
-                like = _like(key, [one.name for one in table.context.settings])
+                like = meant(key, [one.name for one in table.context.settings])
                 self._wrong(here, f"{name} has no setting {key!r:.80}{like}")
                 continue
             node.lines[f"{name}.{setting.name}"] = self._line(here)
@@ -226,8 +225,3 @@ def _shape(setting: Setting) -> str:
             return "a list of texts"
         case _:
             return "a text"
-
-
-def _like(name: str, known: Iterable[str]) -> str:
-    found = difflib.get_close_matches(name, list(known), 1)
-    return f"; is {found[0]} meant?" if found else ""
