@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import email
 import email.message
 import email.policy
@@ -110,8 +111,10 @@ async def test_recipient_stays_until_its_bounce_is_accepted(tmp_path: Path) -> N
         here.outbox.accepting = True
         from mailstead.queue.service import QueueService
 
-        await QueueService(here.store, here.dispatcher).retry(mid)
-        await here.empty()
+        async with asyncio.timeout(60):
+            while here.waiting:  # a retry says nothing to an attempt that is at its end
+                await QueueService(here.store, here.dispatcher).retry(mid)
+                await asyncio.sleep(0.1)
         rcpt = [command for command in mx.commands if command.startswith("RCPT")]
         assert len(here.outbox.messages) == 1 and len(rcpt) == 1
 
