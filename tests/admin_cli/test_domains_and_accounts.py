@@ -197,8 +197,8 @@ async def test_admin_limits_hold(face: Face) -> None:
     assert "at most 2 accounts" in await client.err("COMMIT")
     assert client.prompt == "<domain-account#> "
     await client.ok("BACK", "CONFIG adminLimits", "SET maxAccountMessageSizeQuota 1000", "COMMIT", "UPDATE Account alice")
-    await client.ok("CONFIG Quotas", "SET totalMessageSize 2000", "DONE")
-    assert "1 to 1000" in await client.err("COMMIT")
+    await client.ok("CONFIG Quotas")
+    assert "1 to 1000" in await client.err("SET totalMessageSize 2000")
 
 
 async def test_list_valued_limits(face: Face) -> None:
