@@ -39,6 +39,7 @@ soak: set-up test-programs bytecode
 	  $(BIN)/python -m pytest tests/process/test_qresync_crash.py tests/imap/test_multi_session.py \
 	  tests/imap/test_multi_session_shared.py tests/imap/test_hostile.py
 	MAILSTEAD_CRASHES=30 $(BIN)/python -m pytest --timeout 1200 tests/migration/test_crash.py
+	MAILSTEAD_EVERY_CONTEXT=1 $(BIN)/python -m pytest -n $(JOBS) tests/admin_cli/test_help_and_rights.py
 	$(BIN)/python -m pytest -m soak -s --timeout 14400 tests
 
 # A linked or borrowed environment is used as it is; one of our own is made and follows the lock file.
