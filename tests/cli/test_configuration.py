@@ -61,6 +61,8 @@ def test_listeners_are_added_changed_and_removed(data: Path) -> None:
         assert not found.enable
     finally:
         directory.close()
+    refused = command("listener", "set", "imap", "[::1]:2445", "enable=no", "-c", str(data))
+    assert "imap has no listener on [::1]:2445; it has " in refused.output and "[::1]:2444" in refused.output
     assert command("listener", "remove", *words).exit_code == 0
     assert "2444" not in command("listener", "list", "-c", str(data)).output
     assert "not supported" in command("listener", "add", "-c", str(data), "imap", "[fe80::1]:2444").output

@@ -18,6 +18,7 @@ from tests.cli.conftest import StartDemo, command
 
 def test_an_export_of_a_new_server_says_what_it_is(data: Path) -> None:
     text = command("config", "export", "-c", str(data)).output
+    assert command("config", "export", "-c", str(data), "-").output == text
     values = tomllib.loads(text)
     assert values["services"]["server"]["serverName"] == "mail.example.test"
     assert [one["address"] for one in values["listeners"] if one["service"] == "cli"] == [

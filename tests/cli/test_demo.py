@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -244,3 +245,14 @@ def eventually(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def test_a_port_that_is_taken_is_told_before_anything_is_made(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        offset = other.getsockname()[1] - 2143
+        if not 0 < offset <= 50_000:
+            pytest.skip("the system gave a port that no demonstration has")
+        result = command("demo", "--data", str(tmp_path / "demo"), "--port-offset", str(offset))
+    assert result.exit_code != 0
+    assert "another program is using the port" in result.output and "--port-offset" in result.output
+    assert not (tmp_path / "demo").exists()

@@ -169,7 +169,7 @@ async def test_what_is_said_before_the_login(fake: FakeImap) -> None:
     with pytest.raises(RemoteError, match="offers no STARTTLS"):
         await connect(fake, security="starttls")
     client = await connect(fake)
-    with pytest.raises(LoginRefused, match="wrong"):
+    with pytest.raises(LoginRefused, match=r"\Alogin: NO wrong\Z"):
         await client.login("u", "other")
     client.close()
     with pytest.raises(RemoteError, match="no connection"):

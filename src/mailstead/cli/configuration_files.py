@@ -55,7 +55,9 @@ def config() -> None:
 @click.option("--accounts", is_flag=True, help="With every account.")
 @click.option("--secrets", is_flag=True, help="With secrets and password hashes; the file is for its owner alone.")
 def export(config: Path | None, file: Path | None, everything: bool, accounts: bool, secrets: bool) -> None:
-    """Write the configuration to FILE, or to standard output."""
+    """Write the configuration to FILE, or to standard output (also as -)."""
+    if file == Path("-"):
+        file = None
     if secrets and file is None and sys.stdout.isatty():
         raise click.ClickException("secrets are not written to a terminal; name a file")
     with opened(config) as directory:

@@ -13,6 +13,8 @@ from mailstead.cli.bootstrap_option import explained
 from mailstead.cli.demonstration import banner, demo_plan, has_ports_of
 from mailstead.cli.run import configure_log
 from mailstead.process import installation, launch
+from mailstead.process.application import StartError
+from mailstead.process.binding import in_use
 from mailstead.process.bootstrap import FILE_NAME, Bootstrap, read
 
 
@@ -54,10 +56,15 @@ def demo(data: Path, workers: int | None, port_offset: int) -> None:
     data = data.resolve()
     with explained():
         if not (data / FILE_NAME).exists():
+            plan = demo_plan(port_offset)
+            taken = [one.address for one in plan.listeners if in_use(one.address)]
+            if taken:
+                raise StartError(f"{', '.join(taken)}: another program is using the port; --port-offset N shifts all of them")
             click.echo(f"Making {data} ...")
-            installation.create(data, demo_plan(port_offset))
+            installation.create(data, plan)
         elif port_offset and not has_ports_of(data, port_offset):
-            click.echo(f"--port-offset counts for a new directory only: {data} exists and keeps its ports.", err=True)
+            text = f"--port-offset counts for a new directory only: {data} exists and keeps its ports; --data names another."
+            click.echo(text, err=True)
         bootstrap: Bootstrap = read(data)
         configure_log("information", "text", data / "mailstead.log")
         count = bootstrap.worker_count() if workers is None else workers

@@ -61,6 +61,7 @@ class Refused(Exception):
         super().__init__(f"{command}: {answer.word} {answer.text}".rstrip())
         self.code = answer.code.upper()
         self.word = answer.word
+        self.text = answer.text
 
 
 class LoginRefused(Refused):
@@ -267,7 +268,7 @@ class ImapClient:
                 parts = b"LOGIN {%d}\r\n" % len(name), name + b" {%d}\r\n" % len(secret), secret
                 await self._command(*parts, name="login")
         except Refused as refused:
-            raise LoginRefused("login", Status(refused.word, refused.code, str(refused).partition(": ")[2])) from None
+            raise LoginRefused("login", Status(refused.word, refused.code, refused.text)) from None
         if self.capabilities is before:
             await self._ask_capabilities()
         if "UTF8=ONLY" in self.capabilities:

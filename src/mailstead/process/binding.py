@@ -10,6 +10,7 @@ import errno
 import socket
 
 from mailstead.process.application import ListenerSpec, StartError
+from mailstead.settings.ip_set import split_host_port
 from mailstead.transport.sockets import bind
 
 
@@ -31,6 +32,16 @@ def bind_or_explain(spec: ListenerSpec, count: int = 1) -> list[socket.socket]:
             sock.close()
         raise StartError(f"cannot listen on {where}:{spec.port} for {spec.service}: {_explain(exc)}") from exc
     return sockets
+
+
+def in_use(address: str) -> bool:
+    """Whether another program listens on ``host:port`` now."""
+    host, port = split_host_port(address)
+    try:
+        bind(host, port).close()
+    except OSError as exc:
+        return exc.errno == errno.EADDRINUSE
+    return False
 
 
 def _explain(exc: Exception) -> str:

@@ -26,6 +26,8 @@ NO_CERTIFICATE = ("", "none")
 
 HTTP_SERVICES = frozenset({"webmail", "webadmin", "webmailProxy"})
 WILDCARDS = ("0.0.0.0", "[::]")
+MOST_NAMED = 10
+"""Listeners that a refusal names."""
 LOOPBACK = ("127.0.0.1", "[::1]")
 
 
@@ -339,7 +341,9 @@ def _checked_address(address: str) -> tuple[str, int]:
 def _find(transaction: Transaction, service: str, host: str, port: int) -> tuple[int, dict[str, str]]:
     row = transaction.row("SELECT id, attributes FROM listener WHERE service = ? AND host = ? AND port = ?", (service, host, port))
     if row is None:
-        raise InvalidValueError(f"{service} has no listener on {host} port {port}")
+        there = transaction.execute("SELECT host, port FROM listener WHERE service = ? ORDER BY host, port", (service,))
+        has = ", ".join(_written(*one) for one in there[:MOST_NAMED]) or "none"
+        raise InvalidValueError(f"{service} has no listener on {_written(host, port)}; it has {has}")
     return int(row[0]), json.loads(row[1])
 
 
