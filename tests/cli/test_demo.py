@@ -168,7 +168,7 @@ def test_doctor_names_the_listeners_that_the_running_server_does_not_have(demo: 
 def test_an_offset_for_a_demo_that_exists_is_told_to_be_without_effect(demo: StartDemo) -> None:
     server = demo(1)
     words = [sys.executable, "-m", "mailstead", "demo", "--data", str(server.data), "--workers", "1", "--port-offset"]
-    told = f"--port-offset counts for a new directory only: {server.data} exists and keeps its ports.\n"
+    told = f"--port-offset counts for a new directory only: {server.data} exists and keeps its ports; --data names another.\n"
     for offset, expected in ((server.offset + 1, told), (server.offset + 60, told), (server.offset, "")):
         other = subprocess.run([*words, str(offset)], capture_output=True, text=True, timeout=60, check=False)
         assert other.returncode == 1
