@@ -277,3 +277,16 @@ async def test_help_of_the_undelete_follows_its_right(face: Face) -> None:
     await face.directory.grant("few", "restoreDomain", "example.test", actor=SYSTEM)
     client = await face.client("few")
     assert _begin(await client.ok(DOMAIN, "HELP"), "UNDELETE ")
+
+
+async def test_a_name_that_stays_needs_no_right_to_rename(face: Face) -> None:
+    """Programs send every parameter of what they save."""
+    await face.directory.create_account_class("example.test", "silver", actor=SYSTEM)
+    await face.directory.create_group("example.test", "team", actor=SYSTEM)
+    client = await _with(face, "manageAccountClasses", "manageGroups")
+    for line, name, right in (
+        ("UPDATE accountClass silver", "silver", "renameAccountClasses"), ("UPDATE Group team", "team", "manageGroupsNaming"),
+    ):  # fmt: skip
+        await client.ok(DOMAIN, line, f"SET name {name}")
+        assert right in await client.err("SET name other")
+        await client.ok("COMMIT", "BACK")

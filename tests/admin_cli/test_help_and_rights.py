@@ -25,6 +25,8 @@ SYSTEM = Actor.system("test")
 LACKS = "lacks the permission"
 DOMAIN = "UPDATE Domain example.test"
 LIST = "UPDATE List talk"
+EARLIER = ("COMMANDS", "REPORTING", "MIGRATION")
+"""Contexts of earlier releases, which HELP does not name."""
 STORED: tuple[tuple[str, ...], ...] = (
     (DOMAIN, LIST),
     *((DOMAIN, LIST, f"CONFIG {word}") for word in ("WEBMAILDATA", "FILTERS", "QUOTAS", "LIMITS")),
@@ -40,6 +42,7 @@ STORED: tuple[tuple[str, ...], ...] = (
     )),
     ("EDIT Domain name off.test",),
     ("ENTER QUEUE", "CONFIG QUARANTINE"),
+    *((f"ENTER {word}",) for word in EARLIER),
 )  # fmt: skip
 """Contexts of objects that there are: who may change one of these may not make one."""
 

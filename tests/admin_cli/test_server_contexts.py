@@ -160,5 +160,6 @@ async def test_contexts_of_earlier_releases_do_what_they_did(face: Face) -> None
     await face.directory.create_admin("helper", "administrator-1", actor=ADMIN)
     helper = await face.client("helper", "administrator-1")
     await helper.ok("ENTER COMMANDS")
+    assert not any(word in line for line in await helper.ok("HELP") for word in ("Service", "QUEUE", "COUNTERS"))
     for line in ("STOP Service pop3", "FORCE QUEUE", "VIEW QUEUE", "VIEW COUNTERS all"):
         assert "permission" in await helper.err(line), line

@@ -18,6 +18,7 @@ from mailstead.process.application import ProcessContext
 from mailstead.process.certificates import self_signed
 from mailstead.process.installation import Plan, create, standard_listeners
 from mailstead.process.node import Node
+from mailstead.settings import Settings, SystemDatabaseError
 from mailstead.store.backup.create import create_backup
 from mailstead.store.backup.repository import Repository
 from tests.process.conftest import free_port
@@ -92,3 +93,24 @@ async def test_the_disk_of_the_last_backup(scrape: Scrape, tmp_path: Path) -> No
     assert (await until(scrape, lambda one: room in one))[room] > 0
     (tmp_path / "backup").rename(tmp_path / "unplugged")
     await until(scrape, lambda one: room not in one)
+
+
+async def test_settings_that_cannot_be_read_for_a_moment_end_nothing(
+    scrape: Scrape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its end would be that of the process, and of what the process does for mail."""
+    room, failed = ("mailstead_filesystem_avail_bytes", "log"), asyncio.Event()
+    await until(scrape, lambda one: room in one)
+    real = Settings.listeners
+
+    def listeners(settings: Settings, service: str) -> object:
+        if not failed.is_set():
+            failed.set()
+            raise SystemDatabaseError("the database is busy")
+        return real(settings, service)
+
+    monkeypatch.setattr(Settings, "listeners", listeners)
+    await asyncio.wait_for(failed.wait(), 60)
+    await asyncio.to_thread(self_signed, tmp_path / "data" / "certs" / "default.pem", ["mail.example.test"], 5)
+    end = ("mailstead_certificate_expiration_timestamp_seconds", "certs/default.pem")
+    await until(scrape, lambda one: one[end] - time.time() < 6 * DAY)

@@ -12,9 +12,13 @@ from pathlib import Path
 
 import apsw
 import pytest
+from click import ClickException
 
+from mailstead.cli.data_directory import store_beside
 from mailstead.mailbox.model import NewMessage
 from mailstead.mailbox.service import Mailbox
+from mailstead.process.bootstrap import Bootstrap
+from mailstead.process.system import lock_data_directory
 from mailstead.store.abandoned import opening, preparing, writer_lock
 from mailstead.store.epochs import ended_in_order
 from mailstead.store.files import Files
@@ -148,6 +152,26 @@ async def test_a_command_opens_the_store_when_the_node_is_prepared(tmp_path: Pat
     await store.close()
     with opening(tmp_path), opening(tmp_path):
         pass  # several at the same time
+
+
+async def test_a_command_beside_a_server_that_only_begins_makes_no_empty_index_in_place_of_a_missing_one(tmp_path: Path) -> None:
+    node = await Store.open(tmp_path, "w0", 2)
+    await _append(node, "one")
+    await node.close()
+    for path in (tmp_path / "index").glob("shard-0.db*"):
+        path.unlink()
+    lock = lock_data_directory(tmp_path)  # what a server does first
+    try:
+        with pytest.raises(ClickException, match="is starting"):
+            async with store_beside(Bootstrap(tmp_path, shards=2)):
+                pass
+        node = await Store.open(tmp_path, "w0", 2)
+        assert await _count(node) == 1
+        async with store_beside(Bootstrap(tmp_path, shards=2)) as command:
+            assert await _count(command) == 1
+        await node.close()
+    finally:
+        os.close(lock)
 
 
 async def test_what_a_killed_command_left_is_taken_by_the_next_one_without_a_server(tmp_path: Path) -> None:

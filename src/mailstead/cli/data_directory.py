@@ -19,7 +19,7 @@ from mailstead.process.bootstrap import Bootstrap
 from mailstead.process.system import lock_data_directory
 from mailstead.settings import SystemDatabaseError
 from mailstead.store.abandoned import COMMAND_WRITER, writer_lock
-from mailstead.store.service import Store
+from mailstead.store.service import NotPrepared, Store
 
 
 @contextmanager
@@ -88,7 +88,10 @@ async def store_beside(bootstrap: Bootstrap) -> AsyncIterator[Store]:
             alone = lock_data_directory(bootstrap.data_dir)
         except StartError:
             pass  # the server runs, and has prepared the store
-        store = await Store.open(bootstrap.data_dir, COMMAND_WRITER, bootstrap.shards, prepared=alone < 0)
+        try:
+            store = await Store.open(bootstrap.data_dir, COMMAND_WRITER, bootstrap.shards, prepared=alone < 0)
+        except NotPrepared as exc:
+            raise click.ClickException(f"{exc}: try again when it serves") from None
         try:
             yield store
         finally:

@@ -18,12 +18,15 @@ from pathlib import Path
 from prometheus_client import Gauge
 
 from mailstead import __version__
+from mailstead.observe.log import get_logger
 from mailstead.observe.metrics import build_info, certificate_expiration, filesystem_avail_bytes, filesystem_size_bytes
 from mailstead.process.certificates import CertificateError, leaf
-from mailstead.settings import Settings
+from mailstead.settings import Settings, SystemDatabaseError
 from mailstead.settings.listeners import NO_CERTIFICATE
 from mailstead.store.backup.hold import last_repository
 from mailstead.store.backup.repository import REPOSITORY
+
+log = get_logger("SERVER")
 
 SECONDS = 15.0
 
@@ -39,13 +42,16 @@ class HostMetrics:
         self._certificates: set[str] = set()
 
     async def run(self) -> None:
-        """Look every quarter of a minute."""
+        """Look every quarter of a minute; settings that cannot be read are asked for again the next time."""
         build_info.labels(__version__, platform.python_version()).set(1)
         while True:
             self._look("data", self._data_dir)
-            self._look("log", self._data_dir / str(self._settings.service("log").path or "logs"))
             self._look("backup", None)
-            await self._look_at_certificates()
+            try:
+                self._look("log", self._data_dir / str(self._settings.service("log").path or "logs"))
+                await self._look_at_certificates()
+            except SystemDatabaseError as error:
+                log.error("figures of the machine put off", reason=str(error))
             await asyncio.sleep(SECONDS)
 
     def _look(self, name: str, path: Path | None) -> None:

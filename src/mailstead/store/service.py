@@ -107,6 +107,10 @@ def _build_anew(data_dir: Path, number: int, files: Files) -> None:
         logger.error("index file %s: lost: %s", name, text)
 
 
+class NotPrepared(OSError):
+    """The node that has the store has only begun to start: it has yet to build an index file anew."""
+
+
 class Store:
     """Use ``await Store.open(...)``. ``broken`` becomes set when this process must stop (failed syncs)."""
 
@@ -177,12 +181,17 @@ class Store:
         prepared: bool = False,
         segment_size: int = SEGMENT_SIZE,
     ) -> Store:
-        """Open for reading and writing as ``writer``. Unless ``prepared``, this process is the node and prepares it."""
+        """Open for reading and writing as ``writer``. Unless ``prepared``, this process is the node and prepares it.
+
+        Raises NotPrepared where it was not prepared after all, and would have an empty index file in the place of a missing one.
+        """
         files = files or Files()
         if not prepared:
             await asyncio.to_thread(prepare, data_dir, shards, files, vfs, writer)
         with contextlib.ExitStack() as held:
             await asyncio.to_thread(held.enter_context, opening(data_dir))
+            if missing_indexes(data_dir, shard_numbers(shards), files):
+                raise NotPrepared("the server is starting, and builds a missing index file anew first")
             store = cls(data_dir, writer, shards, files, vfs, asyncio.get_running_loop(), segment_size)
         store._sweeper = asyncio.create_task(store._sweep())
         return store

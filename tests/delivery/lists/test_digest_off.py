@@ -129,6 +129,34 @@ async def test_a_digest_that_is_being_handed_out_still_comes_to_him(world: World
     assert [one["Subject"] for one in mail][-1] == "news: set"
 
 
+@pytest.mark.parametrize("wish", ["on", "off"])
+async def test_a_posting_being_handed_out_comes_to_him_once(world: World, monkeypatch: pytest.MonkeyPatch, wish: str) -> None:
+    """Whichever way he changes his wish while others have their copies already, and he has not."""
+    monkeypatch.setattr("mailstead.delivery.lists.copies.CHUNK", 1)
+    monkeypatch.setattr("mailstead.directory.memberships.PAGE", 1)
+    monkeypatch.setattr("mailstead.delivery.expansion.FIRST_PAUSE", 0.05)
+    monkeypatch.setattr("mailstead.delivery.expansion.POLL_SECONDS", 0.05)
+    news = await world.make([*(f"a{number}@remote.test" for number in range(5)), CAROL])
+    await world.face.directory.update_member(news.id, CAROL, digest=wish == "off", actor=ADMIN)
+    real = world.lists._copies.step
+    wished: list[str] = []
+
+    async def first_chunk(active: Any) -> bool:
+        done = await real(active)
+        if not wished:
+            wished.append(await world.send(f"set digest {wish}", to=REQUEST, sender=CAROL))
+        return done
+
+    monkeypatch.setitem(world.expander._handlers, "copies", first_chunk)
+    await world.send("words", sender=ALICE, subject="single")
+    await until(lambda: wished)
+    await world.idle()
+    await later(world)
+    await world.idle()
+    mail = await world.mail(CAROL)
+    assert [one["Subject"] for one in mail].count("single") + digested(mail)["single"] == 1
+
+
 async def test_no_digest_goes_out_between_his_wish_and_what_he_gets(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mailstead.delivery.expansion.FIRST_PAUSE", 0.05)
     monkeypatch.setattr("mailstead.delivery.expansion.POLL_SECONDS", 0.05)

@@ -60,9 +60,10 @@ def _may_name(context: Any) -> bool:
 
 
 def _rename(context: Any, value: Word) -> None:
-    if not context.new:
+    name = checked_local(value.text)
+    if not context.new and name != context.class_name:
         context.session.actor.require("renameAccountClasses", context.domain_id)
-    context.renamed_to = checked_local(value.text)
+    context.renamed_to = name
 
 
 def _enter(word: str) -> Any:

@@ -1,6 +1,7 @@
 """Contexts that releases before the contract's had at the root, for programs of that time: COMMANDS, REPORTING, MIGRATION.
 
-Invariants: what they do is done at once, with the rights that its place of today asks for; HELP at the root does not name them.
+Invariants: what they do is done at once, with the rights that its place of today asks for, and HELP in them shows what these allow;
+HELP at the root does not name them.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from mailstead.admin_cli.context import Command, Result, SubContext, command, make, run_now
+from mailstead.admin_cli.context import CliContext, Command, Result, SubContext, command, make, needs, run_now
 from mailstead.admin_cli.contexts.queue import QueueContext
 from mailstead.admin_cli.contexts.root_domains import migration_status
 from mailstead.admin_cli.contexts.services import running_step
@@ -22,18 +23,26 @@ from mailstead.settings.declarations import SERVICE_CONTEXTS
 _SERVICES = SERVICE_CONTEXTS["server"].setting("services")
 
 
+def _runs_services(context: CliContext) -> bool:
+    declared = (SERVICE_CONTEXTS[word] for word in SERVICE_CONTEXTS if word in _SERVICES.choices)
+    return any(context.session.actor.may(one.permission) for one in declared)
+
+
+_PROCESSING, _REPORTING = needs("manageProcessing"), needs("manageReporting")
+
+
 class CommandsContext(SubContext):
     """`<commands#>`."""
 
     name = "commands"
     title = "COMMANDS"
 
-    @command("START Service [name] <name>", "starts a service at once")
+    @command("START Service [name] <name>", "starts a service at once", listed=_runs_services)
     async def start_service(self, arguments: Arguments) -> Result:
         """START Service."""
         return await self._run(arguments["name"], on=True)
 
-    @command("STOP Service [name] <name>", "stops a service at once")
+    @command("STOP Service [name] <name>", "stops a service at once", listed=_runs_services)
     async def stop_service(self, arguments: Arguments) -> Result:
         """STOP Service."""
         return await self._run(arguments["name"], on=False)
@@ -50,12 +59,12 @@ class CommandsContext(SubContext):
         await run_now(self, lambda pending: pending.add(step))
         return None
 
-    @command("FORCE QUEUE", "tries every message now")
+    @command("FORCE QUEUE", "tries every message now", listed=_PROCESSING)
     async def force_queue(self, arguments: Arguments) -> Result:
         """FORCE QUEUE."""
         return await self._queue().try_all()
 
-    @command("VIEW QUEUE", "lists the messages of the queue")
+    @command("VIEW QUEUE", "lists the messages of the queue", listed=_PROCESSING)
     async def view_queue(self, arguments: Arguments) -> Result:
         """VIEW QUEUE."""
         return await self._queue().whole_list()
@@ -64,7 +73,7 @@ class CommandsContext(SubContext):
         self.session.actor.require("manageProcessing")
         return QueueContext(self.session, self)
 
-    @command("VIEW COUNTERS all|others|domain", "shows figures of the server, of its domains, or both")
+    @command("VIEW COUNTERS all|others|domain", "shows figures of the server, of its domains, or both", listed=_REPORTING)
     async def view_counters(self, arguments: Arguments) -> Result:
         """VIEW COUNTERS."""
         self.session.actor.require("manageReporting")

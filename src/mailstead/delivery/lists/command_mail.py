@@ -173,12 +173,12 @@ class CommandMail:
     async def _set(self, recipient: Recipient, settled: Mapping[str, str]) -> Answer:
         """A member's wishes; they harm nobody, so the address a mail comes from is believed."""
         office, known, on = self._office, settled["address"], settled["value"] == "on"
-        digest, nomail = (on, None) if settled["option"] == "digest" else (None, not on)
-        if office.directory.member(recipient.id, known) is not None:
-            await office.directory.update_member(recipient.id, known, digest=digest, nomail=nomail, actor=office.actor(recipient))
-        if nomail is None:
+        if settled["option"] == "digest":
+            await self._digests.switch(recipient, known, digest=on)
             done = "digests instead of single messages"
         else:
+            if office.directory.member(recipient.id, known) is not None:
+                await office.directory.update_member(recipient.id, known, nomail=not on, actor=office.actor(recipient))
             done = "the list's mail" if on else "no mail until you switch it on again"
         return Answer(f"{recipient.name}: set", f"{known} gets {done}.\n")
 
@@ -186,7 +186,7 @@ class CommandMail:
         """Single messages from now on, and what waits for the next digest, which is none of his. The wish comes first: what is
         published meanwhile comes by itself."""
         settled, known = progress.settled, progress.settled["address"]
-        await self._digests.switch_off(recipient, known)
+        await self._digests.switch(recipient, known, digest=False)
         told = f"{known} gets single messages.\n"
         member = self._office.directory.member(recipient.id, known)
         if "rest" in settled and member is not None:

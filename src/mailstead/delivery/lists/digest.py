@@ -2,8 +2,8 @@
 
 Invariants: each posting is in one digest: what a digest has goes from the folder Digest in the record that sends it, whatever
 becomes of the list's own copy in the folder Digests. Whoever wants none any more has what waits for the next one sent to himself
-alone; it stays in the folder for the others. No digest goes out between his wish and that, and his wish waits while one is
-handed out, so he misses nothing.
+alone; it stays in the folder for the others. No digest goes out between his wish and that, and his wish, as that of one who wants
+digests from now on, waits while mail of the list is handed out, so he misses nothing and has nothing twice.
 """
 
 from __future__ import annotations
@@ -114,17 +114,17 @@ class Digests:
         log.info("digest sent", list=recipient.address, messages=len(taken))
         return True
 
-    async def switch_off(self, recipient: Recipient, address: str) -> None:
-        """A member wants no digests any more; nothing where he has none. Raises NotYet while a digest is being handed out, which
-        he would not get if his wish changed meanwhile; DirectoryError."""
+    async def switch(self, recipient: Recipient, address: str, *, digest: bool) -> None:
+        """A member wants digests, or none any more; nothing where that is so already. Raises NotYet while mail of the list is being
+        handed out, which he would not get, or get twice, if his wish changed meanwhile; DirectoryError."""
         office = self._office
         async with self._sending:
             member = office.directory.member(recipient.id, address)
-            if member is None or not member.digest:
+            if member is None or member.digest == digest:
                 return
             if await office.has_job(recipient, _to_all):
-                raise NotYet("a digest of the list is being handed out")
-            await office.directory.update_member(recipient.id, address, digest=False, actor=office.actor(recipient))
+                raise NotYet("mail of the list is being handed out")
+            await office.directory.update_member(recipient.id, address, digest=digest, actor=office.actor(recipient))
 
     async def give_rest(self, recipient: Recipient, member: Member, after: int, given: Callable[[int], Target]) -> int:
         """Send a member alone what waits behind the UID ``after``, as digests, each in one record with the target that notes the
@@ -173,4 +173,4 @@ class Digests:
 
 
 def _to_all(job: ExpansionJob) -> bool:
-    return job.kind == JobKind.DIGEST and not job.token
+    return job.kind in (JobKind.COPIES, JobKind.DIGEST) and not job.token
