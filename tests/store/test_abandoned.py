@@ -174,6 +174,20 @@ async def test_a_command_beside_a_server_that_only_begins_makes_no_empty_index_i
         os.close(lock)
 
 
+async def test_a_command_waits_for_no_server_that_has_yet_to_take_in_what_was_left(tmp_path: Path) -> None:
+    left = await _killed(tmp_path)
+    lock = lock_data_directory(left)
+    try:
+        with pytest.raises(ClickException, match="is starting"):
+            async with store_beside(Bootstrap(left, shards=2)):
+                pass
+        await (await Store.open(left, "w0", 2)).close()
+        async with store_beside(Bootstrap(left, shards=2)) as command:
+            assert await _count(command) == 4
+    finally:
+        os.close(lock)
+
+
 async def test_what_a_killed_command_left_is_taken_by_the_next_one_without_a_server(tmp_path: Path) -> None:
     left = await _killed(tmp_path)
     with _at_work(left, "c0"):

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 from mailstead.process.application import StartError
+from mailstead.store.abandoned import begin_unprepared
 
 LEFT_SECONDS = 30.0
 """Longer than the processes of a server that was killed go on: see child.STOP_SECONDS."""
@@ -78,6 +79,7 @@ def lock_data_directory(data_dir: Path, patience: float = 0.0) -> int:
             if left:
                 raise StartError(f"processes that a killed Mailstead{owner} left are running on {data_dir}") from None
             raise StartError(f"another Mailstead{owner} is running on {data_dir}") from None
+    begin_unprepared(data_dir)
     os.ftruncate(fd, 0)
     os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
     return fd

@@ -3,8 +3,8 @@ commands, mounts, workers of a larger node.
 
 Invariants: a log that somebody writes is neither replayed nor ended by anybody else: its writer applies itself what it has written,
 and a record that both applied would be there twice. A writer that works beside the node (a command, a mount) holds a lock as long
-as it lives, and opens the store only while no node is being prepared; all others are processes of the node, of which none lives
-while the node is prepared.
+as it lives, and opens the store only when the node that holds the data directory is prepared; all others are processes of the
+node, of which none lives while the node is prepared.
 
 How: what a writer left is replayed, and then its log gets one more segment, sealed at once. So the next start finds every log ended
 in order, and compaction, which leaves the last segment of each writer alone, may look into what was the last.
@@ -57,6 +57,21 @@ def preparing(data_dir: Path) -> Iterator[None]:
     """While the node is prepared: no writer opens the store. Waits for those that are opening it. Raises OSError."""
     with _held(data_dir, fcntl.LOCK_EX):
         yield
+        _mark(data_dir).touch()
+
+
+def _mark(data_dir: Path) -> Path:
+    return data_dir / "run" / "prepared"
+
+
+def is_prepared(data_dir: Path) -> bool:
+    """Whether the node was prepared since the data directory has its holder."""
+    return _mark(data_dir).exists()
+
+
+def begin_unprepared(data_dir: Path) -> None:
+    """The data directory has a new holder, who has not prepared it yet. Raises OSError."""
+    _mark(data_dir).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

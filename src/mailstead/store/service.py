@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mailstead.message.index import MessageIndex
-from mailstead.store.abandoned import living, opening, preparing, seal_abandoned
+from mailstead.store.abandoned import is_prepared, living, opening, preparing, seal_abandoned
 from mailstead.store.apply_changes import Result
 from mailstead.store.apply_step import Step, touched_folders
 from mailstead.store.committer import Committer
@@ -108,7 +108,7 @@ def _build_anew(data_dir: Path, number: int, files: Files) -> None:
 
 
 class NotPrepared(OSError):
-    """The node that has the store has only begun to start: it has yet to build an index file anew."""
+    """The node that has the store has only begun to start: what its predecessor left is yet to be taken in."""
 
 
 class Store:
@@ -183,15 +183,16 @@ class Store:
     ) -> Store:
         """Open for reading and writing as ``writer``. Unless ``prepared``, this process is the node and prepares it.
 
-        Raises NotPrepared where it was not prepared after all, and would have an empty index file in the place of a missing one.
+        Raises NotPrepared where it was not prepared after all: numbers would be given a second time, and an empty index file would
+        be in the place of a missing one.
         """
         files = files or Files()
         if not prepared:
             await asyncio.to_thread(prepare, data_dir, shards, files, vfs, writer)
         with contextlib.ExitStack() as held:
             await asyncio.to_thread(held.enter_context, opening(data_dir))
-            if missing_indexes(data_dir, shard_numbers(shards), files):
-                raise NotPrepared("the server is starting, and builds a missing index file anew first")
+            if not is_prepared(data_dir):
+                raise NotPrepared("the server is starting")
             store = cls(data_dir, writer, shards, files, vfs, asyncio.get_running_loop(), segment_size)
         store._sweeper = asyncio.create_task(store._sweep())
         return store
