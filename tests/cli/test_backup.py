@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import imaplib
 import os
 import signal
@@ -10,14 +11,18 @@ import sys
 import time
 from pathlib import Path
 
+from mailstead.cli.data_directory import opened
+from mailstead.directory import Actor
+from mailstead.directory.model import RecipientEdit
 from tests.cli.conftest import PASSWORD, Demo, StartDemo, command
 
 ALICE = "alice@example.test"
+NEWS = "news@example.test"
 
 
-def client_of(server: Demo) -> imaplib.IMAP4:
+def client_of(server: Demo, address: str = ALICE) -> imaplib.IMAP4:
     client = imaplib.IMAP4("127.0.0.1", server.port(2143), timeout=20)
-    client.login(ALICE, PASSWORD)
+    client.login(address, PASSWORD)
     return client
 
 
@@ -99,6 +104,41 @@ def test_a_backup_that_is_killed_leaves_none_and_hinders_none(demo: StartDemo, t
     assert "whole" in run("backup", "verify", str(home))
     assert list((home / "tmp").iterdir()) == []
     run("restore", "server", str(home), "--to", str(tmp_path / "new"))
+    assert server.stop() == 0
+
+
+def test_lists_come_back_with_their_domain_and_by_themselves(demo: StartDemo, tmp_path: Path) -> None:
+    server = demo(2)
+    place = ("-c", str(server.data))
+    home = tmp_path / "backups"
+
+    async def make() -> None:
+        with opened(server.data) as directory:
+            news = await directory.create_list("example.test", "news", [ALICE], adminEmail=ALICE, actor=Actor.system("test"))
+            await directory.edit_recipient(news.id, RecipientEdit(password=PASSWORD), actor=Actor.system("test"))
+
+    asyncio.run(make())
+    client = client_of(server, NEWS)
+    fill(client, 3)
+    client.create("Digests")
+    client.append("Digests", "(\\Seen kw)", "", b"Subject: d\r\nMessage-ID: <d@t>\r\n\r\nx\r\n")
+    run("backup", "create", *place, str(home))
+    assert client.delete("Digests")[0] == "OK"
+    said = run("restore", "folder", str(home), NEWS, "Digests", "--into", "Then", *place)
+    assert said == f"{NEWS}: 1 messages restored, 0 are there; 1 folders made\n"
+    assert client.select("Then") == ("OK", [b"1"])
+    said = run("restore", "message", str(home), NEWS, "--message-id", "<1@t>", "--into", "Digests", *place)
+    assert said == f"{NEWS}: 1 messages restored, 0 are there; 1 folders made\n"
+    said = run("restore", "domain", str(home), "example.test", "--to", "copy.test", *place)
+    assert "news@copy.test: 4 messages restored, 0 are there" in said
+    assert "renamed: 2 addresses of example.test to copy.test" in said
+    client = client_of(server, "news@copy.test")
+    assert client.select("INBOX") == ("OK", [b"3"])
+    run("domain", "delete", *place, "--yes", "--no-copy", "example.test")
+    assert f"{NEWS}: 4 messages restored, 0 are there" in run("restore", "domain", str(home), "example.test", *place)
+    client = client_of(server, NEWS)
+    assert client.select("Digests") == ("OK", [b"1"])
+    assert b"kw" in imaplib.ParseFlags(client.fetch("1", "(FLAGS)")[1][0])  # type: ignore[arg-type]
     assert server.stop() == 0
 
 

@@ -33,6 +33,8 @@ def undelete(server: Demo, *words: str) -> str:
 
 def test_all_that_was_deleted_comes_back(demo: StartDemo) -> None:
     server = demo(2)
+    for where in ((), ("example.test",), (ALICE,)):
+        assert undelete(server, "list", *where) == "Nothing that was deleted can be restored.\n"
     client = client_of(server)
     client.create("Work")
     for number in range(4):
@@ -55,6 +57,7 @@ def test_all_that_was_deleted_comes_back(demo: StartDemo) -> None:
 
     assert command("user", "delete", "--config", str(server.data), "--yes", ALICE).exit_code == 0
     assert ALICE in undelete(server, "list", "example.test")
+    assert re.match(rf"\d+\t{ALICE}\tdeleted .*\tuntil .*\n\Z", undelete(server, "list"))
     assert undelete(server, "account", ALICE) == f"Restored {ALICE}.\n"
     assert subjects(client_of(server), "Again") == ["m2", "m3", "m1", "m0"]
 
@@ -82,6 +85,8 @@ def test_what_was_restored_from_a_backup_does_not_come_twice(demo: StartDemo, tm
     assert undelete(server, "messages", ALICE, "--message-id", "<1@t>") == skipped
     assert undelete(server, "messages", ALICE) == "Restored 2 messages to Work.\n" + skipped
     assert subjects(client, "Work") == ["m1", "m0", "m2"]
-    assert undelete(server, "messages", ALICE, "--into", "INBOX") == "Restored 1 messages to INBOX.\n"
+    assert undelete(server, "messages", ALICE, "--into", "Back/Then") == "Restored 1 messages to Back/Then.\n"
+    client.close()
+    assert subjects(client, "Back/Then") == ["m1"]
     assert undelete(server, "messages", ALICE) == "Nothing of that can be restored.\n"
     assert server.stop() == 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mailstead.directory.account_rules import FolderQuotas
-from mailstead.mailbox.errors import FolderExists, FolderMissing, NotPermitted, OverQuota
+from mailstead.mailbox.errors import FolderExists, NotPermitted, OverQuota
 from mailstead.mailbox.model import Folder, NewMessage
 from mailstead.mailbox.service import Mailbox
 from mailstead.settings.actor import Actor
@@ -102,10 +102,25 @@ async def test_messages_of_a_folder_that_is_gone_go_to_one_of_its_name(mailbox: 
     listed = await mailbox.deleted_messages(ACCOUNT, actor=OWNER)
     result = await mailbox.restore_messages(ACCOUNT, listed[:1], actor=OWNER)
     assert result.folders == {"Old": 1}
-    with pytest.raises(FolderMissing, match=r"^no such folder: Back$"):
-        await mailbox.restore_messages(ACCOUNT, listed[1:], actor=OWNER, into="Back")
     result = await mailbox.restore_messages(ACCOUNT, listed[1:], actor=OWNER, into="inbox")
     assert result.folders == {"INBOX": 1}
+
+
+async def test_a_folder_that_messages_are_to_come_back_into_is_made(mailbox: Mailbox) -> None:
+    inbox = await mailbox.folder(ACCOUNT, "INBOX")
+    assert inbox is not None
+    await mailbox.append(inbox, [NewMessage(text(n)) for n in range(2)])
+    view = await mailbox.open(inbox)
+    await mailbox.remove(view, list(view.uids))
+    view.release()
+    listed = await mailbox.deleted_messages(ACCOUNT, actor=OWNER)
+    result = await mailbox.restore_messages(ACCOUNT, listed, actor=OWNER, into="Back/Then")
+    assert (result.folders, result.missing) == ({"Back/Then": 2}, 0)
+    back = await mailbox.folder(ACCOUNT, "Back/Then")
+    assert back is not None
+    view = await mailbox.open(back)
+    assert len(view.uids) == 2
+    view.release()
 
 
 async def test_quotas_hold_unless_an_administrator_says_otherwise(mailbox: Mailbox, accounts: Accounts) -> None:

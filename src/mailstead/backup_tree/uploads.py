@@ -257,7 +257,7 @@ class Uploads:
         here = self._tree.domain(path[0])
         if here is None:
             back = await directory.bring_domain(rows, actor=actor, name=path[0])
-            return _summary("restored", [*said, *back.left_out])
+            return _summary("; ".join(["restored", *back.readdressed]), [*said, *back.left_out])
         made = await directory.bring_missing(rows, here.id, actor=actor)
         return _summary("what was missing is restored", [*said, *(one for one in made if one.startswith("not"))])
 

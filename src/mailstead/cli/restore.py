@@ -174,12 +174,12 @@ def _into(between: _Between, work: Callable[[Restorer], Awaitable[object]]) -> N
 @restore.command("domain")
 @click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.argument("name")
-@click.option("--to", default="", help="As this domain instead.")
+@click.option("--to", default="", help="As this domain instead; members and list administrators of the old one are renamed to it.")
 @click.option("--settings", is_flag=True, help="Settings and aliases of the backup also for accounts that are here.")
 @click.option("--passwords", is_flag=True, help="Passwords of the backup also for accounts that are here.")
 @_into_options
 def domain(between: _Between, name: str, to: str, settings: bool, passwords: bool) -> None:
-    """A domain with accounts, groups, lists, public folders and their mail; what is there stays and does not come twice."""
+    """A domain with accounts, groups, lists, public folders and all their mail; what is there stays and does not come twice."""
     from mailstead.restoring.service import How
 
     how = How(passwords, settings, between.quotas)
@@ -189,12 +189,12 @@ def domain(between: _Between, name: str, to: str, settings: bool, passwords: boo
 @restore.command("account")
 @click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.argument("address")
-@click.option("--to", default="", help="Into this account instead; it is made where it does not exist.")
-@click.option("--settings", is_flag=True, help="Settings and aliases of the backup also for an account that is here.")
-@click.option("--password", is_flag=True, help="The password of the backup also for an account that is here.")
+@click.option("--to", default="", help="Into this account or list instead; an account's is made where it does not exist.")
+@click.option("--settings", is_flag=True, help="Settings and aliases of the backup also for an account (not a list) that is here.")
+@click.option("--password", is_flag=True, help="The password of the backup also for an account (not a list) that is here.")
 @_into_options
 def account(between: _Between, address: str, to: str, settings: bool, password: bool) -> None:
-    """An account: folders, messages, subscriptions, scripts, rights; with password and settings where it is gone."""
+    """An account or mailing list: folders, messages, subscriptions, scripts, rights; password and settings where it is gone."""
     from mailstead.restoring.service import How
 
     how = How(password, settings, between.quotas)
@@ -205,12 +205,12 @@ def account(between: _Between, address: str, to: str, settings: bool, password: 
 @click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.argument("address")
 @click.argument("folder")
-@click.option("--to", default="", help="Into this account instead.")
+@click.option("--to", default="", help="Into this account or list instead.")
 @click.option("--into", "into", default="", help="Into this folder instead.")
 @click.option("--below", is_flag=True, help="The folders below it, too.")
 @_into_options
 def folder(between: _Between, address: str, folder: str, to: str, into: str, below: bool) -> None:
-    """A folder of an account; of a domain's public folders where ADDRESS is the domain."""
+    """A folder of an account or mailing list; of a domain's public folders where ADDRESS is the domain."""
     from mailstead.restoring.mail import Wanted
     from mailstead.restoring.service import How
 
@@ -230,11 +230,11 @@ def folder(between: _Between, address: str, folder: str, to: str, into: str, bel
 @click.option("--message-id", default="", help="By its Message-ID.")
 @click.option("--folder", "name", default="", help="Only from this folder.")
 @click.option("--uid", type=click.IntRange(min=0), default=0, help="By its UID in --folder.")
-@click.option("--to", default="", help="Into this account instead.")
+@click.option("--to", default="", help="Into this account or list instead.")
 @click.option("--into", "into", default="", help="Into this folder instead of the one it was in.")
 @_into_options
 def message(between: _Between, address: str, message_id: str, name: str, uid: int, to: str, into: str) -> None:
-    """One message of an account."""
+    """One message of an account or mailing list."""
     from mailstead.restoring.mail import Wanted
     from mailstead.restoring.service import How
 

@@ -22,6 +22,7 @@ from mailstead.store.undelete import DeletedMessage
 
 ACTOR = Actor.system("command line")
 T = TypeVar("T")
+NOTHING = "Nothing that was deleted can be restored."
 
 
 def kept(days: int) -> str:
@@ -43,14 +44,17 @@ def undelete() -> None:
 @config_option
 @click.argument("where", required=False, default="")
 def list_(config: Path | None, where: str) -> None:
-    """Deleted domains; of a DOMAIN its deleted accounts; of an ACCOUNT (name@domain) its deleted folders."""
+    """Deleted domains and accounts; of a DOMAIN its deleted accounts; of an ACCOUNT (name@domain) its deleted folders."""
     if "@" in where:
         _list_folders(config, where)
         return
     with opened(config) as directory:
-        for one in directory.deleted_accounts(where) if where else directory.deleted_domains():
+        found = directory.deleted_accounts(where) if where else directory.deleted_objects()
+        for one in found:
             until = shown(one.until / 1e6)
             click.echo(f"{one.id}\t{one.name}\tdeleted {shown(one.time / 1e6)} by {one.author}\tuntil {until}")
+        if not found:
+            click.echo(NOTHING)
 
 
 def _list_folders(config: Path | None, address: str) -> None:
@@ -59,8 +63,11 @@ def _list_folders(config: Path | None, address: str) -> None:
 
         async with store_beside(find(config)) as store:
             mailbox = Mailbox(store, directory, directory)
-            for one in await mailbox.deleted_folders(account.id, actor=ACTOR):
+            found = await mailbox.deleted_folders(account.id, actor=ACTOR)
+            for one in found:
                 click.echo(f"{one.name}\t{one.messages} messages, {one.size} octets\tdeleted {shown(one.at)}")
+            if not found:
+                click.echo(NOTHING)
 
     _with_account(config, address, work)
 
@@ -91,6 +98,8 @@ def domain(config: Path | None, name: str, new_name: str) -> None:
     click.echo(f"Restored the domain {back.domain.name} with {back.accounts} accounts.")
     for text in back.left_out:
         click.echo(f"Left out: {text}")
+    for text in back.readdressed:
+        click.echo(f"{back.domain.name}: {text}")
 
 
 @undelete.command("account")
@@ -153,7 +162,7 @@ async def _not_there(store: Store, owner: Account, found: list[DeletedMessage], 
 @click.option("--folder", "name", default="", help="Only what was deleted from this folder.")
 @click.option("--since", type=click.IntRange(min=0), help="Only what was deleted in the last so many hours.")
 @click.option("--message-id", default="", help="Only messages with this Message-ID.")
-@click.option("--into", default="", help="Restore into this folder instead of those they were deleted from.")
+@click.option("--into", default="", help="Restore into this folder, made if missing, instead of those they were deleted from.")
 @click.option("--list", "only_list", is_flag=True, help="Only list them.")
 def messages(config: Path | None, address: str, name: str, since: int | None, message_id: str, into: str, only_list: bool) -> None:
     """Bring back deleted messages of an account; what the folder has already does not come twice."""

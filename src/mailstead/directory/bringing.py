@@ -15,6 +15,7 @@ from mailstead.directory.base import check_room
 from mailstead.directory.deleted import DeletedVerbs, RestoredAccount, RestoredDomain, bring_account, bring_domain
 from mailstead.directory.model import AlreadyExistsError, NotFoundError
 from mailstead.directory.object_rows import ObjectRow, insert_row
+from mailstead.directory.readdressing import Readdressed, names_left, readdress
 from mailstead.settings.actor import Actor
 from mailstead.settings.database import Transaction
 
@@ -79,11 +80,12 @@ class BringingVerbs(DeletedVerbs):
         domain_id = next(int(row["id"]) for table, row in rows if table == "domain")
         fresh = {id: self.ids.next() for id in sorted(old)}
         left_out: list[str] = []
+        readdressed: list[str] = []
 
         def operation(transaction: Transaction) -> tuple[int, int]:
             ids = {id: fresh[id] for id in old if _in_use(transaction, id)}
             mine = _with_shard(transaction, renumbered(rows, ids))
-            left_out[:] = bring_domain(transaction, mine, new_name)
+            left_out[:], readdressed[:] = bring_domain(transaction, mine, new_name)
             if permissions:
                 left_out.append(f"{permissions} permissions of administrators, which a copy under another name does not get")
             id = ids.get(domain_id, domain_id)
@@ -94,11 +96,11 @@ class BringingVerbs(DeletedVerbs):
         id, accounts = await self._change(operation)
         domain = self.domain(id)
         assert domain is not None
-        return RestoredDomain(domain, accounts, tuple(left_out))
+        return RestoredDomain(domain, accounts, tuple(left_out), tuple(readdressed))
 
     async def bring_missing(self, rows: Sequence[ObjectRow], domain: str | int, *, actor: Actor) -> list[str]:
-        """Make the account classes, groups, lists and folder recipients of a domain's rows that a domain here lacks, by name;
-        returns in words what was made and what could not be."""
+        """Make the account classes, groups, lists and folder recipients of a domain's rows that a domain here lacks, by name,
+        with addresses of another name that the domain had as its own; returns in words what was made and what could not be."""
         owner = self._need_domain(domain)
         actor.require("restoreDomain", owner.id)
         there = {int(row["id"]) for table, row in rows if table == "domain"}
@@ -107,6 +109,9 @@ class BringingVerbs(DeletedVerbs):
 
         def operation(transaction: Transaction) -> None:
             said.clear()
+            count = Readdressed()
+            here = {key for (key,) in transaction.execute("SELECT key FROM domain_name WHERE domain_id = ?", (owner.id,))}
+            old_name, old_keys = names_left(rows, here)
             for table, row in rows:
                 if table not in ("account_class", "recipient"):
                     continue
@@ -122,13 +127,16 @@ class BringingVerbs(DeletedVerbs):
                 own = [one for one in rows if _belongs(one, old)]
                 try:
                     mine = _with_shard(transaction, renumbered(own, {old: id, **dict.fromkeys(there, owner.id)}))
-                    _insert(transaction, mine, owner.id)
+                    own_count = Readdressed()
+                    _insert(transaction, readdress(mine, old_keys, owner.name, own_count), owner.id)
                 except AlreadyExistsError as error:
                     said.append(f"not restored: {kind} {row['name']}: {error}")
                     continue
+                count.changed, count.left = count.changed + own_count.changed, count.left + own_count.left
                 noted = "accountClass" if kind == "class" else "recipient"
                 transaction.record(actor.name, noted, id, "restore", None, values_of(row))
                 said.append(f"restored: {kind} {row['name']}")
+            said.extend(count.words(old_name, owner.name))
 
         await self._change(operation)
         return said

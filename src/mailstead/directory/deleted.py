@@ -19,6 +19,7 @@ from mailstead.directory.address import checked_domain, checked_local, domain_ke
 from mailstead.directory.base import DirectoryBase, check_room
 from mailstead.directory.model import Account, AlreadyExistsError, DirectoryError, Domain, NotFoundError
 from mailstead.directory.object_rows import ACCOUNT_TABLES, DOMAIN_TABLES, ObjectRow, erase_rows, insert_row, rows_of
+from mailstead.directory.readdressing import Readdressed, names_left, readdress
 from mailstead.settings.actor import Actor, PermissionDeniedError
 from mailstead.settings.database import Transaction
 
@@ -51,11 +52,12 @@ class RestoredAccount:
 
 @dataclass(frozen=True, slots=True)
 class RestoredDomain:
-    """``accounts``: how many came with it."""
+    """``accounts``: how many came with it; ``readdressed``: what became of addresses of its old name, in words."""
 
     domain: Domain
     accounts: int
     left_out: tuple[str, ...]
+    readdressed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,10 @@ class DeletedVerbs(DirectoryBase):
 
     # -- listing ----------------------------------------------------------------------------------------------
 
+    def deleted_objects(self) -> list[Deleted]:
+        """Domains, and accounts of all domains, that can be restored, the youngest first."""
+        return self._deleted("kind IN ('domain', 'account')", ())
+
     def deleted_domains(self) -> list[Deleted]:
         """Domains that can be restored, the youngest first."""
         return self._deleted("kind = 'domain'", ())
@@ -189,10 +195,11 @@ class DeletedVerbs(DirectoryBase):
             actor.require("activateAnyDomain")
         new_name = checked_domain(name) if name else None
         left_out: list[str] = []
+        readdressed: list[str] = []
 
         def operation(transaction: Transaction) -> int:
             rows = _take_rows(transaction, found.id)
-            left_out[:] = bring_domain(transaction, rows, new_name)
+            left_out[:], readdressed[:] = bring_domain(transaction, rows, new_name)
             _forget(transaction, found.id)
             accounts = sum(table == "account" for table, _ in rows)
             new = {"name": new_name[0] if new_name else found.name, "accounts": accounts}
@@ -205,7 +212,7 @@ class DeletedVerbs(DirectoryBase):
         accounts = await self._change(operation)
         restored = self.domain(found.id)
         assert restored is not None
-        return RestoredDomain(restored, accounts, tuple(left_out))
+        return RestoredDomain(restored, accounts, tuple(left_out), tuple(readdressed))
 
     async def erase_deleted(self, kind: str, what: int | str, *, actor: Actor) -> None:
         """Give up the copy of a deleted account or domain before its time: its mail goes now. Raises NotFoundError."""
@@ -345,10 +352,21 @@ def bring_account(transaction: Transaction, rows: Sequence[ObjectRow], domain_id
     return left_out
 
 
-def bring_domain(transaction: Transaction, rows: Sequence[ObjectRow], name: tuple[str, str] | None = None) -> list[str]:
+def bring_domain(
+    transaction: Transaction, rows: Sequence[ObjectRow], name: tuple[str, str] | None = None
+) -> tuple[list[str], list[str]]:
     """Insert the rows of a domain, under another ``name`` (display form, key) where one is given; returns in words what was
-    left out. Raises AlreadyExistsError, DirectoryError."""
+    left out, and what became of addresses of its old name. Raises AlreadyExistsError, DirectoryError."""
     left_out: list[str] = []
+    readdressed: list[str] = []
+    if name:
+        # Aliases that come along lead to it still.
+        coming = {row["key"] for table, row in rows if table == "domain_name" and not row["main"]}
+        taken = {key for key in coming if transaction.row("SELECT 1 FROM domain_name WHERE key = ?", (key,))}
+        old, keys = names_left(rows, {name[1]} | (coming - taken))
+        count = Readdressed()
+        rows = readdress(rows, keys, name[0], count)
+        readdressed = count.words(old, name[0])
     known: dict[str, list[str]] = {}
     for table, row in rows:
         if table == "domain" and name:
@@ -375,7 +393,7 @@ def bring_domain(transaction: Transaction, rows: Sequence[ObjectRow], name: tupl
                 left_out.append("a permission of an administrator who is gone")
                 continue
         insert_row(transaction, table, row, known)
-    return left_out
+    return left_out, readdressed
 
 
 def _count_in_shard(transaction: Transaction, shard: int) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mailstead.mailbox.base import folder_limits
-from mailstead.mailbox.errors import FolderMissing, NotPermitted
+from mailstead.mailbox.errors import NotPermitted
 from mailstead.mailbox.folders import FolderVerbs
 from mailstead.mailbox.names import canonical, normalize
 from mailstead.settings.actor import Actor
@@ -57,8 +57,9 @@ class UndeleteVerbs(FolderVerbs):
     async def restore_messages(
         self, account: int, messages: Sequence[DeletedMessage], *, actor: Actor, into: str = "", ignore_quota: bool = False
     ) -> RestoredMessages:
-        """Bring deleted messages back to the folders they lay in, or all to the folder ``into``; where a folder is gone to one
-        made under its name, to INBOX where nothing is known of it. Raises OverQuota, FolderMissing, PermissionDeniedError."""
+        """Bring deleted messages back to the folders they lay in, or all to the folder ``into``; where a folder is missing to one
+        made under its name, to INBOX where nothing is known of it. Raises OverQuota, InvalidName, LimitReached,
+        PermissionDeniedError."""
         self._may_restore(account, actor)
         shard = await self._ensure(account)
         limits = self._limits(account)
@@ -70,8 +71,6 @@ class UndeleteVerbs(FolderVerbs):
         restored: dict[str, int] = {}
         for name, keys in by_name.items():
             row = self._store.mail_index(shard).folder(account, name)
-            if row is None and into:
-                raise FolderMissing(f"no such folder: {name}")
             target = row[0] if row is not None else (await self.create_folder(account, name)).id
             own = (0, 0) if ignore_quota and actor.account_id != account else folder_limits(limits, name)
             for start in range(0, len(keys), AT_ONCE):

@@ -17,7 +17,7 @@ from typing import Any
 import apsw
 
 from mailstead.directory.address import domain_key, local_key
-from mailstead.directory.object_rows import ACCOUNT_TABLES, DOMAIN_TABLES, ObjectRow, rows_of
+from mailstead.directory.object_rows import ACCOUNT_TABLES, DOMAIN_TABLES, RECIPIENT_TABLES, ObjectRow, columns, rows_of
 from mailstead.store.backup.repository import BackupError, Repository
 from mailstead.store.backup.view import LogOfPoint, Point, cut_log, fetch
 from mailstead.store.files import Files
@@ -28,17 +28,20 @@ from mailstead.store.segment import LogReader, external_file_id
 from mailstead.store.shard import Shard, shard_path
 
 SLICE = 500
+_TABLES = {"account": ACCOUNT_TABLES, "list": RECIPIENT_TABLES, "domain": DOMAIN_TABLES}
 SYSTEM_FLAGS = ((1, "\\Seen"), (2, "\\Answered"), (4, "\\Flagged"), (8, "\\Deleted"), (16, "\\Draft"))
 
 
 @dataclass(frozen=True, slots=True)
 class SourceOwner:
-    """Whose mail it is: an account, list or domain as it was in the backup. ``address`` is a domain's name for public folders."""
+    """Whose mail it is: an account, list or domain (``kind``) as it was in the backup. ``address`` is a domain's name for
+    public folders."""
 
     id: int
     shard: int
     domain_id: int
     address: str
+    kind: str = "account"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,10 @@ class SourceDirectory:
             "SELECT d.id, d.shard, d.id, d.name FROM domain_name n JOIN domain d ON d.id = n.domain_id WHERE n.key = ?",
             (domain_key(name),),
         )
-        return SourceOwner(*rows[0]) if rows else None
+        if not rows:
+            return None
+        id, shard, domain_id, main = rows[0]
+        return SourceOwner(id, shard, domain_id, main, "domain")
 
     def account(self, address: str) -> SourceOwner | None:
         """An account by address or alias."""
@@ -104,9 +110,25 @@ class SourceDirectory:
         rows = self.read("SELECT id, shard, domain_id, name FROM account WHERE domain_id = ? ORDER BY name", (domain.id,))
         return [SourceOwner(id, shard, domain_id, f"{name}@{domain.address}") for id, shard, domain_id, name in rows]
 
+    def mailing_list(self, address: str) -> SourceOwner | None:
+        """A mailing list by its address."""
+        local, _, domain = address.rpartition("@")
+        owner = self.domain(domain)
+        found = self.lists(owner) if owner is not None else []
+        return next((one for one in found if local_key(one.address.rpartition("@")[0]) == local_key(local)), None)
+
+    def lists(self, domain: SourceOwner) -> list[SourceOwner]:
+        """All mailing lists of a domain by name; none of a backup from before lists had mailboxes."""
+        if "shard" not in columns(self.read, "recipient"):
+            return []
+        rows = self.read(
+            "SELECT id, shard, domain_id, name FROM recipient WHERE domain_id = ? AND kind = 'list' ORDER BY name", (domain.id,)
+        )
+        return [SourceOwner(id, shard, domain_id, f"{name}@{domain.address}", "list") for id, shard, domain_id, name in rows]
+
     def rows(self, owner: SourceOwner) -> list[ObjectRow]:
-        """All rows of an account, or of a domain with everything in it."""
-        return list(rows_of(self.read, DOMAIN_TABLES if owner.id == owner.domain_id else ACCOUNT_TABLES, owner.id))
+        """All rows of an account or list, or of a domain with everything in it."""
+        return list(rows_of(self.read, _TABLES[owner.kind], owner.id))
 
     def address_of(self, identifier: str) -> tuple[str, str] | None:
         """Kind (account, group, domain) and address that an identifier of an access list stood for."""
