@@ -108,6 +108,8 @@ async def test_context_answers(face: Face, path: tuple[str, ...]) -> None:
     for line in await _plain_commands(client):
         reply = await client.send(line)
         assert reply[-1].startswith(("+OK: ", "-ERR: ")) and not SILENT.search(reply[-1]), (line, reply)
+        if line == "SHOW" and any("[inherited from " in shown for shown in reply):
+            assert any(form.startswith("RESET <attr>") for form in await client.ok("HELP")), "what is inherited can be so again"
         assert not any(part.startswith(("+OK:", "-ERR:")) for part in reply[:-1])
     for name, value in (await client.show()).items() if (await client.send("SHOW"))[-1].startswith("+OK") else ():
         text = value.split(" [")[0]

@@ -67,3 +67,37 @@ async def test_how_many_accounts_may_share(face: Face) -> None:
     await client.ok("ADD Account name dora password wonder-land-4", "CONFIG Limits", "SET enableSharing no", "DONE")
     assert "maxPremiumMailboxCount" in await client.err("COMMIT")
     await client.ok("SET accountType basic", "COMMIT")
+
+
+async def test_a_default_of_accounts_is_given_and_taken_back(face: Face) -> None:
+    client = await face.client()
+    await client.ok("UPDATE Domain example.test", "CONFIG accountDefaultQuotas")
+    untouched = (await client.show("SHOW ATTR totalMessageSize"))["totalMessageSize"]
+    await client.ok("SET totalMessageSize 4096", "DONE", "COMMIT", "UPDATE Domain example.test", "CONFIG accountDefaultQuotas")
+    assert (await client.show("SHOW ATTR totalMessageSize"))["totalMessageSize"].startswith("4096 [explicit")
+    account = face.directory.account_by_address("alice@example.test")
+    assert account is not None and account.quota_bytes == 4096 * 1024
+    await client.ok("RESET totalMessageSize", "DONE", "COMMIT", "UPDATE Domain example.test", "CONFIG accountDefaultQuotas")
+    assert (await client.show("SHOW ATTR totalMessageSize"))["totalMessageSize"] == untouched
+    account = face.directory.account(account.id)
+    assert account is not None and account.quota_bytes != 4096 * 1024
+    await client.ok("DONE", "CONFIG accountDefaultSendRecvRestrictions", "ADD sendPolicyException *@a.test")
+    await client.ok("RESET sendPolicyExceptions")
+    assert await client.items("LIST sendPolicyExceptions") == []
+
+
+async def test_commit_names_the_context_of_a_quota_beyond_the_limit(face: Face) -> None:
+    """Beyond a limit that another administrator has set meanwhile; one that is there already is told at SET."""
+    client, other = await face.client(), await face.client()
+    await client.ok("UPDATE Domain example.test", "CONFIG accountDefaultQuotas", "SET totalMessageSize 0", "DONE")
+    await other.ok("UPDATE Domain example.test", "CONFIG adminLimits", "SET maxAccountMessageSizeQuota 1024", "COMMIT")
+    assert await client.err("COMMIT") == "accountDefaultQuotas: totalMessageSize: the domain allows 1 to 1024"
+    await client.ok("CONFIG accountDefaultQuotas")
+    assert await client.err("SET totalMessageSize 0") == "totalMessageSize: the domain allows 1 to 1024"
+    await client.ok("RESET totalMessageSize", "DONE", "UPDATE Account alice", "CONFIG Quotas")
+    await client.ok("SET totalMessageSize 1000", "SET MboxQuota mboxName INBOX messageCount 9", "DONE")
+    await other.ok("CONFIG adminLimits", "SET maxAccountMessageSizeQuota 900", "COMMIT")
+    assert await client.err("COMMIT") == "quotas: totalMessageSize: the domain allows 1 to 900"
+    await client.ok("CONFIG Quotas", "SET totalMessageSize 900", "DONE")
+    await other.ok("CONFIG adminLimits", "SET maxAccountFolderMessageCountQuota 8", "COMMIT")
+    assert await client.err("COMMIT") == "quotas, of the folder INBOX: messageCount: the domain allows 1 to 8"

@@ -19,8 +19,11 @@ async def test_delete_keeps_a_copy_that_comes_back_with_its_accounts(face: Face)
     await client.ok("DISABLE Domain name example.test", 'DELETE Domain name "example.test"')
     assert face.directory.domain_by_name("example.test") is None
     assert any(row.startswith("example.test") for row in await client.rows("LIST DeletedDomains"))
-    await client.ok("RESTORE Domain name example.test")
+    (note,) = await client.ok("RESTORE Domain name example.test")
+    assert note == "example.test is disabled, as it was; ENABLE Domain at the root enables it"
     assert client.prompt == "<domain#> " and await client.rows("LIST Accounts") == ["alice"]
+    await client.ok("BACK", "ENABLE Domain name example.test")
+    assert await client.ok("RESTORE Domain name example.test") == []
 
 
 async def test_an_account_is_brought_back(face: Face) -> None:

@@ -73,10 +73,13 @@ async def test_a_message_is_tried_again_and_returned(client: Client) -> None:
 async def test_wrong_filters_and_ids_are_named(client: Client) -> None:
     assert "'colour'" in await client.err("LIST FILTER colour=red")
     assert "age" in await client.err("LIST FILTER age>3w")
+    unknown = "status: no message is ever 'bogus'; there are queued, scheduled and due"
+    assert await client.err("LIST FILTER status=bogus") == unknown
     assert "no LIST FILTER yet" in await client.err("NDR lastFilter")
     assert "no id" in await client.err("LIST ID x1")
     await client.ok("ENTER QUARANTINE")
     assert await client.rows("LIST") == []
+    assert await client.err("LIST FILTER status=bogus") == unknown
 
 
 WAITING = Waiting("a@b.test", "c@d.test", 3000, 1000, 5000, 2, "scheduled", "4.4.1 no route")

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from mailstead.admin_cli.contexts import save
 from tests.admin_cli.conftest import ADMIN, Client, Face
 
 
@@ -26,10 +32,20 @@ async def test_an_execution_trace_gives_the_levels_back(face: Face) -> None:
 
 async def test_a_saved_configuration_is_found_again(face: Face) -> None:
     client = await face.client()
-    assert await client.ok("SAVE CONFIG") == [], "programs take the first line for the status"
+    default = (face.services.data_dir / "run" / "mailstead-config.toml").resolve()
+    assert await client.send("SAVE CONFIG") == [f"+OK: written to {default}"], "programs take the first line for the status"
     (line,) = await client.ok("SAVE CONFIG kept/mine.toml")
     (written,) = (face.services.data_dir / "kept").glob("mine.toml.*")
     assert line == f"written to {written.resolve()}" and written.read_text().startswith("# Configuration")
+
+
+async def test_two_files_are_saved_within_a_second(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(save, "time", SimpleNamespace(strftime=lambda *_: "20300101120000"))
+    client = await face.client()
+    lines = [(await client.ok("SAVE CONFIG mine.toml"))[0] for _ in range(3)]
+    written = [Path(line.removeprefix("written to ")) for line in lines]
+    assert len(set(written)) == 3
+    assert all(path.name.startswith("mine.toml.20300101120000") and path.read_text().startswith("# Conf") for path in written)
 
 
 async def test_later_parts_say_precisely_what_is_missing(face: Face) -> None:

@@ -235,6 +235,10 @@ class CliContext:
         """What SET takes of this administrator, as lines of HELP."""
         return []
 
+    def value_lines(self) -> list[str]:
+        """Commands with each of the values they take, as lines of HELP that are shown with a word only: they are many."""
+        return []
+
     def begin(self) -> None:
         """Note what has been seen of the database, before the first change waits."""
         if self.pending.seen < 0:
@@ -262,7 +266,10 @@ class CliContext:
                 lines.append("")
             verb = first
             lines.extend(shown)
-        if not verb:
+        values = [line for line in self.value_lines() if word.lower() in line.partition(" - ")[0].lower()] if word else []
+        if values:
+            lines.extend(["", *values] if verb else values)
+        if not verb and not values:
             raise CommandError(f"no command or parameter of this context contains {word[:80]!r}; HELP lists all")
         return Reply([*lines, ""])
 

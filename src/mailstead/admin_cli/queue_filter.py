@@ -2,8 +2,8 @@
 
 Invariants: every text gives a filter or a CommandError that names the term; all terms must hold.
 
-Terms: `size><=n[K|M]`, `age><=n[h|d]` (seconds), `retries><=n`, `status=text` (contains), `sender=|!=text`,
-`recipient=|!=text`,
+Terms: `size><=n[K|M]`, `age><=n[h|d]` (seconds), `retries><=n`, `status=text` (one of STATES, or a part of it),
+`sender=|!=text`, `recipient=|!=text`,
 `next_schedule><="2 Jan 2007 17:34"`, `message=|!=text` (words of the last failure contain it).
 """
 
@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from mailstead.admin_cli.grammar import CommandError
 
 MAX_TERMS = 50
+QUEUED, SCHEDULED, DUE = STATES = ("queued", "scheduled", "due")
+"""What a recipient waits for: the first attempt, the time of the next one, a free connection after that time."""
 _TERM = re.compile(r"(?P<name>[a-z_]+)\s*(?P<sign>!=|[<>=])\s*(?P<value>.*)", re.IGNORECASE | re.DOTALL)
 _NUMBER = re.compile(r"(?P<number>\d{1,15})(?P<unit>[a-z]?)", re.IGNORECASE)
 _UNITS = {"size": {"": 1, "k": 1024, "m": 1 << 20}, "age": {"": 1, "h": 3600, "d": 86_400}, "retries": {"": 1}}
@@ -86,6 +88,8 @@ def _text(name: str, sign: str, value: str) -> Test:
     if sign not in ("=", "!=") or (name == "status" and sign != "="):
         raise CommandError(f"{name}: expected = " + ("" if name == "status" else "or != ") + "and a text")
     wanted = value.lower()
+    if name == "status" and not any(wanted in state for state in STATES):
+        raise CommandError(f"status: no message is ever {value[:80]!r}; there are {', '.join(STATES[:-1])} and {STATES[-1]}")
 
     def test(waiting: Waiting, now: float) -> bool:
         match name:

@@ -8,10 +8,12 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 
 from mailstead.directory.activation import LEVEL, check_levels
 from mailstead.directory.bounds import FOLDER_OWNERS, check_bounds, check_within
+from mailstead.directory.model import LimitReachedError
 from mailstead.directory.named import NamedObjects
 from mailstead.settings.actor import Actor, PermissionDeniedError
 from mailstead.settings.database import Transaction
@@ -60,7 +62,8 @@ class EditVerbs(NamedObjects):
 
         def check(place: Place, change: ValueChange) -> None:
             require_value(actor, place, change)
-            self.need_within_bounds(place, change.setting, change.text)
+            with _named(_name_of(place, change)):
+                self.need_within_bounds(place, change.setting, change.text)
 
         return check
 
@@ -83,7 +86,23 @@ class EditVerbs(NamedObjects):
         """Quotas of single folders are bounded as those of all folders are."""
         for staged in pending.objects.values():
             if staged.kind.name == "mboxQuota" and staged.attributes is not None:
-                self.need_folder_within_bounds(staged.place, staged.attributes)
+                with _named(f"quotas, of the folder {staged.attributes['mboxName']}"):
+                    self.need_folder_within_bounds(staged.place, staged.attributes)
+
+
+def _name_of(place: Place, change: ValueChange) -> str:
+    """What the context of a value is called: what a domain's accounts begin with has the name of its own that CONFIG takes."""
+    name = change.context.name
+    return f"accountDefault{name[:1].upper()}{name[1:]}" if place.scope == "domain" else name
+
+
+@contextlib.contextmanager
+def _named(context: str) -> Iterator[None]:
+    """Name the context in a refusal: what is written together may come from several, with settings of equal names."""
+    try:
+        yield
+    except LimitReachedError as error:
+        raise LimitReachedError(f"{context}: {error}") from error
 
 
 def require_value(actor: Actor, place: Place, change: ValueChange) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mailstead.settings.suggestion import meant
+
 _DOMAIN_WORDS = """
 manageSubdomains manageDomainConfig manageDomainFilters backupDomain restoreDomain deactivateDomain
 manageDomainAdminLimits manageDomainServices manageCatchAll manageGroupware manageLdapSync manageDomainAliases
@@ -51,9 +53,22 @@ SERVER_PERMISSIONS: frozenset[str] = frozenset(_SERVER_WORDS.split()) | frozense
 
 
 def canonical(name: str, *, domain: bool) -> str:
-    """The spelling of a permission written in any case. Raises ValueError for an unknown one."""
+    """The spelling of a permission written in any case. Raises ValueError for an unknown one, with the name that was meant."""
     lowered = name.lower()
     for known in DOMAIN_PERMISSIONS if domain else SERVER_PERMISSIONS:
         if known.lower() == lowered:
             return known
-    raise ValueError(f"no {'domain' if domain else 'server'} permission is named {name!r}")
+    raise ValueError(f"no {'domain' if domain else 'server'} permission is named {name[:80]!r}{_instead(lowered, domain)}")
+
+
+def _instead(lowered: str, domain: bool) -> str:
+    """What was probably meant: the same permission's name on the other level, or a name that is near."""
+    for on_domain, on_server in SERVER_FORM.items():
+        if domain and on_server.lower() == lowered:
+            return f"; is {on_domain} meant?"
+        if not domain and on_domain.lower() == lowered:
+            return f"; is {on_server} meant? {on_domain} is given on a domain"
+    for known in SERVER_PERMISSIONS if domain else ():
+        if known.lower() == lowered:
+            return f"; {known} is one of the server, given without a domain"
+    return meant(lowered, sorted(DOMAIN_PERMISSIONS if domain else SERVER_PERMISSIONS))

@@ -14,6 +14,7 @@ from mailstead.admin_cli.context import CliContext, Command, DoneContext, Result
 from mailstead.admin_cli.contexts.account_objects import METHOD, security_method_commands
 from mailstead.admin_cli.grammar import CommandError, Word
 from mailstead.admin_cli.objects import Owner, objects_of, stage
+from mailstead.admin_cli.permission_names import HINT, domain_lines, permission_steps, server_lines
 from mailstead.admin_cli.responses import Reply, quoted, table
 from mailstead.admin_cli.syntax import Arguments
 from mailstead.directory.admins import check_admin_password
@@ -199,6 +200,15 @@ class _HolderContext(AttributeContext, DoneContext):
         if changes_itself:
             self.session.password_changed()
 
+    def value_lines(self) -> list[str]:
+        """GRANT of each permission."""
+        return [*domain_lines(self, "domain <name>"), *server_lines(self)]
+
+    @command("DONE", "writes the changes and goes to the previous context")
+    async def write_and_leave(self, arguments: Arguments) -> Result:
+        """DONE: `collect` writes, there is no COMMIT above."""
+        return await self.done_command(arguments)  # type: ignore[no-any-return, misc]
+
     @command("LIST parents", "lists the groups it is in")
     def list_parents(self, arguments: Arguments) -> Result:
         """LIST parents."""
@@ -254,17 +264,17 @@ class _HolderContext(AttributeContext, DoneContext):
         self.waiting_parents[group] = add
         return None
 
-    @command("GRANT permission (<permNames>) [domain <name>]", "gives permissions")
+    @command("GRANT permission (<permNames>) [domain <name>]", f"gives permissions; {HINT}")
     def grant(self, arguments: Arguments) -> Result:
         """GRANT."""
         return self._permissions(arguments, "grant")
 
-    @command("DENY permission (<permNames>) [domain <name>]", "refuses permissions")
+    @command("DENY permission (<permNames>) [domain <name>]", f"refuses permissions; {HINT}")
     def deny(self, arguments: Arguments) -> Result:
         """DENY."""
         return self._permissions(arguments, "deny")
 
-    @command("REVOKE permission (<permNames>) [domain <name>]", "forgets what was said of permissions")
+    @command("REVOKE permission (<permNames>) [domain <name>]", f"forgets what was said of permissions; {HINT}")
     def revoke(self, arguments: Arguments) -> Result:
         """REVOKE."""
         return self._permissions(arguments, "")
@@ -272,11 +282,7 @@ class _HolderContext(AttributeContext, DoneContext):
     def _permissions(self, arguments: Arguments, effect: str) -> Result:
         directory = self.session.services.directory
         domain = arguments.get("domain")
-        steps = [
-            directory.permission_change(self.holder, name, domain, effect, actor=self.session.actor)
-            for name in arguments.lists["permnames"]
-        ]
-        self.pending.add(*steps)
+        self.pending.add(*permission_steps(self, self.holder, arguments.lists["permnames"], domain, effect))
         found = directory.domain_by_name(domain) if domain is not None else None
         for name in arguments.lists["permnames"]:
             self.waiting_effects[found.id if found else 0, canonical(name, domain=found is not None)] = effect

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from mailstead.admin_cli.attributes import AttributeContext, InheritingContext, Source
+from mailstead.admin_cli.attributes import InheritingContext, Source
 from mailstead.admin_cli.context import CliContext, Command, DoneContext
 from mailstead.admin_cli.lists import value_list_commands
 from mailstead.settings.declaration import Context, Setting
@@ -25,7 +25,7 @@ EXCEPTIONS = frozenset({"sentRecipientsExceptions", "sendPolicyExceptions", "rec
 BANNERS = ("topBannerContent", "rightBannerContent", "bottomBannerContent")
 
 
-class InheritedContext(AttributeContext, DoneContext):
+class InheritedContext(InheritingContext, DoneContext):
     """Settings of one level; the parent says whose they are (`inherited_place`, `inherited_sources`)."""
 
     level: ClassVar[str] = ""
@@ -91,12 +91,9 @@ def _family(
 ) -> type[InheritedContext]:
     """A context class for one part at one level."""
     own = [*_lists(part), *more]
-    reset = level != "domain"
-    bases: tuple[type, ...] = (InheritedContext, InheritingContext) if reset else (InheritedContext,)
 
     def extra_commands(cls: type) -> list[Command]:
-        commands = [*super(made, cls).extra_commands(), *own]  # type: ignore[misc]
-        return commands if reset else [entry for entry in commands if entry.syntax.head[0] != "RESET"]
+        return [*super(made, cls).extra_commands(), *own]  # type: ignore[misc]
 
     members: Mapping[str, object] = {
         "__doc__": f"`<{name}#>`.",
@@ -107,7 +104,7 @@ def _family(
         "texts": BANNERS if part == "advertising" else (),
         "extra_commands": classmethod(extra_commands),
     }
-    made: type[InheritedContext] = type(title.replace(" ", ""), bases, dict(members))
+    made: type[InheritedContext] = type(title.replace(" ", ""), (InheritedContext,), dict(members))
     return made
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from mailstead.admin_cli.context import Command, DoneContext, Result, command, make
 from mailstead.admin_cli.grammar import CommandError
+from mailstead.admin_cli.permission_names import HINT, domain_lines, permission_steps, server_lines
 from mailstead.admin_cli.responses import table
 from mailstead.admin_cli.syntax import Arguments
 
@@ -38,6 +39,11 @@ class PermissionsContext(DoneContext):
         ]
         return table("The list of permissions:", ("name", "permission", "effect"), sorted(rows))
 
+    def value_lines(self) -> list[str]:
+        """GRANT of each permission."""
+        rest = "admin-user|admin-group <name>"
+        return domain_lines(self, rest) if self.domain_id else server_lines(self, f" {rest}")
+
     @classmethod
     def extra_commands(cls) -> list[Command]:
         """GRANT, REVOKE and DENY, to users and to groups."""
@@ -45,7 +51,7 @@ class PermissionsContext(DoneContext):
         for verb, effect, text in (("GRANT", "grant", "gives"), ("REVOKE", "", "forgets"), ("DENY", "deny", "refuses")):
             for holder in ("admin-user", "admin-group"):
                 form = f"{verb} permission (<permNames>) {holder} [name] <name>"
-                made.append(make(form, f"{text} permissions", _change(effect, holder)))
+                made.append(make(form, f"{text} permissions; {HINT}", _change(effect, holder)))
         return [*super().extra_commands(), *made]
 
 
@@ -68,11 +74,7 @@ def _change(effect: str, holder: str) -> Any:
         found = directory.admin(name) if holder == "admin-user" else directory.admin_group(name)
         if found is None:
             raise CommandError(f"the {holder} {name[:80]} does not exist")
-        steps = [
-            directory.permission_change(name, permission, context.domain_name(), effect, actor=context.session.actor)
-            for permission in arguments.lists["permnames"]
-        ]
-        context.pending.add(*steps)
+        context.pending.add(*permission_steps(context, name, arguments.lists["permnames"], context.domain_name(), effect))
         return None
 
     return handler

@@ -14,7 +14,7 @@ from typing import Any
 from mailstead.admin_cli.context import Command, Result, SubContext, command, make
 from mailstead.admin_cli.contexts.services import enter
 from mailstead.admin_cli.grammar import CommandError
-from mailstead.admin_cli.queue_filter import Test, Waiting, parse_filter
+from mailstead.admin_cli.queue_filter import DUE, QUEUED, SCHEDULED, Test, Waiting, parse_filter
 from mailstead.admin_cli.responses import Reply, show, table
 from mailstead.admin_cli.syntax import Arguments
 from mailstead.queue.entry import Recipient
@@ -29,8 +29,8 @@ Row = tuple[Recipient, str, int, int]
 def state_of(recipient: Recipient, now: float) -> str:
     """What a recipient is waiting for, in a word."""
     if recipient.attempts == 0:
-        return "queued"
-    return "scheduled" if recipient.due > now else "due"
+        return QUEUED
+    return SCHEDULED if recipient.due > now else DUE
 
 
 def _time(seconds: int) -> str:

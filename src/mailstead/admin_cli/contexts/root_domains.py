@@ -124,7 +124,9 @@ async def _restore(context: Any, arguments: Arguments) -> Result:
     domain = _domain(context, arguments["name"])
     context.session.actor.require("restoreDomain", domain.id)
     context.session.enter(DomainContext(context, domain))
-    return None
+    if domain.switched_on:
+        return None
+    return Reply(notes=(f"{domain.name} is disabled, as it was; ENABLE Domain at the root enables it",))
 
 
 def _may_purge(context: CliContext) -> bool:

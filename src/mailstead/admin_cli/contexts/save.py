@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import tempfile
 import time
@@ -24,6 +25,8 @@ from mailstead.directory.service import Directory
 from mailstead.settings.actor import Actor
 
 DEFAULT_NAME = "run/mailstead-config.toml"
+SAVES_OF_A_SECOND = 100
+"""Files of one name that are made within a second at most."""
 
 
 def configuration_text(directory: Directory, actor: Actor) -> str:
@@ -51,14 +54,13 @@ async def save(context: CliContext, arguments: Arguments) -> Result:
     if given and not context.session.actor.everything:
         raise CommandError("only an administrator with every right may name a file")
     target = services.data_dir / (given or DEFAULT_NAME)
-    if given:
-        target = target.with_name(f"{target.name}.{time.strftime('%Y%m%d%H%M%S')}")
     try:
-        await asyncio.to_thread(_save, services.directory, target, bool(given))
+        written = await asyncio.to_thread(_save, services.directory, target, bool(given))
     except (OSError, ValueError) as error:
         raise CommandError(f"the configuration cannot be written: {getattr(error, 'strerror', None) or error}") from error
+    told = f"written to {written.resolve()}"
     # Programs send SAVE CONFIG without a path, and read the first line as the status.
-    return Reply(notes=(f"written to {target.resolve()}",)) if given else None
+    return Reply(notes=(told,)) if given else Reply(text=told)
 
 
 async def show_config(context: Any, arguments: Arguments) -> Result:
@@ -67,8 +69,19 @@ async def show_config(context: Any, arguments: Arguments) -> Result:
     return Reply(["", *lines_of(text), ""])
 
 
-def _save(directory: Directory, path: Path, new: bool) -> None:
-    _write(path, configuration_text(directory, Actor.system()), new)
+def _save(directory: Directory, path: Path, new: bool) -> Path:
+    """Write the file, a `new` one with the time as its suffix, and a number when that is taken; its path."""
+    text = configuration_text(directory, Actor.system())
+    if not new:
+        _write(path, text, False)
+        return path
+    first = path.with_name(f"{path.name}.{time.strftime('%Y%m%d%H%M%S')}")
+    for number in range(SAVES_OF_A_SECOND):
+        named = first.with_name(f"{first.name}.{number}") if number else first
+        with contextlib.suppress(FileExistsError):
+            _write(named, text, True)
+            return named
+    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(first))
 
 
 def _write(path: Path, text: str, new: bool) -> None:
