@@ -48,7 +48,8 @@ There is no command "$COMMAND". The list $ADDRESS knows these, one on a line:
   set mail on|off      pause and resume
   end                  what follows is not read
 
-With the list's password: who, add, remove, pending, approve, reject.
+With a line "password" and the list's password in front: who, add, remove,
+pending, approve, reject, and set with the address of a member behind it.
 Send them to $REQUEST.
 """,
     "invalidUserName": """Subject: $LIST: address not usable

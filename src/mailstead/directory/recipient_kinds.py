@@ -68,7 +68,10 @@ LIST = Context(
         ),
         boolean("adminConfirm", False, "The administrator confirms subscriptions"),
         choice("senderAllow", "anybody", SENDERS, "Who may send to the list"),
-        choice("moderate", "nobody", ("nobody", "nonmembers", "everybody"), "Whose mail waits for approval"),
+        choice(
+            "moderate", "nobody", ("nobody", "nonmembers", "everybody"),
+            "Whose mail waits for approval, that of the logged-in administrator excepted",
+        ),
         choice("ctypeAllow", "any", ("any", "text", "textAndHtml"), "Content that is let through"),
         boolean("publishContactInfo", True, "Show in the address list"),
         boolean("rewriteFrom", False, "Rewrite From and envelope for DMARC"),

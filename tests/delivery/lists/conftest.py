@@ -134,8 +134,8 @@ async def until(ready: Callable[[], object] | Callable[[], Awaitable[object]], s
 
 
 @asynccontextmanager
-async def world_at(path: Path) -> AsyncIterator[World]:
-    async with running(path) as face:
+async def world_at(path: Path, certificate: Path | None = None) -> AsyncIterator[World]:
+    async with running(path, certificate) as face:
         lists = Lists(face.delivery)
         expander = lists.expander()
         tasks = [asyncio.create_task(expander.run())]

@@ -142,6 +142,7 @@ async def test_a_held_posting(tmp_path: Path, runner: Runner) -> None:
         assert await in_list(face, "PendingRequests") == 1
         assert sum((await subjects(face, ALICE)).values()) == 1
         assert await subjects(face, BOB) == {"news: a message waits": 1}
+        assert "\n  approve 1\n" in text_of(parsed((await face.messages(BOB))[0]))
 
     await waiting_job(tmp_path / "a", prepare)
     await runner.at_each_step(tmp_path / "a", check)
@@ -205,6 +206,7 @@ async def test_a_confirmed_subscription_that_waits_for_the_administrator(tmp_pat
         assert sum("waits for the administrator" in text for text in texts) == 1
         assert len(texts) == 2
         assert await subjects(face, BOB) == {f"news: {CAROL} wants to subscribe": 1}
+        assert "\n  approve 1\n" in text_of(parsed((await face.messages(BOB))[0]))
 
     await waiting_job(tmp_path / "a", prepare)
     await runner.at_each_step(tmp_path / "a", check)
@@ -231,6 +233,8 @@ add far@remote.test Far F
 remove {BOB}
 remove {BOB}
 set digest off
+set mail off {CAROL}
+set mail on {CAROL}
 approve 1
 reject 2 not this one
 reject 2
@@ -258,6 +262,7 @@ async def test_the_answer_to_many_commands_is_what_it_would_have_been(tmp_path: 
     answer = text_of(parsed(octets))
     for words in (
         f"{BOB} gets digests", "far@remote.test is a member", f"{BOB} is no member any more", f"{BOB} was no member",
+        f"{CAROL} gets no mail until", f"{CAROL} gets the list's mail",
         "approved: post", "rejected: post", '"reject 2": what waited under the number 2 was dealt with already',
         '"approve 9": nothing waits', "asked to subscribe", "3  post",
     ):  # fmt: skip
@@ -344,25 +349,28 @@ async def test_a_digest(tmp_path: Path, runner: Runner, archived: bool) -> None:
     await runner.at_each_step(tmp_path / "a", check, *later, again=later)
 
 
-async def test_a_member_who_wants_no_more_digests_gets_what_waits_once(tmp_path: Path, runner: Runner) -> None:
-    """In two digests, as they do not all fit one; the others get theirs later."""
+@pytest.mark.parametrize("by", [CAROL, ALICE])
+async def test_a_member_who_wants_no_more_digests_gets_what_waits_once(tmp_path: Path, runner: Runner, by: str) -> None:
+    """In two digests, as they do not all fit one, whether he or the administrator says so; the others get theirs later."""
 
     async def prepare(world: World) -> tuple[str, str]:
         news = await world.make([BOB, CAROL])
+        await world.face.directory.set_list_password(news.id, "a third secret", actor=ADMIN)
         for address in (BOB, CAROL):
             await world.face.directory.update_member(news.id, address, digest=True, actor=ADMIN)
         for number in range(3):
             await world.sent("x" * (3 << 20), subject=f"posting {number}")
-        return CAROL, f"news-request@{DOMAIN}"
+        return by, f"news-request@{DOMAIN}"
 
     async def check(face: Face) -> None:
         assert await digested(face, CAROL) == {f"posting {number}": 1 for number in range(3)}
-        assert (await subjects(face, CAROL))["news: set"] == 1
-        assert sum((await subjects(face, CAROL)).values()) == 3
+        assert (await subjects(face, by))["news: set"] == 1
+        assert len(await face.messages(CAROL)) == (3 if by == CAROL else 2)
         assert await digested(face, BOB) == {f"posting {number}": 1 for number in range(3)}
         assert await in_list(face, "Digest") == 0
 
-    await waiting_job(tmp_path / "a", prepare, "set digest off")
+    command = "set digest off" if by == CAROL else f"password a third secret\nset digest off {CAROL}"
+    await waiting_job(tmp_path / "a", prepare, command)
     later = ("later", str(25 * 3600))
     await runner.at_each_step(tmp_path / "a", check, *later, again=later)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from mailstead.delivery.lists.commands import Command
 from mailstead.delivery.lists.office import CONFIRMED, MAX_HEAD, PENDING, REFUSED, Answer, Office, Waiting
@@ -109,15 +109,15 @@ class Administration:
 
     # -- by mail ------------------------------------------------------------------------------------------------
 
-    async def opens(self, recipient: Recipient, password: str) -> bool:
-        """Whether a password is the list's."""
+    async def opens(self, recipient: Recipient, readings: Sequence[str]) -> bool:
+        """Whether a password, in one of the ways to read it, is the list's."""
         today = int(time.time()) // DAY
         day, wrong = self._wrong.get(recipient.id, (today, 0))
         if day == today and wrong >= MAX_WRONG:
             return False
         credentials = self._office.directory.credentials(recipient.id)
         stored = credentials.password if credentials is not None else ""
-        if stored:
+        for password in readings if stored else ():
             right: bool = await asyncio.to_thread(verify, password, stored)
             if right:
                 return True

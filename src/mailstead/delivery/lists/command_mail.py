@@ -4,7 +4,8 @@ Invariants
 - However often the server is killed meanwhile, each command is carried out once, and the answer says of each what it would have
   said without.
 - A machine is never answered; whoever is, not more often than the list allows.
-- The password of a list opens its commands for the mail that has it, and for no other; wrong ones are counted.
+- The password of a list opens its commands for the mail that has it, and for no other; wrong ones are counted. Without it a mail
+  concerns its writer alone.
 
 How: what a command is about to do is settled first (`_settled`), and is a stage of the job, with the answers so far, before it is
 done. After a crash the job goes on with doing that, which looks whether it was done already; nothing is settled a second time.
@@ -26,6 +27,7 @@ from mailstead.delivery.lists.office import Answer, Office
 from mailstead.delivery.lists.requests import Requests
 from mailstead.delivery.lists.sender import Writer
 from mailstead.delivery.stored import octets_of
+from mailstead.directory.address import address_key
 from mailstead.directory.model import Recipient
 from mailstead.message.decode import decode_header, text_of, walk
 from mailstead.message.headers import field_value
@@ -39,6 +41,7 @@ log = get_logger("PROCESSING")
 COMMANDS = "commands"
 """Stage of a job of the list: how far the commands of its mail are follows."""
 MAX_BODY = 64 * 1024
+_NOT_ACCEPTED = "The password was not accepted. It is the rest of its line; commands stand on lines of their own.\n"
 
 
 class Progress(msgspec.Struct, array_like=True):
@@ -76,12 +79,12 @@ class CommandMail:
             at += 1
         for number, command in enumerate(commands[at:], at):
             if command.name == "password":
-                trusted = await self._administration.opens(recipient, command.words[0])
+                trusted = await self._administration.opens(recipient, command.words)
                 if not trusted:
-                    answers.append(Answer(f"{recipient.name}: password not accepted", "The password was not accepted.\n"))
+                    answers.append(Answer(f"{recipient.name}: password not accepted", _NOT_ACCEPTED))
                     break
                 continue
-            if command.guarded and not trusted:
+            if not trusted and (command.guarded or self._about_another(recipient, writer, command)):
                 answers.append(Answer(f"{recipient.name}: password needed", f'"{command.line}" needs the list\'s password.\n'))
                 break
             settled = await self._settled(recipient, writer, command)
@@ -142,9 +145,10 @@ class CommandMail:
                 name = " ".join(command.words) or writer.name
                 return self._requests.settle(recipient, command.name, writer.address, name)
             case "set":
-                known = office.directory.member_of(recipient.id, writer.address)
+                address = _whose(command, writer)
+                known = office.directory.member_of(recipient.id, address)
                 if known is None:
-                    return office.template(recipient, "notAUser", values)
+                    return office.template(recipient, "notAUser", {**values, "EMAIL": address})
                 settled = {"do": "set", "address": known, "option": command.words[0].lower(), "value": command.words[1].lower()}
                 member = office.directory.member(recipient.id, known)
                 if (settled["option"], settled["value"]) == ("digest", "off") and member is not None and member.digest:
@@ -156,6 +160,15 @@ class CommandMail:
                 return await self._administration.settle(recipient, command)
             case _:
                 return _help(recipient, office.template(recipient, "unknownCommand", texts))
+
+    def _about_another(self, recipient: Recipient, writer: Writer, command: Command) -> bool:
+        """Whether a command is about an address that is not the writer's, in any spelling of his here."""
+        address = _whose(command, writer)
+        if command.name != "set" or address_key(address) == address_key(writer.address):
+            return False
+        member_of = self._office.directory.member_of
+        known = member_of(recipient.id, address)
+        return known is None or known != member_of(recipient.id, writer.address)
 
     async def _done(self, active: Active, recipient: Recipient, progress: Progress, again: bool = False) -> Answer:
         """Do what was settled, and what to say of it. ``again``: it may have been done already."""
@@ -171,7 +184,7 @@ class CommandMail:
                 return await self._administration.carry_out(recipient, settled, again=again)
 
     async def _set(self, recipient: Recipient, settled: Mapping[str, str]) -> Answer:
-        """A member's wishes; they harm nobody, so the address a mail comes from is believed."""
+        """A member's wishes; his own harm nobody, so the address a mail comes from is believed."""
         office, known, on = self._office, settled["address"], settled["value"] == "on"
         if settled["option"] == "digest":
             await self._digests.switch(recipient, known, digest=on)
@@ -179,7 +192,7 @@ class CommandMail:
         else:
             if office.directory.member(recipient.id, known) is not None:
                 await office.directory.update_member(recipient.id, known, nomail=not on, actor=office.actor(recipient))
-            done = "the list's mail" if on else "no mail until you switch it on again"
+            done = "the list's mail" if on else "no mail until it is switched on again"
         return Answer(f"{recipient.name}: set", f"{known} gets {done}.\n")
 
     async def _digest_off(self, active: Active, recipient: Recipient, progress: Progress) -> Answer:
@@ -198,6 +211,11 @@ class CommandMail:
             if await self._digests.give_rest(recipient, member, int(settled["rest"]), given):
                 told += "What waited for the next digest is sent as well.\n"
         return Answer(f"{recipient.name}: set", told)
+
+
+def _whose(command: Command, writer: Writer) -> str:
+    """The address that a `set` is about."""
+    return command.words[2] if len(command.words) > 2 else writer.address
 
 
 def _stage(active: Active, progress: Progress) -> Target:

@@ -13,20 +13,23 @@ MAX_COMMANDS = 20
 MAX_LINE = 1000
 MAX_TEXT = 64 * 1024
 
-_OPEN = {"help": (0, 0), "info": (0, 0), "subscribe": (0, 20), "unsubscribe": (0, 0), "set": (2, 2), "end": (0, 99)}
+_OPEN = {"help": (0, 0), "info": (0, 0), "subscribe": (0, 20), "unsubscribe": (0, 0), "set": (2, 3), "end": (0, 99)}
 _GUARDED = {
-    "who": (0, 1), "add": (1, 20), "remove": (1, 1), "pending": (0, 0), "approve": (1, 1), "reject": (1, 99), "password": (1, 1),
+    "who": (0, 1), "add": (1, 20), "remove": (1, 1), "pending": (0, 0), "approve": (1, 1), "reject": (1, 99),
+    "password": (1, MAX_LINE),
 }  # fmt: skip
 COMMANDS = {**_OPEN, **_GUARDED}
 """Least and most words behind a command."""
 _ALIASES = {"join": "subscribe", "leave": "unsubscribe", "quit": "end", "stop": "end", "signoff": "unsubscribe", "list": "who"}
+_QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "\u201e": "\u201c"}
+_escaped = re.compile(r'\\(["\\])')
 _reply = re.compile(r"^\s*(?:re|aw|antw|sv|vs|odp|fwd?|wg)\s*:\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """``name`` is one of COMMANDS, or "unknown" or "invalid" (with ``reason``); ``words`` what stands behind it; ``line`` as it
-    was written, a password excepted."""
+    """``name`` is one of COMMANDS, or "unknown" or "invalid" (with ``reason``); ``words`` what stands behind it, for a
+    password the readings of the rest of its line; ``line`` as it was written, a password excepted."""
 
     name: str
     words: tuple[str, ...]
@@ -35,7 +38,7 @@ class Command:
 
     @property
     def guarded(self) -> bool:
-        """Whether it needs the list's password."""
+        """Whether it needs the list's password, whomever it is about; `set` does where it names somebody else."""
         return self.name in _GUARDED and self.name != "password"
 
 
@@ -75,8 +78,25 @@ def parse_line(line: str) -> Command:
         shown = "password ..."
     if not least <= len(words) - 1 <= most:
         return Command("invalid", (), shown, "too few words" if len(words) - 1 < least else "too many words")
-    if name == "set" and (words[1].lower() not in ("digest", "mail") or words[2].lower() not in ("on", "off")):
-        return Command("invalid", (), shown, "expected: set digest on|off, or set mail on|off")
+    if name == "password":
+        return Command(name, _readings(line.split(None, 1)[1].strip()), shown)
+    if name == "set" and not _is_wish(words):
+        expected = "expected: set digest on|off or set mail on|off, and with the list's password an address behind it"
+        return Command("invalid", (), shown, expected)
     if name in ("approve", "reject") and not (words[1].isascii() and words[1].isdigit() and len(words[1]) < 11):
         return Command("invalid", (), shown, "expected the number that 'pending' shows")
     return Command(name, tuple(words[1:]), shown)
+
+
+def _is_wish(words: list[str]) -> bool:
+    wish = words[1].lower() in ("digest", "mail") and words[2].lower() in ("on", "off")
+    return wish and (len(words) == 3 or "@" in words[3])
+
+
+def _readings(rest: str) -> tuple[str, ...]:
+    """A password may have blanks, so it is the rest of its line; as quotes may be its own or stand around it, it is read both
+    ways, in double quotes as the administration protocol reads them."""
+    if len(rest) < 3 or _QUOTES.get(rest[0]) != rest[-1]:
+        return (rest,)
+    inner = rest[1:-1]
+    return (rest, _escaped.sub(r"\1", inner) if rest[0] == '"' else inner)

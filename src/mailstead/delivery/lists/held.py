@@ -6,8 +6,8 @@ Invariants
   that the job has come to.
 
 How: the job of the mail stays, with a stage in its ``path``: ("held", mid, kind, address, name, reason) when the record that puts
-it away is written, ("told", "yes" or "no", ...) when whoever asked has been told. Whether it was put away is asked of the index,
-for the mailbox may be full.
+it away is written, ("told", number or "yes" or "no", ...) when whoever asked has been told: the number under which it waits, "yes"
+where it does no more, "no" where it never did. Whether it was put away is asked of the index, for the mailbox may be full.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ from mailstead.store.record import MessageHead
 
 HELD, TOLD = "held", "told"
 _NO_ROOM = "it would have to wait for the moderator, and the mailbox of the list is full"
+_MOVE = """{} it in the list's mailbox from PendingRequests to ConfirmedRequests to let it through,
+or delete it there.
+"""
 
 
 class Held:
@@ -65,21 +68,28 @@ class Held:
     # -- telling ------------------------------------------------------------------------------------------------
 
     async def go_on(self, active: Active, recipient: Recipient, writer: Writer) -> bool:
-        """The next stage; True when it was the last. Raises Unavailable."""
+        """The next stage; True when it was the last. Raises MailboxError, Unavailable."""
         stage, first, kind, address, name, reason = active.job.path
         if stage == HELD:
             kept = self._office.was_kept(recipient, int(first, 16))
             over = not kept and kind != "post"  # somebody else took the request away: there is nothing for the administrator
-            told = active.progress(None) if over else active.stage(TOLD, "yes" if kept else "no", kind, address, name, reason)
+            number = await self._number(recipient, int(first, 16)) if kept else "no"
+            told = active.progress(None) if over else active.stage(TOLD, number, kind, address, name, reason)
             to = address
             if kind == "post":
                 to = "" if writer.automatic else active.mail.entry.sender
             values = self._office.values(recipient, email=address, name=name, command=kind, reason=reason)
             await self._office.send(recipient, to, self._answer(active, recipient, kind, kept, values), with_targets=[told])
             return over
-        subject, body = self._notice(active, recipient, first == "yes", kind, address, name, reason)
+        subject, body = self._notice(active, recipient, first, kind, address, name, reason)
         await self._office.tell_owner(recipient, subject, body, with_targets=[active.progress(None)])
         return True
+
+    async def _number(self, recipient: Recipient, mid: int) -> str:
+        """The number under which something waits; "yes" where it was dealt with already."""
+        folder = await self._office.mailbox.folder(recipient.id, PENDING)
+        uid = self._office.kept_at(recipient, folder, mid) if folder is not None else 0
+        return str(uid) if uid else "yes"
 
     def _answer(self, active: Active, recipient: Recipient, kind: str, kept: bool, values: dict[str, str]) -> Answer:
         office = self._office
@@ -90,25 +100,37 @@ class Held:
         return office.template(recipient, "requestNeedsAdminConfirmation" if kept else "badConfirmation", values)
 
     def _notice(
-        self, active: Active, recipient: Recipient, kept: bool, kind: str, address: str, name: str, reason: str
+        self, active: Active, recipient: Recipient, number: str, kind: str, address: str, name: str, reason: str
     ) -> tuple[str, str]:
-        if not kept:
+        if number == "no":
             words = f"A message from {address} to {recipient.address} was refused: {_NO_ROOM}.\n"
             return f"{recipient.name}: the list's mailbox is full", words
+        who, how = f"{name} <{address}>" if name else address, self._how(recipient, number)
         if kind == "post":
             return (
                 f"{recipient.name}: a message waits",
-                f"A message from {name} <{address}> to {recipient.address} waits, because {reason}.\n"
-                f"Subject: {self._subject(active)}\n\n"
-                "Move it in the list's mailbox from PendingRequests to ConfirmedRequests to let it through,\n"
-                "or delete it there.\n",
+                f"A message from {who} to {recipient.address} waits, because {reason}.\nSubject: {self._subject(active)}\n\n{how}",
             )
         return (
             f"{recipient.name}: {address} wants to subscribe",
-            f"{name} <{address}> confirmed the wish to become a member of {recipient.address}.\n\n"
-            "Move the request in the list's mailbox from PendingRequests to ConfirmedRequests to let it be,\n"
-            "or delete it there.\n",
+            f"{who} confirmed the wish to become a member of {recipient.address}.\n\n{how}",
         )
+
+    def _how(self, recipient: Recipient, number: str) -> str:
+        """How to decide: by mail where the list takes commands, and in its mailbox."""
+        request = self._office.directory.list_address(recipient, "request")
+        if not request:
+            return _MOVE.format("Move")
+        if number.isdigit():
+            aim, line, more = (
+                "To let it through",
+                f"approve {number}",
+                f'To refuse it, send "reject {number} why" in place of the last one.',
+            )
+        else:
+            aim, line, more = "To see what waits", "pending", 'It shows the numbers that "approve" and "reject" take.'
+        told = f"{aim}, send these two lines to {request}:\n\n  password <the list's password>\n  {line}\n\n{more}\n"
+        return told + "\n" + _MOVE.format("Or move")
 
     @staticmethod
     def _subject(active: Active) -> str:

@@ -65,7 +65,7 @@ def judge(
         return Judged(Decision.REJECT, refused)
     moderate = attributes.get("moderate", "nobody")
     if moderate == "everybody" or (moderate == "nonmembers" and not member):
-        return Judged(Decision.HOLD, "the list is moderated" if moderate == "everybody" else "you are not a member")
+        return Judged(Decision.HOLD, "the list is moderated" if moderate == "everybody" else "its writer is not a member")
     return Judged(Decision.SEND)
 
 
