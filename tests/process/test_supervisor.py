@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -252,7 +253,14 @@ def test_children_keep_nothing_of_the_supervisor(launch: Launch) -> None:
         for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
         if line.split()[3] == "0A" and int(line.split()[1].split(":")[1], 16) == server.port
     }
-    held = {name: [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()] for name, pid in children.items()}
-    assert {name: len(listening.intersection(targets)) for name, targets in held.items()} == {"b0": 0, "w0": 1, "w1": 1}
+    held: dict[str, list[str]] = {}
+
+    def handed_over() -> bool:  # a worker may be about to take its socket yet
+        for name, pid in children.items():
+            with contextlib.suppress(FileNotFoundError):
+                held[name] = [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()]
+        return {name: len(listening.intersection(held[name])) for name in held} == {"b0": 0, "w0": 1, "w1": 1}
+
+    wait_for(handed_over)
     assert all(any("mailstead.lock" in target for target in targets) for targets in held.values())  # but for this
     assert all(os.getpgid(pid) == pid for pid in children.values())
