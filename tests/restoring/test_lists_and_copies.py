@@ -230,3 +230,18 @@ async def test_what_a_list_has_sent_since_is_not_sent_again(place: Place, tmp_pa
     await erase(place)
     assert (await restorer.account(NEWS)).restored == 12
     source.close()
+
+
+async def test_addresses_of_an_alias_that_the_domain_lost_are_told_as_those(place: Place, tmp_path: Path) -> None:
+    await place.account("alice")
+    await place.directory.add_domain_alias(DOMAIN, "alias.test", actor=ADMIN)
+    news = await place.directory.create_list(DOMAIN, "news", ["alice@alias.test"], actor=ADMIN)
+    place.backup(tmp_path / "b")
+    await place.directory.delete_recipient(news.id, actor=ADMIN)
+    await place.directory.remove_domain_alias(DOMAIN, "alias.test", actor=ADMIN)
+    source, restorer = place.restorer(tmp_path / "b")
+    await restorer.domain(DOMAIN)
+    source.close()
+    assert members(place, list_here(place)) == [ALICE]
+    renamed = f"renamed: 1 addresses of alias.test to {DOMAIN} (members of groups and lists, administrators of lists)"
+    assert f"{DOMAIN}: {renamed}" in place.said
