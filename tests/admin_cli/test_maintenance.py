@@ -19,8 +19,9 @@ async def test_delete_keeps_a_copy_that_comes_back_with_its_accounts(face: Face)
     await client.ok("DISABLE Domain name example.test", 'DELETE Domain name "example.test"')
     assert face.directory.domain_by_name("example.test") is None
     assert any(row.startswith("example.test") for row in await client.rows("LIST DeletedDomains"))
-    (note,) = await client.ok("RESTORE Domain name example.test")
-    assert note == "example.test is disabled, as it was; ENABLE Domain at the root enables it"
+    # Programs read the first line as the status of a command that enters a context.
+    status = (await client.send("RESTORE Domain name example.test"))[0]
+    assert status == "+OK: example.test is disabled, as it was; ENABLE Domain at the root enables it"
     assert client.prompt == "<domain#> " and await client.rows("LIST Accounts") == ["alice"]
     await client.ok("BACK", "ENABLE Domain name example.test")
     assert await client.ok("RESTORE Domain name example.test") == []

@@ -207,3 +207,41 @@ async def test_a_member_that_a_copy_has_already_does_not_come_twice(place: Place
     await restorer.domain(DOMAIN, to=COPY)
     source.close()
     assert members(place, list_here(place, domain=COPY)) == [f"a@sub.{DOMAIN}", f"alice@{COPY}"]
+
+
+async def test_what_a_list_has_sent_since_is_not_sent_again(place: Place, tmp_path: Path) -> None:
+    """What waits in Digest and ConfirmedRequests is sent by itself; where the list is here, it was."""
+    news = await furnish(place)
+    for name in ("Digest", "ConfirmedRequests"):
+        await place.mailbox.create_folder(news.id, name)
+        await place.add(news.id, name, ["n1"])
+    place.backup(tmp_path / "b")
+    for name in ("Digest", "ConfirmedRequests"):
+        await place.delete(news.id, name, {"n1"})
+    source, restorer = place.restorer(tmp_path / "b")
+    for _ in await restorer.domain(DOMAIN), await restorer.account(NEWS):
+        assert await place.contents(news.id, "Digest") == []
+        assert await place.contents(news.id, "ConfirmedRequests") == []
+    assert f"{NEWS}: Digest: 1 messages left out, which the list would act on again; `restore folder` restores them" in place.said
+    # Who asks for the folder gets it.
+    assert (await restorer.account(NEWS, wanted=Wanted("Digest"))).restored == 1
+    # A list that is gone may not have sent it.
+    await place.directory.delete_recipient(news.id, actor=ADMIN)
+    await erase(place)
+    assert (await restorer.account(NEWS)).restored == 12
+    source.close()
+
+
+async def test_addresses_of_an_alias_that_the_domain_lost_are_told_as_those(place: Place, tmp_path: Path) -> None:
+    await place.account("alice")
+    await place.directory.add_domain_alias(DOMAIN, "alias.test", actor=ADMIN)
+    news = await place.directory.create_list(DOMAIN, "news", ["alice@alias.test"], actor=ADMIN)
+    place.backup(tmp_path / "b")
+    await place.directory.delete_recipient(news.id, actor=ADMIN)
+    await place.directory.remove_domain_alias(DOMAIN, "alias.test", actor=ADMIN)
+    source, restorer = place.restorer(tmp_path / "b")
+    await restorer.domain(DOMAIN)
+    source.close()
+    assert members(place, list_here(place)) == [ALICE]
+    renamed = f"renamed: 1 addresses of alias.test to {DOMAIN} (members of groups and lists, administrators of lists)"
+    assert f"{DOMAIN}: {renamed}" in place.said

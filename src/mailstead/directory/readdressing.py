@@ -76,10 +76,10 @@ def readdress(rows: Sequence[ObjectRow], old: Collection[str], new: str, count: 
 
 
 def names_left(rows: Sequence[ObjectRow], here: Collection[str]) -> tuple[str, set[str]]:
-    """The main name (as shown) that a domain's rows have, and the keys of all their names that are not among ``here``."""
-    names = [row for table, row in rows if table == "domain_name"]
-    main = next((str(row["name"]) for row in names if row["main"]), "")
-    return main, {str(row["key"]) for row in names} - set(here)
+    """The names of a domain's rows whose keys are not among ``here``: as they are told, the main one first, and the keys."""
+    names = [row for table, row in rows if table == "domain_name" and row["key"] not in here]
+    told = [str(row["name"]) for row in sorted(names, key=lambda row: (not row["main"], row["key"]))]
+    return ", ".join(told), {str(row["key"]) for row in names}
 
 
 __all__ = ["Readdressed", "names_left", "readdress"]

@@ -12,6 +12,9 @@ from mailstead.mailbox.errors import InvalidFolderName
 
 MAX_LEVELS = 20
 MAX_LEVEL_OCTETS = 255
+LIST_CONFIRMED, LIST_DIGEST = "ConfirmedRequests", "Digest"
+ACTING_FOLDERS = frozenset({LIST_CONFIRMED, LIST_DIGEST})
+"""Folders of a mailing list's mailbox that act on what comes into them: it is carried out, or sent with the next digest."""
 
 
 def canonical(name: str) -> str:

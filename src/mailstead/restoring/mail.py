@@ -10,7 +10,7 @@ stand in for it).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -141,10 +141,17 @@ class MailRestorer:
         self._limited = limited
 
     async def restore(
-        self, source: SourceMailbox, owner: SourceOwner, account: int, shard: int, wanted: Wanted, translate: Translate
+        self,
+        source: SourceMailbox,
+        owner: SourceOwner,
+        account: int,
+        shard: int,
+        wanted: Wanted,
+        translate: Translate,
+        acting: Collection[str] = (),
     ) -> MailReport:
-        """From an owner in the backup to an account (or a domain's public folders) here. Raises OverQuota, StoreUnavailable,
-        MailboxError; what was restored by then stays."""
+        """From an owner in the backup to an account (or a domain's public folders) here. Folders ``acting`` on what comes into them
+        get it only where a folder was named. Raises OverQuota, StoreUnavailable, MailboxError; what was restored by then stays."""
         report = MailReport()
         mailbox = self._mailbox
         have = {folder.name: folder for folder in await mailbox.folders(account)}
@@ -163,6 +170,12 @@ class MailRestorer:
             if (wanted.message_id or wanted.uid) and not messages:
                 continue
             target = canonical(target)
+            if target in acting and not (wanted.folder or wanted.into):
+                missing = sum(target not in there.places(one) for one in messages)
+                if missing:
+                    left = f"{target}: {missing} messages left out, which the list would act on again"
+                    report.notes.append(f"{left}; `restore folder` restores them")
+                continue
             if target not in have:
                 use = folder.special_use if target == folder.name else None
                 if use and any(one.special_use == use for one in have.values()):

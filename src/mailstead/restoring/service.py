@@ -3,7 +3,7 @@
 Invariants: with a domain comes the mail of whoever of it owns a mailbox: accounts, mailing lists, the domain itself (its public
 folders); what is here is not removed or changed; nobody gets the mail of another whose name is his alias by now, unless that
 was asked for; an account that was deleted and is still kept comes back as it is kept before anything is taken from the backup;
-doing it twice brings nothing twice.
+doing it twice brings nothing twice, and a list sends nothing twice on its account.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from mailstead.directory.address import local_key
+from mailstead.directory.address import address_key, local_key
 from mailstead.directory.model import Account, AlreadyExistsError, Domain, RecipientKind
 from mailstead.directory.service import Directory
+from mailstead.mailbox.names import ACTING_FOLDERS
 from mailstead.mailbox.service import Mailbox
 from mailstead.restoring.mail import MailReport, MailRestorer, Wanted
 from mailstead.restoring.source import Source, SourceOwner
@@ -195,9 +196,10 @@ class Restorer:
     async def _mail(
         self, owner: SourceOwner, target: int, shard: int, name: str, wanted: Wanted, how: How, renamed: Mapping[str, str]
     ) -> MailReport:
+        acting = await self._acting(owner, target, name)
         restorer = MailRestorer(self._mailbox, self._store, limited=how.limited)
         report = await restorer.restore(
-            self._source.mailbox(owner.shard), owner, target, shard, wanted, self._translate(owner, target, renamed)
+            self._source.mailbox(owner.shard), owner, target, shard, wanted, self._translate(owner, target, renamed), acting
         )
         self._told(
             f"{name}: {report.restored} messages restored, {report.there} are there"
@@ -209,6 +211,15 @@ class Restorer:
         if wanted.everything:
             self._tell_scripts(owner, name, renamed)
         return report
+
+    async def _acting(self, owner: SourceOwner, target: int, name: str) -> frozenset[str]:
+        """Folders that do not get mail unasked: those in which a list sends what it had sent since the backup, or what the list
+        that it was written to sends. Where the same list lost its folder, what waited in it waits again."""
+        if not self._is_list(target):
+            return frozenset()
+        if owner.kind != "list" or address_key(owner.address) != address_key(name):
+            return ACTING_FOLDERS
+        return ACTING_FOLDERS & {folder.name for folder in await self._mailbox.folders(target)}
 
     def _tell_scripts(self, owner: SourceOwner, name: str, renamed: Mapping[str, str]) -> None:
         """Scripts are what people wrote, so that addresses in them stay; whoever restores is to know."""

@@ -126,7 +126,7 @@ async def _restore(context: Any, arguments: Arguments) -> Result:
     context.session.enter(DomainContext(context, domain))
     if domain.switched_on:
         return None
-    return Reply(notes=(f"{domain.name} is disabled, as it was; ENABLE Domain at the root enables it",))
+    return Reply(text=f"{domain.name} is disabled, as it was; ENABLE Domain at the root enables it")
 
 
 def _may_purge(context: CliContext) -> bool:

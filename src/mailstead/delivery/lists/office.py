@@ -31,6 +31,7 @@ from mailstead.directory.list_templates import filled
 from mailstead.directory.model import Recipient, RecipientKind
 from mailstead.mailbox.errors import FolderExists
 from mailstead.mailbox.model import Folder
+from mailstead.mailbox.names import LIST_CONFIRMED, LIST_DIGEST
 from mailstead.message.build import format_address, text_message
 from mailstead.message.headers import iter_fields
 from mailstead.observe.log import get_logger
@@ -43,8 +44,8 @@ from mailstead.store.submission import TargetOutcome
 
 log = get_logger("PROCESSING")
 
-INBOX, REQUESTS, PENDING, CONFIRMED = "INBOX", "Requests", "PendingRequests", "ConfirmedRequests"
-DIGEST, DIGESTS = "Digest", "Digests"
+INBOX, REQUESTS, PENDING, CONFIRMED = "INBOX", "Requests", "PendingRequests", LIST_CONFIRMED
+DIGEST, DIGESTS = LIST_DIGEST, "Digests"
 MARK = b"X-List-Request"
 REFUSED = "refused"
 """Kind of what stands in ConfirmedRequests for something that was refused; ``what`` has its kind, ``sender`` who hears of it."""
