@@ -87,6 +87,14 @@ def test_lock_names_the_process_that_holds_it(tmp_path: Path) -> None:
     os.close(lock_data_directory(tmp_path))
 
 
+def test_a_lock_whose_directory_cannot_be_written_is_not_kept(tmp_path: Path) -> None:
+    (tmp_path / "run" / "prepared").mkdir(parents=True)  # what cannot be removed as a file, for root neither
+    with pytest.raises(StartError, match="no right to write"):
+        lock_data_directory(tmp_path)
+    (tmp_path / "run" / "prepared").rmdir()
+    os.close(lock_data_directory(tmp_path))
+
+
 def test_listener_addresses_that_cannot_be_used() -> None:
     for address, words in (
         ("fe80::1", "link-local"), ("::ffff:192.0.2.1", "write 192.0.2.1 instead"), ("mail.example", "not an IP address"),

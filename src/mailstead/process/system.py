@@ -79,9 +79,13 @@ def lock_data_directory(data_dir: Path, patience: float = 0.0) -> int:
             if left:
                 raise StartError(f"processes that a killed Mailstead{owner} left are running on {data_dir}") from None
             raise StartError(f"another Mailstead{owner} is running on {data_dir}") from None
-    begin_unprepared(data_dir)
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    try:
+        begin_unprepared(data_dir)
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    except OSError as exc:
+        os.close(fd)
+        raise StartError(f"no right to write in {run}: {exc.strerror}") from exc
     return fd
 
 
