@@ -54,3 +54,22 @@ async def test_subscribers_hear_of_changes_here_and_elsewhere(stored: Settings, 
     assert [change.context for change in heard[:1]] == ["pop3"]
     assert {change.context for change in heard} == {"pop3", "imap", "listeners"}
     other.database.close()
+
+
+async def test_what_a_subscriber_makes_of_several_settings_ends_with_the_newest(stored: Settings, tmp_path: Path) -> None:
+    """A change that another process makes while a subscriber reads: what it says last is what holds, as of listeners."""
+    other = Settings.open(tmp_path)
+    said: list[tuple[int, int]] = []
+    pending = [("pop3", "maxErrors", "8")]
+
+    def read(_change: SettingsChange) -> None:
+        first = stored.service("pop3").maxErrors
+        for context, name, value in [pending.pop()] if pending else []:
+            other.set_sync(context, name, value, "test")
+        said.append((first, stored.service("imap").maxErrors))
+
+    stored.subscribe(read)
+    await other.set("imap", "maxErrors", "7", "test")
+    stored.poll()
+    assert said[-1] == (8, 7), said
+    other.database.close()

@@ -158,6 +158,7 @@ class SystemDatabase:
         change can fall in between."""
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="system-db")
         self._listeners: list[ChangeListener] = []
+        self._telling = False
         self._closed = False
         try:
             self._writer = self._connect(busy_ms=15_000)
@@ -243,12 +244,24 @@ class SystemDatabase:
         self._listeners.append(listener)
 
     def poll(self) -> bool:
-        """Notice commits of any process; True when listeners were called. Costs about 3 us when nothing changed."""
+        """Notice commits of any process; True when listeners were called. Costs about 3 us when nothing changed.
+
+        A listener that reads does not hear, in the middle of what it does, of what came meanwhile: it would go on with older values
+        afterwards, and have the last word with them. It is called again when all listeners have heard.
+        """
         with self.lock:
             version = self._reader.execute("PRAGMA data_version").get
-            if version == self._version:
+            if version == self._version or self._telling:
                 return False
-            return self._refresh(version)
+            told = False
+            self._telling = True
+            try:
+                while version != self._version:
+                    told = self._refresh(version) or told
+                    version = self._reader.execute("PRAGMA data_version").get
+            finally:
+                self._telling = False
+            return told
 
     def _refresh(self, version: int) -> bool:
         # The version is read before the rows: a commit in between is looked at twice, never missed.
