@@ -217,11 +217,11 @@ class AttributeContext(CliContext):
             text = value.value
             if setting.name == "passwordRecoveryMethods":
                 text = _OLD_METHOD.sub("email", text)
-            setting.parse(text)
+            parsed = setting.parse(text)
             self.check_value(setting, text)
             self.require_right(setting, text)
             if self.bounded:
-                self.session.services.directory.need_within_bounds(self.place(), setting, setting.render(setting.parse(text)))
+                self.session.services.directory.need_within_bounds(self.place(), setting, setting.render(parsed))
             changes.append((setting, text))
         self.begin()
         for special, value, extra in calls:

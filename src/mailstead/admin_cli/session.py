@@ -389,7 +389,7 @@ class Session:
         if self._hashing is not None:
             await asyncio.wait([self._hashing])
         self._hashing = asyncio.create_task(work, name="password of an account")
-        self._hashing.add_done_callback(lambda task: None if task.cancelled() else task.exception() and None)
+        self._hashing.add_done_callback(lambda task: task.cancelled() or task.exception())
         return self._hashing
 
     def wrote(self, seq: int) -> bool:

@@ -166,6 +166,7 @@ class View:
             return Attributes(False, written.size, written.changed, True)
         try:
             node = await self._node(path)
+            message = await self._tree.message(node) if node.what == "message" else None
         except Missing:
             if path == self._what.root:  # what it shows is gone, or not for him any more
                 return Attributes(True, 0, self._began, False)
@@ -175,11 +176,7 @@ class View:
         writable = self._may_write(node)
         if node.directory:
             return Attributes(True, 0, self._began, writable)
-        if node.what == "message":
-            try:
-                message = await self._tree.message(node)
-            except Missing:
-                return self._just_taken(path)
+        if message is not None:
             return Attributes(False, message.size, max(0, message.date), writable)
         snapshot = await self._snapshot(path, node, FRESH_SECONDS)
         return Attributes(False, snapshot.content.size, snapshot.modified, writable)

@@ -39,13 +39,9 @@ class Endpoints:
 
     def specs(self) -> list[ListenerSpec]:
         """What is to be listened on: enabled listeners of services that run."""
-        running = set(self._settings.service("server").services)
         return [
-            ListenerSpec(listener.id, service, listener.host, listener.port)
-            for service in self._services
-            if service in running
-            for listener in self._settings.listeners(service)
-            if listener.enable
+            ListenerSpec(listener.id, listener.service, listener.host, listener.port)
+            for listener in self._settings.running_listeners(self._services)
         ]
 
     def endpoint(self, spec: ListenerSpec) -> Endpoint:

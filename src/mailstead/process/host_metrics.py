@@ -80,9 +80,7 @@ class HostMetrics:
         return path
 
     async def _look_at_certificates(self) -> None:
-        running = set(self._services) & set(self._settings.service("server").services)
-        listeners = [one for service in running for one in self._settings.listeners(service) if one.enable]
-        files = {one.certFile for one in listeners} - set(NO_CERTIFICATE)
+        files = {one.certFile for one in self._settings.running_listeners(self._services)} - set(NO_CERTIFICATE)
         ends = await asyncio.to_thread(lambda: {name: _end(self._data_dir / name) for name in files})
         for name in self._certificates - files:
             _remove(certificate_expiration, name)

@@ -194,6 +194,11 @@ class Settings:
         self.database.poll()
         return self.listener_rows.of_service(service)
 
+    def running_listeners(self, services: Sequence[str]) -> list[ListenerSettings]:
+        """Enabled listeners of those of these services that run, in the services' order."""
+        running = self.service("server").services
+        return [one for service in services if service in running for one in self.listeners(service) if one.enable]
+
     def access_rules(self, service: str, listener_id: int = 0) -> AccessRules:
         """Rules of a listener, or of the service itself, or of everything (service `global`)."""
         self.database.poll()

@@ -72,6 +72,14 @@ class World:
         await self.lists._confirmed.work()
         await until(self._quiet)
 
+    async def approve_waiting(self, recipient: Recipient) -> None:
+        """Approve the one posting that waits, and wait until all that comes of it, upkeep included, is done."""
+        (waiting,) = await self.lists.pending_posts(recipient.id, actor=ADMIN)
+        await self.lists.approve(recipient.id, waiting.uid, actor=ADMIN)
+        await self.idle()
+        await self.lists.upkeep()
+        await self.idle()
+
     def _quiet(self) -> bool:
         return not self.face.store.queue_index.expansions(START, 10) and not self.expander._active
 

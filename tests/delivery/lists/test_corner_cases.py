@@ -70,11 +70,7 @@ async def test_what_was_moderated_is_archived_where_the_rest_is(world: World, ar
     news = await world.make([CAROL], moderate="everybody", archive=archive)
     await world.sent("words")
     assert await world.in_list(news, "INBOX") == []
-    (waiting,) = await world.lists.pending_posts(news.id, actor=ADMIN)
-    await world.lists.approve(news.id, waiting.uid, actor=ADMIN)
-    await world.idle()
-    await world.lists.upkeep()
-    await world.idle()
+    await world.approve_waiting(news)
     assert len(await world.mail(CAROL)) == 1
     assert len(await world.in_list(news, "INBOX")) == (1 if archive == "yes" else 0)
     assert await world.in_list(news, "ConfirmedRequests") == []

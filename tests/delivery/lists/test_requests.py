@@ -249,11 +249,7 @@ async def test_what_was_let_through_goes_out_once_though_the_mailbox_is_full(wor
         store_value(transaction, "test", "recipient", news.id, "listQuotas.totalMessageSize", setting, "1")
 
     await world.face.directory.database.write(limit)
-    (waiting,) = await world.lists.pending_posts(news.id, actor=ADMIN)
-    await world.lists.approve(news.id, waiting.uid, actor=ADMIN)
-    await world.idle()
-    await world.lists.upkeep()
-    await world.idle()
+    await world.approve_waiting(news)
     assert len(await world.mail(CAROL)) == 1
     assert await world.in_list(news, "ConfirmedRequests") == []
 
