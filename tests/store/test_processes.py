@@ -86,7 +86,6 @@ async def test_news_come_from_another_process(store: Store) -> None:
     assert list(view.uids) == [1, 2, 3]
     woken = asyncio.Event()
     view.attach(woken.set)
-    slowest = 0.0
     for order, kind, uids in (
         (("append", 100, 2), EventKind.EXISTS, [4]),
         (("flags", 100, [2], "\\Flagged"), EventKind.FLAGS, [2]),
@@ -95,7 +94,6 @@ async def test_news_come_from_another_process(store: Store) -> None:
     ):
         seen = view.event_no
         woken.clear()
-        begun = time.monotonic()
         done = asyncio.create_task(other.do(*order))
         # A wake may be for what was taken in before: it comes once that is durable.
         while not (events := view.events_since(seen)):
@@ -105,12 +103,9 @@ async def test_news_come_from_another_process(store: Store) -> None:
         assert event.kind == kind
         assert list(event.uids)[: len(uids)] == uids
         await done
-        slowest = max(slowest, time.monotonic() - begun)
         await view.refresh()
     assert list(view.uids) == [2, 4, 5]
     assert view.flags[0] & 4
-    # From the order to the news, with the durable change of the other process in between.
-    assert slowest < WITHIN * 5
     delays = []
     for _ in range(10):
         woken.clear()
