@@ -141,6 +141,7 @@ def test_ports_of_metrics_and_listeners_that_another_program_has(data: Path) -> 
         rows = of(data, "ports")
         (told,) = [row for row in rows if str(mine) in row["text"]]
         assert told["severity"] == "warning" and "setting set server metricsPort" in told["fix"]
+        assert told["text"] == f"cannot listen on 127.0.0.1:{mine} for the metrics: another program is using the port"
         (told,) = [row for row in rows if f"127.0.0.1:{theirs}" in row["text"]]
         assert told["severity"] == "problem" and "ss -ltnp" in told["fix"]
     assert command("setting", "set", "server", "metricsPort", "0", "-c", str(data)).exit_code == 0

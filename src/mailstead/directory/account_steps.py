@@ -164,8 +164,11 @@ class AccountSteps(DirectoryBase):
         return Step(operation, (("account", account_id),))
 
     def alias_removal(self, account_id: int, domain_id: int, alias: str, *, actor: Actor) -> Step:
-        """Take a name away. When run, raises NotFoundError."""
-        actor.require("manageAccountsNaming", domain_id)
+        """Take a name away; a temporary one of its own an account may always. When run, raises NotFoundError, and for an
+        account's other names PermissionDeniedError."""
+        own = actor.account_id == account_id
+        if not own:
+            actor.require("manageAccountsNaming", domain_id)
         local = local_key(alias)
 
         def operation(transaction: Transaction) -> None:
@@ -173,6 +176,8 @@ class AccountSteps(DirectoryBase):
             expires = transaction.value(f"SELECT expires FROM address {where}", key)
             if expires is None:
                 raise NotFoundError(f"the alias {alias} does not exist")
+            if own and not expires:
+                actor.require("manageAccountsNaming", domain_id)
             transaction.execute(f"DELETE FROM address {where}", key)
             transaction.record(actor.name, "account", account_id, "remove alias", {"alias": alias, "expires": expires})
 

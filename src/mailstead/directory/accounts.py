@@ -20,7 +20,7 @@ from mailstead.directory.account_rows import (
     import_password,
 )
 from mailstead.directory.account_steps import AccountSteps
-from mailstead.directory.address import checked_local, local_key
+from mailstead.directory.address import checked_local
 from mailstead.directory.model import (
     Account,
     ImportResult,
@@ -269,19 +269,5 @@ class AccountVerbs(AccountSteps):
 
     async def remove_account_alias(self, account_id: int, alias: str, *, actor: Actor) -> None:
         """Take a name away. Raises NotFoundError."""
-        account = self._need_account(account_id)
-        local = local_key(alias)
-
-        def operation(transaction: Transaction) -> None:
-            key = (account.domain_id, local, account_id)
-            expires = transaction.value(
-                "SELECT expires FROM address WHERE domain_id = ? AND local = ? AND object_id = ? AND main = 0", key
-            )
-            if expires is None:
-                raise NotFoundError(f"{account.address} has no alias {alias}")
-            if not (expires and actor.account_id == account_id):
-                actor.require("manageAccountsNaming", account.domain_id)
-            transaction.execute("DELETE FROM address WHERE domain_id = ? AND local = ? AND object_id = ?", key)
-            transaction.record(actor.name, "account", account_id, "remove alias", {"alias": alias, "expires": expires})
-
-        await self._change(operation)
+        domain_id = self._need_account(account_id).domain_id
+        await self._change(self.alias_removal(account_id, domain_id, alias, actor=actor).operation)
