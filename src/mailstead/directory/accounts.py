@@ -30,6 +30,7 @@ from mailstead.directory.model import (
     PasswordRefusedError,
 )
 from mailstead.directory.password_policy import check_history, check_rules
+from mailstead.directory.room import ACCOUNTS
 from mailstead.settings.actor import Actor, PermissionDeniedError
 from mailstead.settings.database import Transaction
 from mailstead.settings.declarations import ACCOUNT
@@ -138,7 +139,7 @@ class AccountVerbs(AccountSteps):
 
     async def _import_batch(self, lines: list[ImportLine], actor: Actor) -> tuple[int, list[tuple[int, str]]]:
         # The limits are read here, in the thread that owns the look-ups, not in the writer's.
-        limits = {domain.id: self.domain_settings(domain.id).maxAccounts for domain in self.domains()}
+        limits = {domain.id: self.limit_of(domain.id, ACCOUNTS) for domain in self.domains()}
 
         def operation(transaction: Transaction) -> tuple[int, list[tuple[int, str]]]:
             return import_lines(transaction, actor, lines, limits, self.ids.next)
