@@ -1,6 +1,7 @@
 """Names in settings that lead nowhere: domains, files, connectors, filters, user maps.
 
-Invariants: what holds no matter what is there (see `settings.references`) is not asked; a value that many places have is told once.
+Invariants: only what the server would look for is looked for (see `settings.references`); a value that many places have is told
+once.
 """
 
 from __future__ import annotations

@@ -45,9 +45,7 @@ def need_named(rows: Rows, setting: Setting, text: str | None) -> None:
         raise InvalidValueError(f"{setting.name}: there is no {setting.names} {text[:80]}")
 
 
-def need_filter(
-    rows: Rows, kind: ObjectKind, attributes: Mapping[str, str], scope: str, scope_id: int, domain_id: int
-) -> None:
+def need_filter(rows: Rows, kind: ObjectKind, attributes: Mapping[str, str], scope: str, scope_id: int, domain_id: int) -> None:
     """Raise InvalidValueError for an active filter, lying at a place, of a script or socket filter that is not there: a script
     lies at the same place, in its domain, or in the server; a socket filter in the server."""
     filter_type, name = _text(kind.context, attributes, FILTER_TYPE), _text(kind.context, attributes, FILTER_NAME)
