@@ -193,12 +193,41 @@ async def test_services_off_suspends_and_reset_brings_back(face: Face) -> None:
 async def test_admin_limits_hold(face: Face) -> None:
     client = await face.client()
     await client.ok("UPDATE Domain example.test", "CONFIG adminLimits", "SET maxAccounts 2 maxMaillists 5", "COMMIT")
-    await client.ok("ADD Account b password secret-1-x", "COMMIT", "ADD Account c password secret-1-x")
-    assert "at most 2 accounts" in await client.err("COMMIT")
-    assert client.prompt == "<domain-account#> "
-    await client.ok("BACK", "CONFIG adminLimits", "SET maxAccountMessageSizeQuota 1000", "COMMIT", "UPDATE Account alice")
+    await client.ok("ADD Account b password secret-1-x", "COMMIT")
+    assert "at most 2 accounts" in await client.err("ADD Account c password secret-1-x"), "before all of it is filled in"
+    assert client.prompt == "<domain#> "
+    await client.ok("CONFIG adminLimits", "SET maxAccountMessageSizeQuota 1000", "COMMIT", "UPDATE Account alice")
     await client.ok("CONFIG Quotas")
     assert "1 to 1000" in await client.err("SET totalMessageSize 2000")
+
+
+async def test_a_limit_that_is_used_up_meanwhile_holds_at_commit(face: Face) -> None:
+    client, other = await face.client(), await face.client()
+    await client.ok("UPDATE Domain example.test", "CONFIG adminLimits", "SET maxAccounts 2", "COMMIT")
+    await client.ok("ADD Account b password secret-1-x")
+    await other.ok("UPDATE Domain example.test", "ADD Account c password secret-1-x", "COMMIT")
+    assert "at most 2 accounts" in await client.err("COMMIT")
+    assert client.prompt == "<domain-account#> "
+    await other.ok("REMOVE Account c")
+    await client.ok("COMMIT")
+
+
+async def test_limits_of_every_kind_are_told_when_one_more_is_begun(face: Face) -> None:
+    client = await face.client()
+    await client.ok("UPDATE Domain example.test", "CONFIG adminLimits")
+    await client.ok("SET maxGroups 1 maxMaillists 1 maxFolderRecipients 1 maxAccountClasses 1", "COMMIT")
+    await client.ok("ADD accountClass gold", "COMMIT", "ADD Group team", "COMMIT", "ADD List news password secret-1-x", "COMMIT")
+    await client.ok("CONFIG PUBLIC-FOLDER", "ADD Mbox Questions", "COMMIT")
+    await client.ok("ADD FolderRcpt inquiries", "SET mboxName Questions", "COMMIT")
+    for line, told in (
+        ("ADD accountClass silver", "1 classes"),
+        ("ADD Group more", "1 groups"),
+        ("ADD List more password secret-1-x", "1 mailing lists"),
+        ("ADD FolderRcpt more", "1 folder recipients"),
+    ):
+        assert await client.err(line) == f"the domain may have at most {told}"
+        assert client.prompt == "<domain#> "
+    await client.ok("REMOVE Group team", "ADD Group more", "COMMIT")
 
 
 async def test_list_valued_limits(face: Face) -> None:

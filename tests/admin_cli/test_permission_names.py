@@ -6,7 +6,13 @@ import re
 from pathlib import Path
 
 from mailstead.directory import Actor
-from mailstead.settings.permissions import DOMAIN_PERMISSIONS, SERVER_FORM, SERVER_PERMISSIONS
+from mailstead.settings.permissions import (
+    DOMAIN_MEANINGS,
+    DOMAIN_PERMISSIONS,
+    SERVER_FORM,
+    SERVER_MEANINGS,
+    SERVER_PERMISSIONS,
+)
 from tests.admin_cli.conftest import PASSWORD, Client, Face
 
 GUIDE = Path(__file__).parents[2] / "docs" / "administration.md"
@@ -69,12 +75,33 @@ async def test_help_lists_the_names_of_what_may_be_given(face: Face) -> None:
     assert {found[1] for text in shown if (found := ON_SERVER.match(text))} == {"manageAdminACL", "createAccountsOnAnyDomain"}
 
 
-def test_the_guide_has_every_name() -> None:
+def test_every_permission_says_what_it_is_for_and_the_guide_says_the_same() -> None:
+    for meanings in (DOMAIN_MEANINGS, SERVER_MEANINGS):
+        assert all(meanings.values())
+        assert len(set(meanings.values())) == len(meanings), "two permissions for one thing"
     chapter = GUIDE.read_text().split("\n### Names of permissions\n")[1].split("\n## ")[0]
-    rows = [re.findall(r"`(\w+)`", line) for line in chapter.splitlines() if line.startswith("| `")]
-    assert {row[0]: row[1] for row in rows} == dict(SERVER_FORM) and len(rows) == len(SERVER_FORM)
-    rest = [line for line in chapter.splitlines() if not line.startswith("|")]
-    assert set(re.findall(r"`(manage\w+|access\w+)`", "\n".join(rest))) == SERVER_PERMISSIONS - set(SERVER_FORM.values())
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in chapter.splitlines() if line.startswith("| `")]
+    assert [row for row in rows if len(row) == 3] == [
+        [f"`{name}`", f"`{SERVER_FORM[name]}`", DOMAIN_MEANINGS[name]] for name in sorted(DOMAIN_MEANINGS, key=str.lower)
+    ]
+    alone = SERVER_PERMISSIONS - set(SERVER_FORM.values())
+    assert [row for row in rows if len(row) == 2] == [
+        [f"`{name}`", SERVER_MEANINGS[name]] for name in sorted(alone, key=str.lower)
+    ]
+
+
+async def test_help_and_the_list_of_permissions_say_what_they_are_for(face: Face) -> None:
+    client = await holder(face)
+    shown = await client.ok("HELP permission")
+    assert f"GRANT permission (createAccounts) domain <name> - {DOMAIN_MEANINGS['createAccounts']}" in shown
+    assert f"GRANT permission (manageDNR) - {SERVER_MEANINGS['manageDNR']}" in shown
+    await client.ok("GRANT permission (CREATEaccounts) domain example.test", "GRANT permission (managednr)")
+    await client.ok("DONE", "DONE", "UPDATE Domain example.test", "CONFIG PERMISSIONS")
+    (row,) = await client.rows("LIST Permissions")
+    assert [cell.strip() for cell in row.split(" | ")] == ["helper", "createAccounts", "grant", DOMAIN_MEANINGS["createAccounts"]]
+    await client.ok("BACK", "BACK", "CONFIG SERVER", "CONFIG PERMISSIONS")
+    rows = [[cell.strip() for cell in row.split(" | ")] for row in await client.rows("LIST Permissions")]
+    assert ["helper", "manageDNR", "grant", SERVER_MEANINGS["manageDNR"]] in rows
 
 
 async def test_done_says_what_it_does(face: Face) -> None:

@@ -24,12 +24,26 @@ async def test_a_subdomain_waits_for_its_activation(face: Face) -> None:
     await owner.ok("COMMIT")
     domain = face.directory.domain_by_name("dev.example.test")
     assert domain is not None and not domain.enabled
-    await owner.ok('CREATE Subdomain prefix more parentDomain example.test postmasterPassword "secret-1-x"')
-    assert "at most 1 subdomains" in await owner.err("COMMIT")
+    refused = await owner.err('CREATE Subdomain prefix more parentDomain example.test postmasterPassword "secret-1-x"')
+    assert "at most 1 subdomains" in refused
+    assert owner.prompt == "<#> "
     assert await admin.rows("LIST domainActivationRequests") == ["dev.example.test"]
     await admin.ok("ENABLE Domain name dev.example.test")
     assert await admin.rows("LIST domainActivationRequests") == []
     assert face.directory.account_by_address("postmaster@dev.example.test") is not None
+
+
+async def test_independent_domains_do_not_count_as_subdomains(face: Face) -> None:
+    """Neither one whose name ends alike, nor one that only looks so to a pattern."""
+    await face.directory.create_domain("under_score.test", actor=SYSTEM)
+    for name in ("shop.under_score.test", "x.underXscore.test"):
+        await face.directory.create_domain(name, actor=SYSTEM)
+    await face.directory.set_domain_setting("under_score.test", "maxSubdomains", "2", actor=SYSTEM)
+    client = await face.client()
+    create = 'CREATE Subdomain prefix {} parentDomain {} postmasterPassword "secret-1-x"'
+    await client.ok(create.format("a", "under_score.test"), "COMMIT")
+    await client.ok(create.format("b", "a.under_score.test"), "COMMIT")
+    assert "at most 2 subdomains" in await client.err(create.format("c", "under_score.test")), "all that are below count"
 
 
 async def test_only_below_a_domain_one_manages(face: Face) -> None:

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from mailstead.cli.main import main
 from mailstead.directory import Directory
+from mailstead.settings.permissions import DOMAIN_PERMISSIONS, SERVER_PERMISSIONS
 
 
 def _run(data: Path, *words: str, expect: int = 0) -> str:
@@ -39,3 +40,16 @@ def test_administrators_are_made_and_given_rights(tmp_path: Path) -> None:
     _run(data, "admin", "passwd", "anna", "--password", "anna-secret-2")
     _run(data, "admin", "remove", "anna")
     assert "last administrator" in _run(data, "admin", "remove", "admin", expect=1)
+
+
+def test_the_names_of_permissions_are_told_with_what_they_are_for() -> None:
+    def told(*words: str) -> list[list[str]]:
+        result = CliRunner().invoke(main, ["admin", "permissions", *words])
+        assert result.exit_code == 0, result.output
+        return [line.split("\t") for line in result.output.splitlines()]
+
+    everything = told()
+    assert {name for name, level, _ in everything if level == "on a domain"} == DOMAIN_PERMISSIONS
+    assert {name for name, level, _ in everything if level == "on the server"} == SERVER_PERMISSIONS
+    assert all(meaning for _, _, meaning in everything)
+    assert [row[0] for row in told("publicfoldersquotas")] == ["managePublicFoldersQuotas", "managePublicFoldersQuotasOnAnyDomain"]

@@ -141,6 +141,7 @@ def test_ports_of_metrics_and_listeners_that_another_program_has(data: Path) -> 
         rows = of(data, "ports")
         (told,) = [row for row in rows if str(mine) in row["text"]]
         assert told["severity"] == "warning" and "setting set server metricsPort" in told["fix"]
+        assert told["text"] == f"cannot listen on 127.0.0.1:{mine} for the metrics: another program is using the port"
         (told,) = [row for row in rows if f"127.0.0.1:{theirs}" in row["text"]]
         assert told["severity"] == "problem" and "ss -ltnp" in told["fix"]
     assert command("setting", "set", "server", "metricsPort", "0", "-c", str(data)).exit_code == 0
@@ -186,3 +187,50 @@ def test_a_file_of_the_log_that_belongs_to_another(data: Path) -> None:
     os.chown(segment, 65_534, 65_534)
     (row,) = of(data, "rights")
     assert row["severity"] == "problem" and str(segment) in row["text"] and row["fix"] == f"chown -R root {data}"
+
+
+def names_of(data: Path) -> list[str]:
+    return [row["text"] for row in of(data, "names")]
+
+
+def test_names_in_settings_that_lead_nowhere(data: Path) -> None:
+    """What may come after its name is taken without it, and told until it is there."""
+    assert names_of(data) == []
+    assert command("listener", "add", "imap", "127.0.0.1:2143", "listenerDomain=gone.test", "-c", str(data)).exit_code == 0
+    for context, name, value in (
+        ("server", "primaryDomain", "gone.test"),
+        ("server", "caBundlePath", "certs/authorities.pem"),
+        ("imapProxyMappingData", "userMap", "nodes"),
+    ):
+        assert command("setting", "set", context, name, value, "-c", str(data)).exit_code == 0
+    refused = command("setting", "set", "imap", "userdbConnectorName", "office", "-c", str(data))
+    assert refused.exit_code != 0 and "there is no ldapConnector office" in refused.output
+    directory = Directory.open(data)
+    asyncio.run(directory.settings.set_account_default("welcomeMessageFileName", "welcome.txt", "test"))
+    directory.close()
+    assert sorted(names_of(data)) == [
+        "imap 127.0.0.1:2143: listenerDomain names gone.test: there is no such domain",
+        "imapProxyMappingData: userMap names nodes: there is no such usermap",
+        "server: caBundlePath names certs/authorities.pem: it cannot be read: no such file or directory",
+        "server: primaryDomain names gone.test: there is no such domain",
+        "the server: welcomeMessageFileName names welcome.txt: it cannot be read: no such file or directory",
+    ]
+    directory = Directory.open(data)
+    asyncio.run(directory.create_domain("gone.test", actor=Actor.system("test")))
+    directory.close()
+    (data / "certs" / "authorities.pem").write_bytes((data / "certs" / "default.pem").read_bytes())
+    (data / "templates").mkdir(exist_ok=True)
+    (data / "templates" / "welcome.txt").write_text("Welcome")
+    assert command("setting", "reset", "imapProxyMappingData", "userMap", "-c", str(data)).exit_code == 0
+    assert names_of(data) == []
+
+
+def test_authorities_of_client_certificates_that_are_missing(data: Path) -> None:
+    words = ("-c", str(data), "imap", "127.0.0.1:2143")
+    assert command("listener", "add", *words, "certFile=certs/default.pem").exit_code == 0
+    assert not [row for row in of(data, "certificate") if "caFile" in row["text"]]
+    assert command("listener", "set", *words, "requestClientAuth=yes", "caFile=certs/clients.pem").exit_code == 0
+    (told,) = [row for row in of(data, "certificate") if "caFile" in row["text"]]
+    assert told["severity"] == "problem" and "imap 127.0.0.1:2143: cannot read the caFile" in told["text"]
+    (data / "certs" / "clients.pem").write_bytes((data / "certs" / "default.pem").read_bytes())
+    assert not [row for row in of(data, "certificate") if "caFile" in row["text"]]

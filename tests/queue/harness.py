@@ -39,6 +39,9 @@ class FakeSettings:
     def service(self, name: str) -> Any:
         return self._values[name]
 
+    def file(self, value: object) -> str:
+        return str(value)
+
     def listeners(self, _service: str) -> list[Any]:
         return []
 

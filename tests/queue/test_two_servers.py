@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from mailstead.dns.resolver import Resolver
+from mailstead.process.certificates import self_signed
 from mailstead.queue.dispatcher import Dispatcher
 from mailstead.queue.report import SystemMessage
 from tests.dns.server import NameServerForTests
@@ -89,6 +90,26 @@ async def test_message_crosses_to_the_other_server(tmp_path: Path, certificate: 
         (got,) = await two.messages("dora@other.test")
         assert got.endswith(message[message.index(b"\r\n\r\n") :])
         assert got.count(b"Received: ") == 2 and b"ESMTPS" in got
+
+
+async def test_trusted_authorities_are_in_the_data_directory(tmp_path: Path) -> None:
+    zone = {("other.test", "MX"): ["10 mx.other.test."], ("mx.other.test", "A"): ["127.0.0.1"]}
+    certificate = tmp_path / "mx.pem"
+    self_signed(certificate, ["mx.other.test"])
+    async with (
+        NameServerForTests(zone) as dns,
+        running(tmp_path / "one", certificate) as one,
+        second(tmp_path / "two", certificate, "127.0.0.1") as (two, port),
+        dispatching(one, dns, port, verifyCertificates="yes"),
+    ):
+        trusted = one.directory.database.path.parent.parent / "certs" / "trusted.pem"
+        trusted.parent.mkdir(exist_ok=True)
+        trusted.write_bytes(certificate.read_bytes())
+        await one.directory.settings.set("server", "caBundlePath", "certs/trusted.pem", ADMIN)
+        message = b"From: alice@example.test\r\nSubject: across\r\n\r\nhello\r\n"
+        await asyncio.to_thread(submit, one.ports["submission"], message, "dora@other.test")
+        await until(lambda: not one.queued())
+        assert len(await two.messages("dora@other.test")) == 1
 
 
 async def test_unknown_recipient_comes_back_to_the_senders_mailbox(tmp_path: Path, certificate: Path) -> None:

@@ -15,6 +15,7 @@ from mailstead.cli import admin_password
 from mailstead.cli.bootstrap_option import config_option
 from mailstead.cli.data_directory import opened
 from mailstead.settings import Actor
+from mailstead.settings.permissions import DOMAIN_MEANINGS, SERVER_MEANINGS
 
 ACTOR = Actor.system("command line")
 _PASSWORD = click.option("--password", envvar=admin_password.VARIABLE, help=admin_password.HELP)
@@ -72,13 +73,24 @@ def remove(config: Path | None, name: str) -> None:
     click.echo(f"Removed the administrator {name}.")
 
 
+@admin.command("permissions")
+@click.argument("word", default="")
+def permissions(word: str) -> None:
+    """List the names that `admin grant` takes, with what each lets one do; with a WORD those that it occurs in."""
+    levels = (("on a domain", DOMAIN_MEANINGS), ("on the server", SERVER_MEANINGS))
+    for level, meanings in levels:
+        for name in sorted(meanings, key=str.lower):
+            if word.lower() in f"{name} {meanings[name]}".lower():
+                click.echo(f"{name}\t{level}\t{meanings[name]}")
+
+
 @admin.command("grant")
 @config_option
 @click.argument("name")
 @click.argument("permissions", nargs=-1, required=True)
 @click.option("--domain", default=None, help="On this domain only.")
 def grant(config: Path | None, name: str, permissions: tuple[str, ...], domain: str | None) -> None:
-    """Give permissions, e.g. `anna manageAccounts createAccounts --domain example.org`."""
+    """Give permissions (`admin permissions` lists them), e.g. `anna manageAccounts createAccounts --domain example.org`."""
     with opened(config) as directory:
         for permission in permissions:
             asyncio.run(directory.grant(name, permission, domain, actor=ACTOR))

@@ -13,7 +13,7 @@ from cryptography import x509
 
 from mailstead.cli.finding import OK, PROBLEM, WARNING, Finding
 from mailstead.process.bootstrap import Bootstrap
-from mailstead.process.certificates import CertificateError, leaf
+from mailstead.process.certificates import CertificateError, build_context, leaf, tls_settings
 from mailstead.settings.listeners import NO_CERTIFICATE, ListenerSettings
 
 NEW = datetime.timedelta(minutes=5)
@@ -66,6 +66,19 @@ def certificate_checks(bootstrap: Bootstrap, listeners: list[ListenerSettings], 
                 notes.append("other users can read the key")
                 fixes.append(f"chmod 600 {bootstrap.data_dir / name}")
         yield Finding(severity, "certificate", ", ".join(notes), "; ".join(fixes))
+        if not mismatch:
+            yield from _contexts(bootstrap.data_dir, [one for one in listeners if one.enable and one.certFile == name])
+
+
+def _contexts(data_dir: Path, listeners: list[ListenerSettings]) -> Iterator[Finding]:
+    """Of listeners with a certificate that is right: what else keeps them from TLS."""
+    for listener in listeners:
+        try:
+            build_context(tls_settings(listener, data_dir))
+        except CertificateError as exc:
+            fix = f"put the file there, or mailstead listener set {listener.service} {listener.address} with what is allowed"
+            text = f"{listener.service} {listener.address}: {exc}: no TLS there after the next start"
+            yield Finding(PROBLEM, "certificate", text, fix)
 
 
 def names_host(certificate: x509.Certificate, host: str) -> bool:

@@ -11,10 +11,9 @@ import psutil
 
 from mailstead.cli.check_directory import server_process
 from mailstead.cli.finding import OK, PROBLEM, WARNING, Finding
-from mailstead.process.application import ListenerSpec, StartError
-from mailstead.process.binding import bind_or_explain
+from mailstead.process.application import ListenerSpec
+from mailstead.process.binding import refusals
 from mailstead.settings.listeners import ListenerSettings
-from mailstead.transport.sockets import bind
 
 END_IT = "end the other program that has the port (`ss -ltnp` as root names it), or move or disable the listener"
 FREE_METRICS = "`mailstead setting set server metricsPort` to another port (0: none), and start the server anew"
@@ -61,19 +60,11 @@ def free_ports(listeners: list[ListenerSettings], metrics: int) -> Iterator[Find
     enabled = [listener for listener in listeners if listener.enable]
     if not enabled:
         yield Finding(WARNING, "ports", "no listener is enabled", "`mailstead listener add`")
-    bad = 0
-    for listener in enabled:
-        try:
-            for sock in bind_or_explain(ListenerSpec(listener.id, listener.service, listener.host, listener.port)):
-                sock.close()
-        except StartError as exc:
-            bad += 1
-            yield Finding(PROBLEM, "ports", str(exc), END_IT)
+    refused = refusals(ListenerSpec(found.id, found.service, found.host, found.port) for found in enabled)
+    for one in refused:
+        yield Finding(PROBLEM, "ports", str(one), END_IT)
     if metrics:
-        try:
-            bind("127.0.0.1", metrics).close()
-        except OSError as exc:
-            text = f"cannot serve the metrics on 127.0.0.1:{metrics}: {(exc.strerror or str(exc)).lower()}"
-            yield Finding(WARNING, "ports", text, FREE_METRICS)
-    if not bad:
+        for one in refusals([ListenerSpec(0, "the metrics", "127.0.0.1", metrics)]):
+            yield Finding(WARNING, "ports", str(one), FREE_METRICS)
+    if not refused:
         yield Finding(OK, "ports", f"{len(enabled)} listeners can be bound")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from mailstead.cli.check_directory import is_running, open_files, rights, room
 from mailstead.cli.check_host import host_checks
 from mailstead.cli.check_names import name_checks
 from mailstead.cli.check_ports import free_ports, held_ports
+from mailstead.cli.check_references import dangling_references
 from mailstead.cli.check_store import is_behind, store_checks
 from mailstead.cli.finding import OK, PROBLEM, WARNING, WORDS, Finding
 from mailstead.delivery.host import host_name
@@ -59,7 +61,7 @@ def _checks_of_settings(bootstrap: Bootstrap, directory: Directory, running: boo
     listeners = [one for one in of_services if one.service.lower() in served]
     yield Finding(OK, "settings", f"{len(directory.domains())} domains, {directory.account_count()} accounts")
     yield from _forgotten_values(directory)
-    yield from _names(directory)
+    yield from _names(directory, data_dir)
     yield from _orphans(directory)
     rules = directory.settings.objects.all(OBJECT_KINDS["logRule"], "service")
     counted = all(rule.values.fileCount for rule in rules)
@@ -109,8 +111,8 @@ def findings_json(found: list[Finding]) -> str:
     return json.dumps({"worst": WORDS[max((one.severity for one in found), default=0)], "findings": rows}, indent=1)
 
 
-def _names(directory: Directory) -> Iterator[Finding]:
-    for number, text in enumerate(directory.dangling_names()):
+def _names(directory: Directory, data_dir: Path) -> Iterator[Finding]:
+    for number, text in enumerate(itertools.chain(directory.dangling_names(), dangling_references(directory, data_dir))):
         if number == MOST_NAMES:
             yield Finding(WARNING, "names", "and more of these", "mend those above first")
             return

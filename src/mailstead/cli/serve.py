@@ -13,9 +13,10 @@ from mailstead.cli.bootstrap_option import explained
 from mailstead.cli.demonstration import banner, demo_plan, has_ports_of
 from mailstead.cli.run import configure_log
 from mailstead.process import installation, launch
-from mailstead.process.application import StartError
-from mailstead.process.binding import in_use
+from mailstead.process.application import ListenerSpec, StartError
+from mailstead.process.binding import TAKEN, refusals
 from mailstead.process.bootstrap import FILE_NAME, Bootstrap, read
+from mailstead.settings.ip_set import split_host_port
 
 
 @click.command()
@@ -57,9 +58,13 @@ def demo(data: Path, workers: int | None, port_offset: int) -> None:
     with explained():
         if not (data / FILE_NAME).exists():
             plan = demo_plan(port_offset)
-            taken = [one.address for one in plan.listeners if in_use(one.address)]
-            if taken:
-                raise StartError(f"{', '.join(taken)}: another program is using the port; --port-offset N shifts all of them")
+            specs = [ListenerSpec(0, one.service, *split_host_port(one.address)) for one in plan.listeners]
+            refused = refusals(specs)
+            if refused:
+                reasons = dict.fromkeys(one.reason for one in refused)
+                told = [f"{', '.join(one.address for one in refused if one.reason == reason)}: {reason}" for reason in reasons]
+                remedy = ["--port-offset N shifts all ports"] if TAKEN in reasons else []
+                raise StartError("; ".join(told + remedy))
             click.echo(f"Making {data} ...")
             installation.create(data, plan)
         elif port_offset and not has_ports_of(data, port_offset):

@@ -45,6 +45,19 @@ def fill(template: str, fields: Mapping[str, str]) -> str:
     return _placeholder.sub(value, template)
 
 
+def read_template(data_dir: Path, templates: str, file: str) -> str:
+    """The text of a file below the directory of templates. Raises OSError, ValueError with the reason."""
+    root, home = (data_dir / templates).resolve(), data_dir.resolve()
+    if home.is_relative_to(root) or any(root.is_relative_to(home / name) for name in OWN_DIRECTORIES):
+        raise OSError("server.templatesPath leads to the server's own files")
+    path = (root / file).resolve()
+    if not path.is_relative_to(root):
+        raise OSError("it lies outside the directory of templates")
+    if path.stat().st_size > MAX_TEMPLATE:
+        raise OSError("it is too large")
+    return path.read_bytes().decode("utf-8", "replace")
+
+
 def account_fields(account: Account) -> dict[str, str]:
     """What every template has."""
     return {"ACCOUNT": account.address, "DOMAIN": account.domain, "FULLNAME": account.full_name or account.address}
@@ -77,17 +90,8 @@ class AccountMail:
 
     def _read(self, file: str) -> str | None:
         settings: Any = self._directory.settings.peek("server")
-        root = (self._data_dir / str(settings.templatesPath)).resolve()
         try:
-            home = self._data_dir.resolve()
-            if home.is_relative_to(root) or any(root.is_relative_to(home / name) for name in OWN_DIRECTORIES):
-                raise OSError("server.templatesPath leads to the server's own files")
-            path = (root / file).resolve()
-            if not path.is_relative_to(root):
-                raise OSError("it lies outside the directory of templates")
-            if path.stat().st_size > MAX_TEMPLATE:
-                raise OSError("it is too large")
-            return path.read_bytes().decode("utf-8", "replace")
+            return read_template(self._data_dir, str(settings.templatesPath), file)
         except (OSError, ValueError) as error:
             log.warning("template not read, built-in text sent", file=file[:200], reason=str(error))
             return None

@@ -7,8 +7,9 @@ from typing import Any
 
 from mailstead.directory.address import checked_local, domain_key, split_address
 from mailstead.directory.base import take_name
-from mailstead.directory.model import DirectoryError, InvalidNameError, LimitReachedError, NewAccount, NotFoundError
+from mailstead.directory.model import DirectoryError, InvalidNameError, NewAccount, NotFoundError
 from mailstead.directory.password_policy import StoredPassword, make_stored, ready_hash
+from mailstead.directory.room import ACCOUNTS, refuse_full
 from mailstead.settings.actor import Actor, PermissionDeniedError
 from mailstead.settings.database import Transaction
 
@@ -53,8 +54,7 @@ def import_lines(
             domain_id, count = _domain_count(transaction, domain, domains)
             actor.require("createAccounts", domain_id)
             limit = limits.get(domain_id, 0)
-            if limit and count >= limit:
-                raise LimitReachedError(f"the domain may have at most {limit} accounts")
+            refuse_full(ACCOUNTS, limit, count)
             account_id = next_id()
             insert_account(transaction, account_id, domain_id, name, 0, account.full_name, stored)
         except (DirectoryError, PermissionDeniedError) as error:

@@ -12,10 +12,11 @@ import time
 
 from mailstead.directory.account_rows import insert_account, need_account, need_class, store_password
 from mailstead.directory.address import checked_local, local_key
-from mailstead.directory.base import DirectoryBase, check_room, take_name
+from mailstead.directory.base import DirectoryBase, take_name
 from mailstead.directory.model import Account, InvalidNameError, LimitReachedError, NotFoundError
 from mailstead.directory.named import follow_name
 from mailstead.directory.password_policy import StoredPassword, check_rules, make_stored, ready_hash
+from mailstead.directory.room import ACCOUNTS, check_room
 from mailstead.settings.actor import Actor
 from mailstead.settings.database import Transaction
 from mailstead.settings.edits import Step
@@ -52,13 +53,13 @@ class AccountSteps(DirectoryBase):
         if not first:
             actor.require("createAccounts", domain_id)
             self.refuse_reserved(domain_id, name, actor)
-            limit = self.domain_settings(domain_id).maxAccounts
+            limit = self.limit_of(domain_id, ACCOUNTS)
 
         def operation(transaction: Transaction) -> None:
             display = transaction.value("SELECT name FROM domain WHERE id = ?", (domain_id,))
             if display is None:
                 raise NotFoundError("the domain does not exist")
-            check_room(transaction, domain_id, limit, "SELECT count(*) FROM account WHERE domain_id = ?", "accounts")
+            check_room(transaction, domain_id, ACCOUNTS, limit)
             if class_id:
                 need_class(transaction, class_id, domain_id)
             insert_account(transaction, account_id, domain_id, name, class_id, full_name, stored)
@@ -164,8 +165,11 @@ class AccountSteps(DirectoryBase):
         return Step(operation, (("account", account_id),))
 
     def alias_removal(self, account_id: int, domain_id: int, alias: str, *, actor: Actor) -> Step:
-        """Take a name away. When run, raises NotFoundError."""
-        actor.require("manageAccountsNaming", domain_id)
+        """Take a name away; a temporary one of its own an account may always. When run, raises NotFoundError, and for an
+        account's other names PermissionDeniedError."""
+        own = actor.account_id == account_id
+        if not own:
+            actor.require("manageAccountsNaming", domain_id)
         local = local_key(alias)
 
         def operation(transaction: Transaction) -> None:
@@ -173,6 +177,8 @@ class AccountSteps(DirectoryBase):
             expires = transaction.value(f"SELECT expires FROM address {where}", key)
             if expires is None:
                 raise NotFoundError(f"the alias {alias} does not exist")
+            if own and not expires:
+                actor.require("manageAccountsNaming", domain_id)
             transaction.execute(f"DELETE FROM address {where}", key)
             transaction.record(actor.name, "account", account_id, "remove alias", {"alias": alias, "expires": expires})
 

@@ -20,7 +20,7 @@ from mailstead.directory.account_rows import (
     import_password,
 )
 from mailstead.directory.account_steps import AccountSteps
-from mailstead.directory.address import checked_local, local_key
+from mailstead.directory.address import checked_local
 from mailstead.directory.model import (
     Account,
     ImportResult,
@@ -30,6 +30,7 @@ from mailstead.directory.model import (
     PasswordRefusedError,
 )
 from mailstead.directory.password_policy import check_history, check_rules
+from mailstead.directory.room import ACCOUNTS
 from mailstead.settings.actor import Actor, PermissionDeniedError
 from mailstead.settings.database import Transaction
 from mailstead.settings.declarations import ACCOUNT
@@ -138,7 +139,7 @@ class AccountVerbs(AccountSteps):
 
     async def _import_batch(self, lines: list[ImportLine], actor: Actor) -> tuple[int, list[tuple[int, str]]]:
         # The limits are read here, in the thread that owns the look-ups, not in the writer's.
-        limits = {domain.id: self.domain_settings(domain.id).maxAccounts for domain in self.domains()}
+        limits = {domain.id: self.limit_of(domain.id, ACCOUNTS) for domain in self.domains()}
 
         def operation(transaction: Transaction) -> tuple[int, list[tuple[int, str]]]:
             return import_lines(transaction, actor, lines, limits, self.ids.next)
@@ -269,19 +270,5 @@ class AccountVerbs(AccountSteps):
 
     async def remove_account_alias(self, account_id: int, alias: str, *, actor: Actor) -> None:
         """Take a name away. Raises NotFoundError."""
-        account = self._need_account(account_id)
-        local = local_key(alias)
-
-        def operation(transaction: Transaction) -> None:
-            key = (account.domain_id, local, account_id)
-            expires = transaction.value(
-                "SELECT expires FROM address WHERE domain_id = ? AND local = ? AND object_id = ? AND main = 0", key
-            )
-            if expires is None:
-                raise NotFoundError(f"{account.address} has no alias {alias}")
-            if not (expires and actor.account_id == account_id):
-                actor.require("manageAccountsNaming", account.domain_id)
-            transaction.execute("DELETE FROM address WHERE domain_id = ? AND local = ? AND object_id = ?", key)
-            transaction.record(actor.name, "account", account_id, "remove alias", {"alias": alias, "expires": expires})
-
-        await self._change(operation)
+        domain_id = self._need_account(account_id).domain_id
+        await self._change(self.alias_removal(account_id, domain_id, alias, actor=actor).operation)

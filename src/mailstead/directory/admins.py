@@ -10,6 +10,7 @@ or sets the password of who holds it; the last administrator with every right ca
 from __future__ import annotations
 
 import asyncio
+from typing import NamedTuple
 
 from mailstead.directory.admin_lookups import AdminLookups
 from mailstead.directory.model import (
@@ -19,6 +20,7 @@ from mailstead.directory.model import (
     InvalidNameError,
     NotFoundError,
     PasswordRefusedError,
+    UnknownPermissionError,
 )
 from mailstead.directory.password_policy import StoredPassword, make_stored
 from mailstead.settings.actor import Actor, PermissionDeniedError
@@ -44,6 +46,15 @@ def check_admin_password(password: str) -> None:
     """Rules for administrators: they may do anything, so no password of theirs is short. Raises PasswordRefusedError."""
     if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
         raise PasswordRefusedError(f"an administrator's password has {MIN_PASSWORD} to {MAX_PASSWORD} characters")
+
+
+class PermissionChange(NamedTuple):
+    """The step that changes what a holder has of a permission, with its name as it is spelled and the domain's id, 0 for the
+    server."""
+
+    permission: str
+    domain_id: int
+    step: Step
 
 
 class AdminVerbs(AdminLookups):
@@ -259,16 +270,19 @@ class AdminVerbs(AdminLookups):
         await self._permission(holder, permission, domain, "", actor)
 
     async def _permission(self, holder: str, permission: str, domain: str | None, effect: str, actor: Actor) -> None:
-        await self._change(self.permission_change(holder, permission, domain, effect, actor=actor).operation)
+        await self._change(self.permission_change(holder, permission, domain, effect, actor=actor).step.operation)
 
-    def permission_change(self, holder: str, permission: str, domain: str | None, effect: str, *, actor: Actor) -> Step:
-        """GRANT (`effect` grant), DENY (deny) or REVOKE (empty) a permission of an administrator or group."""
+    def permission_change(
+        self, holder: str, permission: str, domain: str | None, effect: str, *, actor: Actor
+    ) -> PermissionChange:
+        """GRANT (`effect` grant), DENY (deny) or REVOKE (empty) a permission, its name in any case, of an administrator or group.
+        Raises PermissionDeniedError, NotFoundError, UnknownPermissionError; when run, NotFoundError for the holder."""
         actor.require("manageAdminACL")
         domain_id = self._need_domain(domain).id if domain is not None else 0
         try:
             name = canonical(permission, domain=domain is not None)
         except ValueError as error:
-            raise NotFoundError(str(error)) from error
+            raise UnknownPermissionError(str(error)) from error
         # Giving a right, or lifting a refusal, must not reach beyond the giver's own rights.
         if effect != "deny":
             actor.require_giving(name, domain_id)
@@ -286,7 +300,7 @@ class AdminVerbs(AdminLookups):
             new = {"permission": name, "domain": domain}
             transaction.record(actor.name, "admin", holder_id, effect or "revoke", None, new)
 
-        return Step(operation)
+        return PermissionChange(name, domain_id, Step(operation))
 
 
 def _refuse_name(transaction: Transaction, name: str) -> None:

@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 from mailstead.directory.address import domain_key, local_key
 from mailstead.directory.ids import IdSource
 from mailstead.directory.mailbox_counts import within_counts
-from mailstead.directory.model import AlreadyExistsError, Domain, LimitReachedError, NotFoundError
+from mailstead.directory.model import AlreadyExistsError, Domain, NotFoundError
 from mailstead.directory.resolve import Resolver
+from mailstead.directory.room import check_room, limit_setting
 from mailstead.settings.actor import Actor
 from mailstead.settings.database import SystemDatabase, Transaction
 from mailstead.settings.declaration import Setting
@@ -43,6 +44,15 @@ class DirectoryBase(Resolver):
         if domain is None:
             raise NotFoundError(f"the domain {name_or_id} does not exist")
         return domain
+
+    def limit_of(self, domain_id: int, kind: str) -> int:
+        """How many objects of a kind (see `room`) a domain may have; 0 = unlimited."""
+        return int(getattr(self.domain_settings(domain_id), limit_setting(kind)))
+
+    def need_room(self, domain_id: int, kind: str) -> None:
+        """Raise LimitReachedError where a domain may have no more of a kind now; the verb that makes one asks again."""
+        self.database.poll()
+        check_room(self.database, domain_id, kind, self.limit_of(domain_id, kind))
 
     async def _store_setting(
         self,
@@ -99,12 +109,6 @@ def take_name(
         "INSERT INTO address (domain_id, local, name, kind, object_id, main, expires) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (domain_id, local, name, kind, object_id, int(main), expires),
     )
-
-
-def check_room(transaction: Transaction, domain_id: int, limit: int, sql: str, what: str) -> None:
-    """ADM-02: refuse one more object when the domain's limit is used up; 0 = unlimited."""
-    if limit and transaction.value(sql, (domain_id,)) >= limit:
-        raise LimitReachedError(f"the domain may have at most {limit} {what}")
 
 
 def as_json(attributes: Mapping[str, Any]) -> str:

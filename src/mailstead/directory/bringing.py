@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mailstead.directory.address import checked_domain, checked_local
-from mailstead.directory.base import check_room
 from mailstead.directory.deleted import DeletedVerbs, RestoredAccount, RestoredDomain, bring_account, bring_domain
 from mailstead.directory.model import AlreadyExistsError, NotFoundError
 from mailstead.directory.object_rows import ObjectRow, insert_row
 from mailstead.directory.readdressing import Readdressed, names_left, readdress
+from mailstead.directory.room import ACCOUNTS, check_room
 from mailstead.settings.actor import Actor
 from mailstead.settings.database import Transaction
 
@@ -49,11 +49,11 @@ class BringingVerbs(DeletedVerbs):
         new_name = checked_local(name) if name else ""
         old = next(int(row["id"]) for table, row in rows if table == "account")
         new = self.ids.next()
-        limit = self.domain_settings(owner.id).maxAccounts
+        limit = self.limit_of(owner.id, ACCOUNTS)
         left_out: list[str] = []
 
         def operation(transaction: Transaction) -> int:
-            check_room(transaction, owner.id, limit, "SELECT count(*) FROM account WHERE domain_id = ?", "accounts")
+            check_room(transaction, owner.id, ACCOUNTS, limit)
             id = new if _in_use(transaction, old) else old
             mine = _with_shard(transaction, renumbered(rows, {old: id}))
             left_out[:] = bring_account(transaction, mine, owner.id, new_name)

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from mailstead.directory.address import checked_domain, checked_local, domain_key, local_key
-from mailstead.directory.base import DirectoryBase, check_room
+from mailstead.directory.base import DirectoryBase
 from mailstead.directory.model import Account, AlreadyExistsError, DirectoryError, Domain, NotFoundError
 from mailstead.directory.object_rows import ACCOUNT_TABLES, DOMAIN_TABLES, ObjectRow, erase_rows, insert_row, rows_of
 from mailstead.directory.readdressing import Readdressed, names_left, readdress
+from mailstead.directory.room import ACCOUNTS, check_room
 from mailstead.settings.actor import Actor, PermissionDeniedError
 from mailstead.settings.database import Transaction
 
@@ -169,12 +170,12 @@ class DeletedVerbs(DirectoryBase):
         if domain is None:
             raise NotFoundError("its domain is deleted as well; restore the domain first")
         new_name = checked_local(name) if name else ""
-        limit = self.domain_settings(domain.id).maxAccounts
+        limit = self.limit_of(domain.id, ACCOUNTS)
         left_out: list[str] = []
 
         def operation(transaction: Transaction) -> None:
             rows = _take_rows(transaction, found.id)
-            check_room(transaction, domain.id, limit, "SELECT count(*) FROM account WHERE domain_id = ?", "accounts")
+            check_room(transaction, domain.id, ACCOUNTS, limit)
             left_out[:] = bring_account(transaction, rows, domain.id, new_name)
             _forget(transaction, found.id)
             new = {"address": found.name, "name": new_name or None}

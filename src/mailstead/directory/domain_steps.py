@@ -10,10 +10,10 @@ from collections.abc import Iterable
 
 from mailstead.directory.activation import LEVEL, level_of, rename_parent
 from mailstead.directory.address import checked_domain, checked_local
-from mailstead.directory.base import check_room
 from mailstead.directory.domain_rows import refuse_class_name, take_domain_name
-from mailstead.directory.model import Domain, InvalidNameError, LimitReachedError, NotFoundError
+from mailstead.directory.model import Domain, InvalidNameError, NotFoundError
 from mailstead.directory.named import NamedObjects, follow_class, follow_domain
+from mailstead.directory.room import CLASSES, SUBDOMAINS, check_room
 from mailstead.settings.actor import Actor
 from mailstead.settings.database import Transaction
 from mailstead.settings.declaration import Setting
@@ -38,18 +38,13 @@ class DomainSteps(NamedObjects):
             parent = self._need_domain(parent_id)
             if not key.endswith(f".{parent.key}"):
                 raise InvalidNameError(f"{display} is not below {parent.name}")
-            limit = int(getattr(self.domain_settings(parent_id), "maxSubdomains", 0))
+            limit = self.limit_of(parent_id, SUBDOMAINS)
         else:
             actor.require("activateAnyDomain")
         chosen = list(values)
-        parent_key = self._need_domain(parent_id).key if parent_id else ""
 
         def operation(transaction: Transaction) -> None:
-            if limit:
-                below = f"%.{parent_key}"
-                count = transaction.value("SELECT count(*) FROM domain_name WHERE main = 1 AND key LIKE ?", (below,))
-                if count >= limit:
-                    raise LimitReachedError(f"the domain may have at most {limit} subdomains")
+            check_room(transaction, parent_id, SUBDOMAINS, limit)
             take_domain_name(transaction, key, display, domain_id, main=True)
             transaction.execute(
                 "INSERT INTO domain (id, name, enabled, version, created, shard) VALUES (?, ?, ?, 0, ?, "
@@ -138,11 +133,11 @@ class DomainSteps(NamedObjects):
         """Create an account class under an id drawn before."""
         actor.require("createAccountClasses", domain_id)
         name = checked_local(name)
-        limit = self.domain_settings(domain_id).maxAccountClasses
+        limit = self.limit_of(domain_id, CLASSES)
 
         def operation(transaction: Transaction) -> None:
             refuse_class_name(transaction, domain_id, name)
-            check_room(transaction, domain_id, limit, "SELECT count(*) FROM account_class WHERE domain_id = ?", "classes")
+            check_room(transaction, domain_id, CLASSES, limit)
             transaction.execute(
                 "INSERT INTO account_class (id, domain_id, name, version) VALUES (?, ?, ?, 0)", (class_id, domain_id, name)
             )

@@ -40,7 +40,7 @@ class EditVerbs(NamedObjects):
         self._check_folder_quotas(pending)
         for (place, name), change in () if as_it_was else pending.values.items():
             self.need_named(place, name, change.text)
-        operation = commit_operation(pending, actor, self.checker(actor), own, self.settings.objects)
+        operation = commit_operation(pending, actor, self.checker(actor), own, self.settings.objects, as_it_was=as_it_was)
         named = {
             place.scope_id
             for place, name in pending.values

@@ -23,6 +23,10 @@ class NotFoundError(DirectoryError):
     """The object does not exist."""
 
 
+class UnknownPermissionError(NotFoundError):
+    """No permission has the name."""
+
+
 class InvalidNameError(DirectoryError):
     """A name or address cannot be used."""
 

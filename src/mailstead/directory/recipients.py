@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 
 from mailstead.directory.address import address_key, checked_local, local_key
-from mailstead.directory.base import as_json, check_room, take_name
+from mailstead.directory.base import as_json, take_name
 from mailstead.directory.deleted import remove_mailbox
 from mailstead.directory.list_names import PREFIX, enabled_roles, spelled
 from mailstead.directory.list_templates import DEFAULTS
@@ -32,6 +32,7 @@ from mailstead.directory.named import follow_name
 from mailstead.directory.object_rows import RECIPIENT_TABLES, erase_rows
 from mailstead.directory.password_policy import StoredPassword, make_stored
 from mailstead.directory.recipient_kinds import FAMILIES, Family, checked_attributes, checked_contents
+from mailstead.directory.room import check_room
 from mailstead.settings.actor import Actor
 from mailstead.settings.database import Transaction
 from mailstead.settings.declaration import Value
@@ -137,11 +138,10 @@ class RecipientVerbs(MemberVerbs):
             await self._need_named(kind, owner.id, edit)
         password = await self._list_password(family, edit.password)
         object_id = object_id or self.ids.next()
-        limit = getattr(self.domain_settings(owner.id), family.limit)
+        limit = self.limit_of(owner.id, kind.value)
 
         def operation(transaction: Transaction) -> None:
-            sql = f"SELECT count(*) FROM recipient WHERE domain_id = ? AND kind = '{kind.value}'"
-            check_room(transaction, owner.id, limit, sql, family.plural)
+            check_room(transaction, owner.id, kind.value, limit)
             take_name(transaction, owner.id, name, kind.value, object_id)
             shard = _take_shard(transaction) if kind is RecipientKind.LIST else 0
             transaction.execute(

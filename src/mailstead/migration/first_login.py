@@ -174,7 +174,7 @@ class FirstLogin:
                 remote = Remote(host, port, login, password, verify=_has_name(host))
                 client = await ImapClient.connect(
                     remote, timeout=REMOTE_SECONDS, connect_timeout=REMOTE_SECONDS, trace=_trace(domain, values),
-                    ca_bundle=str(self._directory.settings.service("server").caBundlePath),
+                    ca_bundle=self._directory.settings.file(self._directory.settings.service("server").caBundlePath),
                 )  # fmt: skip
                 try:
                     if self._is_own(*client.stream.peer):

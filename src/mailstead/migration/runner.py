@@ -136,7 +136,8 @@ class Runner:
             if job.options.command and not job.started:
                 await run_command(job.options.command, account=job.account_id)
             password = self._sealer.open(job.secret, secret_context(job.id))
-            ca_bundle = str(self._directory.settings.service("server").caBundlePath)
+            settings = self._directory.settings
+            ca_bundle = settings.file(settings.service("server").caBundlePath)
             copy = AccountCopy(
                 self._database, self._mailbox, job, password, ca_bundle=ca_bundle, told=told, check_peer=check_peer,
                 timeout=self._timeout,

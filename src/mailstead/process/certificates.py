@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from mailstead.settings.listeners import NO_CERTIFICATE, ListenerSettings
 from mailstead.transport.tls import ServerContext, end_point_hash, remember_server_name
 
 #: ECDHE with AEAD only for TLS 1.2; TLS 1.3 suites are OpenSSL's own.
@@ -47,6 +48,22 @@ class TlsSettings:
     ciphers: str = DEFAULT_CIPHERS
     prefer_server_order: bool = True
     request_client_certificate: bool = False
+
+
+def tls_settings(listener: ListenerSettings, data_dir: Path) -> TlsSettings:
+    """What a listener says of TLS; relative files lie under the data directory."""
+
+    def path(name: str) -> str:
+        return name if name in NO_CERTIFICATE else str(data_dir / name)
+
+    return TlsSettings(
+        cert_file=path(listener.certFile),
+        ca_file=path(listener.caFile),
+        allowed_versions=frozenset(listener.allowedVersions),
+        ciphers=listener.cipherSuite,
+        prefer_server_order=listener.preferServerCipherSuiteOrder,
+        request_client_certificate=listener.requestClientAuth,
+    )
 
 
 def self_signed(path: Path, names: Sequence[str], days: int = 3650) -> None:

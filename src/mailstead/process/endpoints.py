@@ -13,7 +13,7 @@ from typing import Any
 from mailstead.observe.log import get_logger
 from mailstead.process.admission import FlowControl, Level, Limits, limits_of
 from mailstead.process.application import ListenerSpec
-from mailstead.process.certificates import CertificateError, ContextCache, TlsSettings
+from mailstead.process.certificates import CertificateError, ContextCache, tls_settings
 from mailstead.process.shared_table import SharedTable
 from mailstead.settings import ListenerSettings, Settings
 from mailstead.settings.declaration import Snapshot
@@ -85,14 +85,7 @@ class Endpoints:
         return limits_of(Snapshot(values))
 
     def _context(self, listener: ListenerSettings) -> ServerContext | None:
-        wanted = TlsSettings(
-            cert_file=self._path(listener.certFile),
-            ca_file=self._path(listener.caFile),
-            allowed_versions=frozenset(listener.allowedVersions),
-            ciphers=listener.cipherSuite,
-            prefer_server_order=listener.preferServerCipherSuiteOrder,
-            request_client_certificate=listener.requestClientAuth,
-        )
+        wanted = tls_settings(listener, self._data_dir)
         try:
             context = self._contexts.get(wanted)
         except CertificateError as exc:
@@ -103,6 +96,3 @@ class Endpoints:
         elif listener.sslEnable:  # made by an earlier release, for the settings refuse it now
             log.error("listener has sslEnable but no certFile: it serves nobody", listener=listener.address)
         return context
-
-    def _path(self, name: str) -> str:
-        return name if name in ("", "none") else str(self._data_dir / name)

@@ -77,7 +77,11 @@ class Dispatcher:
         self._store = store
         self._settings = settings
         self._index = QueueIndex(store.queue_index)
-        self._sender = Sender(store, resolver, hostname, is_own, lambda: str(settings.service("server").caBundlePath), transport)
+
+        def ca_bundle() -> str:
+            return str(settings.file(settings.service("server").caBundlePath))
+
+        self._sender = Sender(store, resolver, hostname, is_own, ca_bundle, transport)
         self._transactions = Transactions(store, self._index, self._sender, submit, hostname, settings, probe)
         self._transport = transport
         self._window = window or Window()

@@ -91,7 +91,8 @@ class Setting:
     `minimum`/`maximum` bound an INT, or the length of a TEXT, SECRET or a list; `or_zero` allows an INT to be 0, and a SECRET to be
     empty, besides; `choices` are the allowed words, of an INT those that may stand instead of the number, of a URL the schemes.
     `empty` is the word an empty set is shown as. A TEXT and the kinds with a grammar may be empty where their default is, or
-    with `optional`. `permission` is what a change needs where it is not the context's.
+    with `optional`. `permission` is what a change needs where it is not the context's. `names` says what a TEXT names that is the
+    name of something else (see `references`).
     """
 
     name: str
@@ -109,6 +110,7 @@ class Setting:
     permission: str = ""
     optional: bool = False
     or_zero: bool = False
+    names: str = ""
 
     @property
     def secret(self) -> bool:

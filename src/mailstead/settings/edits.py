@@ -19,6 +19,7 @@ from mailstead.settings.actor import Actor
 from mailstead.settings.database import SystemDatabase, Transaction
 from mailstead.settings.declaration import Context, InvalidValueError, ObjectKind, Setting
 from mailstead.settings.objects import NamedObject, Objects, Operation, sort_key
+from mailstead.settings.references import ACTIVE_FILTERS, FILTER_NAME, FILTER_TYPE, need_filter, need_named
 from mailstead.settings.service import check_pair, has_pair, store_value, typed_values
 
 MAX_CONTENT = 4 * 1024 * 1024
@@ -213,12 +214,13 @@ RIGHTS = frozenset({"services"})
 
 
 def commit_operation(
-    pending: Pending, actor: Actor, check: Check, own: Callable[[int], bool], objects: Objects
+    pending: Pending, actor: Actor, check: Check, own: Callable[[int], bool], objects: Objects, *, as_it_was: bool = False
 ) -> Callable[[Transaction], tuple[int, int]]:
     """The operation that makes all changes; returns the range of history rows it wrote (from, to].
 
-    `own(seq)` tells whether a history row was written by the same session, and so was seen.
-    Raises PermissionDeniedError here; ChangedMeanwhileError when run.
+    `own(seq)` tells whether a history row was written by the same session, and so was seen. What is brought `as_it_was` elsewhere
+    may name what is not here.
+    Raises PermissionDeniedError here; ChangedMeanwhileError, InvalidValueError when run.
     """
     for (place, _name), change in pending.values.items():
         check(place, change)
@@ -245,6 +247,8 @@ def commit_operation(
         for staged_change in staged:
             staged_change(transaction)
         _check_pairs(transaction, pending)
+        if not as_it_was:
+            _check_names(transaction, pending)
         return first, int(transaction.value("SELECT coalesce(max(seq), 0) FROM history"))
 
     return operation
@@ -256,6 +260,19 @@ def _check_pairs(transaction: Transaction, pending: Pending) -> None:
         if place.scope == "service" and has_pair(change.context, change.setting):
             rows = transaction.execute("SELECT name, value FROM setting WHERE scope = 'service' AND scope_id = 0")
             check_pair(change.context, change.setting, change.text, typed_values(change.context, dict(rows)))
+
+
+def _check_names(transaction: Transaction, pending: Pending) -> None:
+    """What new values name, once all is written: it may have come with them. Raises InvalidValueError."""
+    for change in pending.values.values():
+        need_named(transaction, change.setting, change.text)
+    for staged in pending.objects.values():
+        new, old = staged.attributes or {}, staged.original.attributes if staged.original is not None else {}
+        for name, text in new.items():
+            if text != old.get(name):
+                need_named(transaction, staged.kind.context.setting(name), text)
+        if staged.kind.name in ACTIVE_FILTERS and any(new.get(name) != old.get(name) for name in (FILTER_NAME, FILTER_TYPE)):
+            need_filter(transaction, staged.kind, new, staged.place.scope, staged.place.scope_id, staged.place.domain_id)
 
 
 def _touched(pending: Pending) -> Iterable[tuple[str, int, str]]:

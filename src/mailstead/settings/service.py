@@ -23,6 +23,7 @@ from mailstead.settings.declaration import Context, InvalidValueError, Setting, 
 from mailstead.settings.declarations import ACCOUNT, SERVICE_CONTEXTS
 from mailstead.settings.listeners import Listeners, ListenerSettings
 from mailstead.settings.objects import Objects
+from mailstead.settings.references import NOTHING, need_named
 
 T = TypeVar("T")
 
@@ -105,6 +106,10 @@ class Settings:
         self._snapshots[context.name] = snapshot
         return snapshot
 
+    def file(self, value: object) -> str:
+        """The path that a setting of a file means: a relative one lies under the data directory; "" where it names none."""
+        return "" if value in NOTHING else str(self.database.path.parent.parent / str(value))
+
     async def set(self, context: str, name: str, value: str, author: Actor | str) -> None:
         """Store a value written as text. Raises InvalidValueError, PermissionDeniedError."""
         operation = self._setter(context, name, value, author)
@@ -131,6 +136,7 @@ class Settings:
         value = None if text is None else setting.render(setting.parse(text))
 
         def operation(transaction: Transaction) -> None:
+            need_named(transaction, setting, value)
             stored = f"{context.name}.{setting.name}"
             store_value(transaction, author_of(author), "service", 0, stored, setting, value)
 

@@ -14,14 +14,14 @@ from mailstead.admin_cli.context import CliContext, Command, DoneContext, Result
 from mailstead.admin_cli.contexts.account_objects import METHOD, security_method_commands
 from mailstead.admin_cli.grammar import CommandError, Word
 from mailstead.admin_cli.objects import Owner, objects_of, stage
-from mailstead.admin_cli.permission_names import HINT, domain_lines, permission_steps, server_lines
+from mailstead.admin_cli.permission_names import HINT, domain_lines, permission_changes, server_lines
 from mailstead.admin_cli.responses import Reply, quoted, table
 from mailstead.admin_cli.syntax import Arguments
 from mailstead.directory.admins import check_admin_password
 from mailstead.directory.password_policy import StoredPassword
 from mailstead.settings.declaration import boolean
 from mailstead.settings.edits import Place
-from mailstead.settings.permissions import SERVER_FORM, canonical
+from mailstead.settings.permissions import SERVER_FORM
 
 MAX_PASSWORD = 1024
 _YES_NO = boolean("value", False, "")
@@ -280,12 +280,9 @@ class _HolderContext(AttributeContext, DoneContext):
         return self._permissions(arguments, "")
 
     def _permissions(self, arguments: Arguments, effect: str) -> Result:
-        directory = self.session.services.directory
-        domain = arguments.get("domain")
-        self.pending.add(*permission_steps(self, self.holder, arguments.lists["permnames"], domain, effect))
-        found = directory.domain_by_name(domain) if domain is not None else None
-        for name in arguments.lists["permnames"]:
-            self.waiting_effects[found.id if found else 0, canonical(name, domain=found is not None)] = effect
+        for change in permission_changes(self, self.holder, arguments.lists["permnames"], arguments.get("domain"), effect):
+            self.pending.add(change.step)
+            self.waiting_effects[change.domain_id, change.permission] = effect
         return None
 
     @command("SHOW effective-permissions [domain <name>]", "shows permissions after inheritance")

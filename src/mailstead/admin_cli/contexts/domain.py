@@ -22,6 +22,7 @@ from mailstead.admin_cli.registry import date_of, domain_registry
 from mailstead.admin_cli.responses import Reply, attribute, items, quoted, show, table
 from mailstead.admin_cli.syntax import Arguments
 from mailstead.admin_cli.visibility import ACCOUNTS, CLASSES, sees
+from mailstead.directory import room
 from mailstead.directory.address import checked_domain, domain_key
 from mailstead.directory.model import Account, AccountClass, AlreadyExistsError, Domain
 from mailstead.settings.declarations import DOMAIN_OWN
@@ -172,6 +173,7 @@ class DomainContext(AttributeContext, CommitContext):
         self.session.actor.require("createAccounts", self.domain.id)
         context = AccountContext(self, None, arguments["name"])
         context.check_name(arguments["name"])
+        self.session.services.directory.need_room(self.domain.id, room.ACCOUNTS)
         password = arguments.get("password", arguments.get("passwd"))
         if password is None and "passwordhash" not in arguments:
             raise CommandError("the parameter password is missing")
@@ -238,6 +240,7 @@ class DomainContext(AttributeContext, CommitContext):
         name = arguments["name"]
         if any(found.name.lower() == name.lower() for found in self.session.services.directory.account_classes(self.domain.id)):
             raise AlreadyExistsError(f"the account class {name} already exists")
+        self.session.services.directory.need_room(self.domain.id, room.CLASSES)
         self.session.enter(AccountClassContext(self, self.session.services.directory.ids.next(), name, new=True))
         return None
 

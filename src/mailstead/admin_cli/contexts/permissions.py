@@ -9,9 +9,10 @@ from typing import Any
 
 from mailstead.admin_cli.context import Command, DoneContext, Result, command, make
 from mailstead.admin_cli.grammar import CommandError
-from mailstead.admin_cli.permission_names import HINT, domain_lines, permission_steps, server_lines
+from mailstead.admin_cli.permission_names import HINT, domain_lines, permission_changes, server_lines
 from mailstead.admin_cli.responses import table
 from mailstead.admin_cli.syntax import Arguments
+from mailstead.settings.permissions import meaning
 
 
 class PermissionsContext(DoneContext):
@@ -34,10 +35,10 @@ class PermissionsContext(DoneContext):
         directory = self.session.services.directory
         names = directory.holder_names()
         rows = [
-            (names.get(entry.holder_id, "?"), entry.permission, entry.effect)
+            (names.get(entry.holder_id, "?"), entry.permission, entry.effect, meaning(entry.permission))
             for entry in directory.permission_entries(domain_id=self.domain_id)
         ]
-        return table("The list of permissions:", ("name", "permission", "effect"), sorted(rows))
+        return table("The list of permissions:", ("name", "permission", "effect", "meaning"), sorted(rows))
 
     def value_lines(self) -> list[str]:
         """GRANT of each permission."""
@@ -74,7 +75,8 @@ def _change(effect: str, holder: str) -> Any:
         found = directory.admin(name) if holder == "admin-user" else directory.admin_group(name)
         if found is None:
             raise CommandError(f"the {holder} {name[:80]} does not exist")
-        context.pending.add(*permission_steps(context, name, arguments.lists["permnames"], context.domain_name(), effect))
+        changes = permission_changes(context, name, arguments.lists["permnames"], context.domain_name(), effect)
+        context.pending.add(*(change.step for change in changes))
         return None
 
     return handler

@@ -66,6 +66,7 @@ def _family(
         directory.refuse_reserved(context.domain_id, name, actor)
         if directory.name_taken(context.domain_id, name):
             raise AlreadyExistsError(f"the name {name} already exists in this domain")
+        directory.need_room(context.domain_id, kind.kind.value)
         child = kind(context, None, name)
         child.password = arguments.get("password")
         if "adminemail" in arguments:

@@ -13,6 +13,7 @@ from mailstead.admin_cli.lists import matching
 from mailstead.admin_cli.responses import Reply, attribute, show, table
 from mailstead.admin_cli.session import version_reply
 from mailstead.admin_cli.syntax import Arguments
+from mailstead.directory import room
 from mailstead.directory.model import Domain
 from mailstead.settings.permissions import DOMAIN_PERMISSIONS
 
@@ -99,6 +100,7 @@ class RootContext(CliContext):
         """CREATE Subdomain (DOM-04)."""
         parent = self.need(arguments["parentdomain"])
         self.session.actor.require("manageSubdomains", parent.id)
+        self.session.services.directory.need_room(parent.id, room.SUBDOMAINS)
         context = SubdomainCreateContext(self, arguments, parent)
         await context.prepare()
         self.session.enter(context)

@@ -14,7 +14,7 @@ def account_security(**more: Any) -> tuple[Setting, ...]:
     return (
         boolean("accountSecurityAlternativeEmailAddressEnabled", True, "A second address may be registered", **more),
         boolean("accountSecurityPhoneNumberEnabled", False, "A telephone number may be registered", **more),
-        text("accountSecuritySmsConnector", "", "SMS connector that is used", longest=64, **more),
+        text("accountSecuritySmsConnector", "", "SMS connector that is used", longest=64, names="smsConnector", **more),
         boolean("accountSecurityMandatory", False, "Recovery data must be given at the next login", **more),
         integer("accountSecurityUpdateInterval", 180, 0, 36_500, "Time between reminders; 0 = none", "days", **more),
     )

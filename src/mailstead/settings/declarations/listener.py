@@ -61,7 +61,7 @@ ADDRESS = (
         empty="disabled",
     ),
     integer("proxyProtocolTimeout", 5, 1, 600, "Wait for the PROXY header", "seconds"),
-    text("listenerDomain", "", "Domain of bare user names on this listener", longest=255),
+    text("listenerDomain", "", "Domain of bare user names on this listener", longest=255, names="domain"),
     boolean("nonClusterListener", True, "Not for traffic inside the cluster"),
     boolean("submission", False, "Submission rules apply (ports 587 and 465): authentication first"),
 )

@@ -38,9 +38,9 @@ USER_DB = Context(
     (
         *service.logging(),
         integer("maxThreads", 5, 1, 1024, "Look-ups at the same time"),
-        text("defaultOAuthConnector", "", "OAuth connector of WebMail; empty = none", longest=64),
-        text("defaultZoomConnector", "", "OAuth connector of Zoom; empty = none", longest=64),
-        text("defaultTeamsConnector", "", "OAuth connector of Teams; empty = none", longest=64),
+        text("defaultOAuthConnector", "", "OAuth connector of WebMail; empty = none", longest=64, names="oauthConnector"),
+        text("defaultZoomConnector", "", "OAuth connector of Zoom; empty = none", longest=64, names="oauthConnector"),
+        text("defaultTeamsConnector", "", "OAuth connector of Teams; empty = none", longest=64, names="oauthConnector"),
     ),
     permission="manageAuthentication",
     help="Connectors to user databases",

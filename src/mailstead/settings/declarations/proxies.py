@@ -31,7 +31,7 @@ def mapping_data(service_name: str, permission: str) -> Context:
     return Context(
         f"{service_name}MappingData",
         (
-            text("userMap", "none", "User map that names the back end; none = the one below", longest=64),
+            text("userMap", "none", "User map that names the back end; none = the one below", longest=64, names="usermap"),
             form("mappingHost", Kind.HOST, "127.0.0.1", "Back end where no map says otherwise"),
             integer("mappingPort", 1200, 1, 65_535, "Its port"),
         ),

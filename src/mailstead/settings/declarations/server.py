@@ -41,7 +41,7 @@ CONTEXT = Context(
     "server",
     (
         text("serverName", "", "Name of this server; empty = the host's", longest=255),
-        text("primaryDomain", "", "Domain of bare user names", longest=255),
+        text("primaryDomain", "", "Domain of bare user names", longest=255, names="domain"),
         choice_set(
             "services",
             ("processing", "smtpIncoming", "smtpOutgoing", "pop3", "imap", "managesieve", "log", "cli", "webadmin"),
@@ -93,7 +93,7 @@ CONTEXT = Context(
         boolean("onboardingComplete", False, "The first-run wizard has been finished or skipped"),
         boolean("enableStorageStatistics", True, "Keep statistics of the store"),
         boolean("enableTnefCommand", True, "Unpack TNEF attachments"),
-        path("caBundlePath", "", "Trusted certificate authorities; empty = the system's"),
+        path("caBundlePath", "", "Trusted certificate authorities; empty = the system's", names="file"),
         integer("guardPeerFailures", 30, 0, 1_000_000, "Failed logins of one peer before it waits; 0 = off"),
         integer("guardAccountFailures", 50, 0, 1_000_000, "Failed logins of one account before it waits; 0 = off"),
         text("listUnsubscribeUrl", "", "Web address by which members leave lists with one click; empty = none", since="0.3"),

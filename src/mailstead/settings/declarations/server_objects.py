@@ -126,7 +126,7 @@ INTEGRATED_FILTER = kind(
 
 _ACTIVE = (
     integer("priority", 0, 0, 500, "Order of the filters; 0 = first"),
-    text("filterName", "", "Name of the filter", longest=64),
+    text("filterName", "", "Name of the filter", longest=64, names="filter"),
     choice("filterType", "script", FILTER_TYPES, "Kind of the filter"),
 )
 APPLY_ON = ("local", "relay", "localOnCluster", "relayFromCluster")
@@ -250,7 +250,7 @@ USERMAP = kind(
         named("map"),
         choice("type", "local", ("local", "ldap"), "A file, or a directory"),
         choice("userdbConnectorType", "local", USERDB, "How the directory is asked"),
-        text("userdbConnectorName", "", "Name of the LDAP connector", longest=64),
+        text("userdbConnectorName", "", "Name of the LDAP connector", longest=64, names="ldapConnector"),
         path("localFile", "", "The file"),
     ),
     "manageCluster", "Which user is on which back end (CLU-04)",
@@ -270,7 +270,7 @@ URL_REDIRECT = kind(
 
 HOST_NAME_RESOLVER_OWN = (
     form("host", Kind.HOST, "", "Name that clients ask for"),
-    text("domain", "", "Domain it belongs to; empty = none", longest=255),
+    text("domain", "", "Domain it belongs to; empty = none", longest=255, names="domain"),
     boolean("sslEnable", False, "A certificate of its own"),
 )
 HOST_NAME_RESOLVER = kind(

@@ -51,7 +51,7 @@ def user_database() -> tuple[Setting, ...]:
     """SMI-10, POP-04: where passwords are looked up."""
     return (
         choice("userdbConnectorType", "local", USERDB, "Where accounts are authenticated"),
-        text("userdbConnectorName", "", "Name of the LDAP connector", longest=64),
+        text("userdbConnectorName", "", "Name of the LDAP connector", longest=64, names="ldapConnector"),
     )
 
 

@@ -12,7 +12,8 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 LOCK = "backup.lock"
@@ -57,18 +58,31 @@ def keep_younger(index: Path, segments: dict[str, int], seconds: float, reposito
 
 def is_kept(index: Path, writer: str, number: int) -> bool:
     """Whether a segment is still to be backed up."""
-    try:
-        kept = json.loads((index / KEEP).read_text("ascii"))
-        return time.time() < float(kept["until"]) and number > int(kept["segments"].get(writer, 0))
-    except FileNotFoundError:
-        return False
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False  # damaged: the next backup writes it anew
+    kept = _kept(index)
+    return kept is not None and time.time() < kept.until and number > kept.segments.get(writer, 0)
 
 
 def last_repository(index: Path) -> Path | None:
     """Where the last backup went; None where there was none, or it cannot be told."""
+    kept = _kept(index)
+    return None if kept is None else kept.repository
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What the last backup left; ``until`` in unix seconds."""
+
+    until: float
+    segments: Mapping[str, int]
+    repository: Path | None
+
+
+def _kept(index: Path) -> _Kept | None:
+    """The file's content; None without one, or where it is damaged: the next backup writes it anew."""
     try:
-        return Path(str(json.loads((index / KEEP).read_text("ascii"))["repository"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None  # of an earlier release, or damaged: the next backup writes it anew
+        found = json.loads((index / KEEP).read_text("ascii"))
+        segments = {writer: int(number) for writer, number in found["segments"].items()}
+        repository = found.get("repository")  # Earlier releases did not write it.
+        return _Kept(float(found["until"]), segments, None if repository is None else Path(repository))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
