@@ -174,7 +174,12 @@ async def purge_history(database: SystemDatabase, now: int) -> int:
         if len(old) == len(rows):
             old = old[:-1]  # the newest of all, or the first of the next round
         if old:
+            # One entry of many members is enough for a transaction.
+            many = transaction.value("SELECT min(seq) FROM history_member WHERE seq <= ?", (old[-1],))
+            if many is not None:
+                old = [seq for seq in old if seq <= many] or old[:1]
             transaction.execute("DELETE FROM history WHERE seq <= ?", (old[-1],))
+            transaction.execute("DELETE FROM history_member WHERE seq <= ?", (old[-1],))
         return len(old)
 
     total = 0
