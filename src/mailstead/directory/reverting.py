@@ -85,6 +85,8 @@ class _Revert:
             raise RevertError(f"the history has no entry {seq}")
         if not self._force:
             self._refuse_later(found)
+        if found.is_rights:
+            raise RevertError("rights in folders are kept with the mail, and taken back there")
         if found.is_text:
             raise RevertError("the history has the size of long texts, not the texts")
         if found.verb in ("set password", "upgrade password"):
