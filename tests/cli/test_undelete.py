@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import imaplib
 import re
 from pathlib import Path
 
+from mailstead.directory import Actor, Directory
 from tests.cli.conftest import PASSWORD, Demo, StartDemo, command
 
 ALICE = "alice@example.test"
+NEWS = "news@example.test"
 
 
 def client_of(server: Demo, address: str = ALICE) -> imaplib.IMAP4:
@@ -89,4 +92,87 @@ def test_what_was_restored_from_a_backup_does_not_come_twice(demo: StartDemo, tm
     client.close()
     assert subjects(client, "Back/Then") == ["m1"]
     assert undelete(server, "messages", ALICE) == "Nothing of that can be restored.\n"
+    assert server.stop() == 0
+
+
+def make_list(server: Demo) -> None:
+    directory = Directory.open(server.data)
+    actor = Actor.system("test")
+
+    async def make() -> None:
+        found = await directory.create_list("example.test", "news", actor=actor)
+        await directory.set_list_password(found.id, PASSWORD, actor=actor)
+
+    try:
+        asyncio.run(make())
+    finally:
+        directory.close()
+
+
+def lose(client: imaplib.IMAP4, folder: str, *subjects: str) -> None:
+    """Append messages to a folder, and delete all that are in it."""
+    for subject in subjects:
+        client.append(folder, "", "", f"Subject: {subject}\r\nMessage-ID: <{subject}@t>\r\n\r\nx\r\n".encode())
+    assert client.select(folder)[0] == "OK", folder
+    client.store("1:*", "+FLAGS", "(\\Deleted)")
+    client.expunge()
+    client.close()
+
+
+def test_the_mail_of_a_list_comes_back(demo: StartDemo) -> None:
+    server = demo(2)
+    make_list(server)
+    assert undelete(server, "messages", NEWS) == "Nothing of that can be restored.\n"
+    client = client_of(server, NEWS)
+    lose(client, "INBOX", "m0", "m1")
+    assert re.search(r"\tINBOX\t.*\tm0\n", undelete(server, "messages", NEWS, "--list"))
+    assert undelete(server, "messages", "NEWS@Example.test", "--message-id", "m1@t") == "Restored 1 messages to INBOX.\n"
+    assert undelete(server, "messages", NEWS) == "Restored 1 messages to INBOX.\n"
+    assert sorted(subjects(client, "INBOX")) == ["m0", "m1"]
+    client.close()
+    client.create("Old")
+    client.append("Old", "", "", b"Subject: old\r\n\r\nx\r\n")
+    client.delete("Old")
+    assert undelete(server, "list", NEWS).startswith("Old\t1 messages")
+    assert undelete(server, "folder", NEWS, "Old") == "Restored Old with 1 messages.\n"
+    assert server.stop() == 0
+
+
+def test_what_a_list_has_dealt_with_is_not_brought_to_it_unasked(demo: StartDemo) -> None:
+    server = demo(2)
+    make_list(server)
+    client = client_of(server, NEWS)
+    client.create("Digest")
+    lose(client, "Digest", "posted")
+    lose(client, "INBOX", "kept")
+    left = "Left out 1 messages of Digest, which the list would act on again; --folder Digest brings them.\n"
+    assert undelete(server, "messages", NEWS) == "Restored 1 messages to INBOX.\n" + left
+    assert undelete(server, "messages", NEWS, "--folder", "Digest") == "Restored 1 messages to Digest.\n"
+    assert server.stop() == 0
+
+
+def test_the_mail_of_public_folders_comes_back(demo: StartDemo) -> None:
+    server = demo(2)
+    client = client_of(server)  # the postmaster
+    news = "Public Folders/News"
+    assert client.create(f'"{news}"')[0] == "OK"
+    lose(client, f'"{news}"', "m0", "m1")
+    assert undelete(server, "messages", "example.test", "--folder", news, "--message-id", "m1@t").endswith(" to News.\n")
+    assert undelete(server, "messages", "example.test") == "Restored 1 messages to News.\n"
+    assert sorted(subjects(client, f'"{news}"')) == ["m0", "m1"]
+    client.close()
+    assert client.delete(f'"{news}"')[0] == "OK"
+    assert undelete(server, "list", "example.test") == "Nothing that was deleted can be restored.\n"
+    assert undelete(server, "list", "example.test", "--folders").startswith("News\t2 messages")
+    assert undelete(server, "folder", "example.test", news, "--as", "Papers") == "Restored Papers with 2 messages.\n"
+    assert sorted(subjects(client, '"Public Folders/Papers"')) == ["m0", "m1"]
+    assert server.stop() == 0
+
+
+def test_who_has_no_mailbox_is_told(demo: StartDemo) -> None:
+    server = demo(2)
+    for name in ("nobody@example.test", "nowhere.test"):
+        result = command("undelete", "messages", "--config", str(server.data), name)
+        assert result.exit_code == 1
+        assert f"there is no account, mailing list or domain {name}" in result.output
     assert server.stop() == 0

@@ -14,6 +14,7 @@ from mailstead.mailbox.errors import OverQuota
 from mailstead.restoring.later_directory import bring_what_is_missing, later_of
 from mailstead.restoring.mail import Wanted
 from mailstead.restoring.service import How
+from mailstead.settings.history import Filter, entries
 from mailstead.store.backup.repository import BackupError, Repository
 from mailstead.store.backup.restore import restore_server
 from mailstead.store.backup.sealing import Secret
@@ -203,6 +204,7 @@ async def test_a_whole_domain_into_another_server(place: Place, other: Place, tm
     assert domain is not None
     await place.mailbox.create_folder(domain.id, "Board")
     await place.add(domain.id, "Board", ["notice"])
+    await place.mailbox.set_acl(domain.id, "Board", f"bob@{DOMAIN}", "set", "lrs")
     before = await seen(place, alice)
     place.backup(tmp_path / "b")
     await other.account("bob")  # another one of the name
@@ -217,6 +219,8 @@ async def test_a_whole_domain_into_another_server(place: Place, other: Place, tm
     for kind, name in ((RecipientKind.GROUP, "crew"), (RecipientKind.LIST, "news")):
         assert [one.name for one in other.directory.recipients(here.domain_id, kind)] == [name]
     assert [row[0] for row in await other.contents(here.domain_id, "Board")] == ["notice"]
+    rights = entries(other.directory.database, Filter([("publicFolder", here.domain_id, "")]))
+    assert [(one.author, *one.lines()) for one in rights] == [("restore", f"rights of bob@{DOMAIN} in Board: inherited -> lrs")]
     assert [report.restored for report in await restorer.domain(DOMAIN)] == [0, 0, 0]
     # And once more beside it, under another name.
     reports = await restorer.domain(DOMAIN, to="copy.test")

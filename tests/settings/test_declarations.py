@@ -255,7 +255,8 @@ def test_log_files_stay_in_their_place_and_keep_to_the_ranges() -> None:
     """LOG-02; whoever may set a path of the log must not be able to have lines written into certificates or databases."""
     log, rule = SERVICE_CONTEXTS["log"], OBJECT_KINDS["logRule"].context
     assert log.setting("path").parse("logs/of-mail/") == "logs/of-mail"
-    for path in ("", ".", "/etc", "../x", "logs/../..", "index", "INDEX", "certs/x", "log", "keys", "run", "a/../tmp"):
+    own = ("index", "INDEX", "certs/x", "log", "keys", "run", "a/../tmp", "index /")
+    for path in ("", ".", ". /", "/etc", "../x", "logs/../..", *own):
         with pytest.raises(InvalidValueError, match=r"path: .* expected a directory under the data directory"):
             log.setting("path").parse(path)
     assert rule.setting("fileName").parse("imap of today.txt") == "imap of today.txt"

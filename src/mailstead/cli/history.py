@@ -13,12 +13,13 @@ from pathlib import Path
 
 import click
 
-from mailstead.cli.bootstrap_option import config_option
-from mailstead.cli.data_directory import opened
+from mailstead.cli.bootstrap_option import config_option, find
+from mailstead.cli.data_directory import opened, store_beside
 from mailstead.directory.history_names import ObjectNames, objects_named
 from mailstead.directory.reverting import revert as take_back
+from mailstead.directory.service import Directory
 from mailstead.settings import Actor
-from mailstead.settings.history import Filter, entries
+from mailstead.settings.history import Filter, HistoryEntry, entries, entry
 
 ACTOR = Actor.system("command line")
 _AGO = re.compile(r"([0-9]{1,6})([mhdw])")
@@ -67,9 +68,27 @@ def history(
 @click.pass_context
 def revert(context: click.Context, config: Path | None, seq: int, force: bool) -> None:
     """Take the change with number SEQ back."""
-    with opened(config or context.obj) as directory:
-        first, last = asyncio.run(take_back(directory, seq, actor=ACTOR, force=force))
+    config = config or context.obj
+    with opened(config) as directory:
+        found = entry(directory.database, seq)
+        if found is not None and found.is_rights:
+            first, last = asyncio.run(_take_rights_back(config, directory, found, force))
+        else:
+            first, last = asyncio.run(take_back(directory, seq, actor=ACTOR, force=force))
         names = ObjectNames(directory.database)
         for one in entries(directory.database, Filter(after=first), limit=last - first or 1, newest_first=False):
             click.echo(f"{one.seq}\t{names.of(one)}\t{one.verb}\t{'; '.join(one.lines())}".rstrip())
     click.echo(f"{seq} is taken back.")
+
+
+async def _take_rights_back(config: Path | None, directory: Directory, found: HistoryEntry, force: bool) -> tuple[int, int]:
+    """Rights are kept with the mail."""
+    from mailstead.mailbox.errors import MailboxError
+    from mailstead.mailbox.rights_history import revert_rights
+    from mailstead.mailbox.service import Mailbox
+
+    async with store_beside(find(config)) as store:
+        try:
+            return await revert_rights(Mailbox(store, directory, directory), directory, found, actor=ACTOR, force=force)
+        except MailboxError as exc:
+            raise click.ClickException(str(exc)) from exc

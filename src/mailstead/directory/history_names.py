@@ -57,6 +57,8 @@ class ObjectNames:
             return f"{own} of {place} {self._name(place, int(told.get('scopeId', 0)))}" if place else own
         if found.kind == "listener":
             return f"listener {told.get('service', '')} {told.get('address', '')}".rstrip()
+        if found.is_rights:
+            return f"public folders of {self._name('domain', found.object_id)}"
         if found.kind == "accessRule":
             return f"rule {told.get('service', '')} {told.get('action', '')} {told.get('ipSet', '')}".rstrip()
         return f"{'domain' if found.kind == 'domainAlias' else found.kind} {self._name(found.kind, found.object_id)}"

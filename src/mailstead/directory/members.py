@@ -13,7 +13,7 @@ from typing import Any
 
 from mailstead.directory.address import address_key, domain_key, split_address
 from mailstead.directory.lookup import PAGE
-from mailstead.directory.member_history import difference, rows_of
+from mailstead.directory.member_history import KEPT, difference, rows_of
 from mailstead.directory.memberships import MEMBER_SQL, as_member
 from mailstead.directory.model import AlreadyExistsError, InvalidNameError, Member, NotFoundError, Recipient, RecipientKind
 from mailstead.directory.named import NamedObjects
@@ -21,7 +21,8 @@ from mailstead.directory.recipient_kinds import FAMILIES
 from mailstead.settings.actor import Actor
 from mailstead.settings.database import Transaction
 
-MAX_MEMBERS_PER_CALL = 10_000
+MAX_MEMBERS_PER_CALL = KEPT
+"""A call changes no more than can be taken back."""
 MAX_NAME = 255
 _OPTIONS = ("digest", "nomail")
 
@@ -87,8 +88,9 @@ class MemberVerbs(NamedObjects):
             keys = [address_key(address) or address for address in added]
             before = rows_of(transaction, object_id, keys)
             insert_members(transaction, object_id, added)
-            _, came = difference(before, rows_of(transaction, object_id, keys))
-            transaction.record(actor.name, "recipient", object_id, "add members", None, came)
+            done = difference(before, rows_of(transaction, object_id, keys))
+            transaction.record(actor.name, "recipient", object_id, "add members", None, done.new)
+            done.keep(transaction)
 
         await self._change(operation)
 
@@ -101,8 +103,9 @@ class MemberVerbs(NamedObjects):
         def operation(transaction: Transaction) -> int:
             before = rows_of(transaction, object_id, keys)
             delete_members(transaction, object_id, keys)
-            went, _ = difference(before, {})
-            transaction.record(actor.name, "recipient", object_id, "remove members", went)
+            done = difference(before, {})
+            transaction.record(actor.name, "recipient", object_id, "remove members", done.old)
+            done.keep(transaction)
             return len(before)
 
         return await self._change(operation)
@@ -131,8 +134,8 @@ class MemberVerbs(NamedObjects):
                 rename_member(transaction, object_id, address, now, row[1] if name is None else name)
             if options:
                 set_options(transaction, object_id, now, options)
-            went, came = difference(before, rows_of(transaction, object_id, [address_key(now) or now]))
-            transaction.record(actor.name, "recipient", object_id, "update member", went, came)
+            done = difference(before, rows_of(transaction, object_id, [address_key(now) or now]))
+            transaction.record(actor.name, "recipient", object_id, "update member", done.old, done.new)
 
         await self._change(operation)
 

@@ -154,9 +154,9 @@ def _readdress(transaction: Transaction, author: str, row: Row, address: str) ->
     before = rows_of(transaction, recipient, [old_key])
     if transaction.row("SELECT 1 FROM member WHERE recipient_id = ? AND key = ?", (recipient, key)):
         transaction.execute("DELETE FROM member WHERE id = ?", (member,))
-        transaction.record(author, "recipient", recipient, "remove members", difference(before, {})[0])
+        transaction.record(author, "recipient", recipient, "remove members", difference(before, {}).old)
         return
     transaction.execute("UPDATE member SET address = ?, key = ? WHERE id = ?", (address, key, member))
-    went, came = difference(before, rows_of(transaction, recipient, [key]))
-    transaction.record(author, "recipient", recipient, "update member", went, came)
+    done = difference(before, rows_of(transaction, recipient, [key]))
+    transaction.record(author, "recipient", recipient, "update member", done.old, done.new)
 

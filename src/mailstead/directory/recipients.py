@@ -17,7 +17,7 @@ from mailstead.directory.base import as_json, take_name
 from mailstead.directory.deleted import remove_mailbox
 from mailstead.directory.list_names import PREFIX, enabled_roles, spelled
 from mailstead.directory.list_templates import DEFAULTS
-from mailstead.directory.member_history import difference, keys_in, rows_of
+from mailstead.directory.member_history import Difference, difference, keys_in, rows_of
 from mailstead.directory.members import (
     MemberVerbs,
     checked_keys,
@@ -313,9 +313,11 @@ def _apply(transaction: Transaction, object_id: int, edit: RecipientEdit, passwo
             (password.password, password.scram, password.recoverable, object_id),
         )
     _write_contents(transaction, object_id, edit.contents)
-    went, came = _change_members(transaction, object_id, edit)
+    done = _change_members(transaction, object_id, edit)
     verb = "rename" if renamed else "edit"
-    transaction.record(actor.name, "recipient", object_id, verb, {**told, **went, **old}, {**_summary(edit), **came, **stored})
+    before, after = {**told, **done.old, **old}, {**_summary(edit), **done.new, **stored}
+    transaction.record(actor.name, "recipient", object_id, verb, before, after)
+    done.keep(transaction)
 
 
 def _summary(edit: RecipientEdit) -> dict[str, object]:
@@ -329,11 +331,13 @@ def _summary(edit: RecipientEdit) -> dict[str, object]:
     return told
 
 
-def _change_members(transaction: Transaction, object_id: int, edit: RecipientEdit) -> tuple[dict[str, object], dict[str, object]]:
-    """What the history tells of them, before and after."""
+def _change_members(transaction: Transaction, object_id: int, edit: RecipientEdit) -> Difference:
+    """What was done to them, for the history."""
     keys = keys_in(edit)
     before = rows_of(transaction, object_id, keys)
+    all_before = 0
     if edit.clear_members:
+        all_before = int(transaction.value("SELECT count(*) FROM member WHERE recipient_id = ?", (object_id,)))
         transaction.execute("DELETE FROM member WHERE recipient_id = ?", (object_id,))
     elif edit.members_removed:
         delete_members(transaction, object_id, edit.members_removed)
@@ -342,7 +346,7 @@ def _change_members(transaction: Transaction, object_id: int, edit: RecipientEdi
     insert_members(transaction, object_id, edit.members_added)
     for address, options in edit.members_options.items():
         set_options(transaction, object_id, address, options)
-    return difference(before, rows_of(transaction, object_id, keys))
+    return difference(before, rows_of(transaction, object_id, keys), all_before=all_before)
 
 
 def _take_list_names(transaction: Transaction, domain_id: int, object_id: int, name: str, attributes: Mapping[str, str]) -> None:

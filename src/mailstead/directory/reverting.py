@@ -17,10 +17,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mailstead.directory.history_names import NAMES, SCOPE_KIND, ObjectNames
-from mailstead.directory.member_history import MEMBERS, MORE, MOST, is_whole, keys_told, opposite
+from mailstead.directory.member_history import COUNT, CUT, KEPT, MEMBERS, MOST, how_many, members_of, opposite
 from mailstead.directory.model import DirectoryError
 from mailstead.directory.service import Directory
 from mailstead.settings.actor import Actor
+from mailstead.settings.database import Query
 from mailstead.settings.declaration import Context, InvalidValueError
 from mailstead.settings.declarations import (
     ACCOUNT,
@@ -43,6 +44,7 @@ from mailstead.settings.transaction_view import TransactionView, whole
 MAX_LATER = 10_000
 _OWN = frozenset({"name", "enabled"})
 """What an entry of a group, list or folder recipient has besides attributes and members."""
+_OF_MEMBERS = frozenset({MEMBERS, COUNT})
 _FORMERLY = frozenset({"added", "removed", "renamed"})
 """What entries of earlier releases had of members: addresses alone."""
 _OF_RECIPIENTS = frozenset({"edit", "rename", "add members", "remove members", "update member", "member state"})
@@ -83,6 +85,8 @@ class _Revert:
             raise RevertError(f"the history has no entry {seq}")
         if not self._force:
             self._refuse_later(found)
+        if found.is_rights:
+            raise RevertError("rights in folders are kept with the mail, and taken back there")
         if found.is_text:
             raise RevertError("the history has the size of long texts, not the texts")
         if found.verb in ("set password", "upgrade password"):
@@ -114,12 +118,13 @@ class _Revert:
 
     def _refuse_later(self, found: HistoryEntry) -> None:
         """Raise for a later entry of the same object that touched the same value."""
-        mine = _touched(found)
+        query = self._database.query
+        mine = _touched(query, found)
         later = entries(
             self._database, Filter([(found.kind, found.object_id, "")], after=found.seq), limit=MAX_LATER, newest_first=False
         )
         for one in later:
-            theirs = _touched(one)
+            theirs = _touched(query, one)
             if "*" in mine or "*" in theirs or mine & theirs:
                 raise RevertError(f"entry {one.seq} by {one.author} changed it later; look at it, then use force")
 
@@ -287,13 +292,16 @@ class _Revert:
             raise RevertError("it changed texts or a password, of which the history has no values")
         if found.verb not in ("edit", "rename", "add members", "remove members", "update member"):
             raise self._no_way(found)
-        if old.get(MORE) or new.get(MORE):
-            raise RevertError(f"the history names {MOST} members at most, and there were more")
-        if not is_whole(old, new) or new.keys() & _FORMERLY or not new.keys() & _OWN <= old.keys() & _OWN:
+        if how_many(found) > KEPT:
+            raise RevertError(f"it changed {how_many(found)} members, and the history keeps them of changes of at most {KEPT}")
+        if old.get(CUT) or new.get(CUT):
+            raise RevertError(f"this entry is of an earlier release, which kept {MOST} members at most, and there were more")
+        members = members_of(self._database.query, found)
+        if members is None or new.keys() & _FORMERLY or not new.keys() & _OWN <= old.keys() & _OWN:
             raise RevertError("this entry is of an earlier release, which did not keep what was there before")
-        attributes = {name: old.get(name) for name in {*old, *new} - _OWN - {MEMBERS} if old.get(name) != new.get(name)}
+        attributes = {name: old.get(name) for name in {*old, *new} - _OWN - _OF_MEMBERS if old.get(name) != new.get(name)}
         edit = dataclasses.replace(
-            opposite(old, new), attributes=attributes, enabled=old.get("enabled"),
+            opposite(members), attributes=attributes, enabled=old.get("enabled"),
             name=old["name"] if old.get("name") != new.get("name") else None,
         )  # fmt: skip
         await self._directory.edit_recipient(found.object_id, edit, actor=self._actor, as_it_was=True)
@@ -335,16 +343,17 @@ class _Revert:
         return "revoke"
 
 
-def _touched(found: HistoryEntry) -> frozenset[str]:
+def _touched(query: Query, found: HistoryEntry) -> frozenset[str]:
     """Names of what an entry changed; apart for each scope, since one id may have values in several, and for each member."""
     if found.kind == "recipient" and found.verb in _OF_RECIPIENTS:
         old, new = dict(found.old or {}), dict(found.new or {})
         if found.verb == "member state":
             return frozenset()  # bookkeeping
-        if not is_whole(old, new):
+        members = members_of(query, found)
+        if members is None:
             return frozenset("*")
-        members = {f"member {key}" for key in keys_told(old) | keys_told(new)}
-        return frozenset(members | {name for name in {*old, *new} - {MEMBERS} if old.get(name) != new.get(name)})
+        names = {name for name in {*old, *new} - _OF_MEMBERS if old.get(name) != new.get(name)}
+        return frozenset(names | {f"member {key}" for key in members.keys})
     scope = str((found.new or {}).get("scope", "")) if found.is_value or found.is_text else ""
     return frozenset(f"{scope}.{name}" if scope else name for name in found.changes())
 

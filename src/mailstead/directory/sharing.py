@@ -20,9 +20,10 @@ from mailstead.directory.bounds import PUBLIC_OWNER, bounded
 from mailstead.directory.cache import BoundedCache
 from mailstead.directory.ids import IdSource
 from mailstead.directory.model import RecipientKind
-from mailstead.settings.database import Change, SystemDatabase
+from mailstead.settings.database import Change, SystemDatabase, Transaction
 from mailstead.settings.declarations import DOMAIN_CONTEXTS
 from mailstead.settings.edits import place_of, read_values
+from mailstead.settings.history import RIGHTS_KIND, RIGHTS_VERB
 from mailstead.settings.service import Settings
 
 PUBLIC_FOLDER_QUOTAS = DOMAIN_CONTEXTS["publicFolderQuotas"]
@@ -47,8 +48,20 @@ class FolderOwner:
     folders: FolderQuotas | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class RightsChange:
+    """What an identifier may do in a public folder, before and after; None: it has no entry there. ``folder`` is the folder's id,
+    0 for all of the domain's, ``name`` its name."""
+
+    folder: int
+    name: str
+    identifier: str
+    before: str | None
+    after: str | None
+
+
 class SharingLookups(DirectoryBase):
-    """Look-ups; see `mailbox.base.People`."""
+    """Look-ups, and what the history has of rights; see `mailbox.base.People`."""
 
     def __init__(self, database: SystemDatabase, settings: Settings, ids: IdSource) -> None:
         super().__init__(database, settings, ids)
@@ -176,6 +189,20 @@ class SharingLookups(DirectoryBase):
             return sign + account.address if account is not None else None
         group = self.recipient(int(number))
         return f"{sign}{GROUP}{group.name}" if group is not None and group.kind is RecipientKind.GROUP else None
+
+    async def record_rights(self, domain_id: int, changes: Sequence[RightsChange], author: str) -> None:
+        """Note in the history what has been done to rights in a domain's public folders. Raises SystemDatabaseError."""
+        done = [one for one in changes if one.before != one.after]
+
+        def operation(transaction: Transaction) -> None:
+            for one in done:
+                words = self.identifier_text(domain_id, one.identifier) or one.identifier
+                told = {"folder": one.name, "folderId": one.folder, "identifier": one.identifier, "who": words}
+                old, new = {**told, "rights": one.before}, {**told, "rights": one.after}
+                transaction.record(author, RIGHTS_KIND, domain_id, RIGHTS_VERB, old, new)
+
+        if done:
+            await self._change(operation)
 
     def _sharing_changed(self, _changes: Sequence[Change] | None) -> None:
         self._identifiers.clear()

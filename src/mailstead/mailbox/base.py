@@ -10,10 +10,11 @@ A reader sees the folders of others below ``Other Users/<owner>`` and those of h
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from mailstead.directory.sharing import RightsChange
 from mailstead.mailbox import rights
 from mailstead.mailbox.errors import (
     FolderExists,
@@ -87,6 +88,7 @@ class People(Protocol):
     def is_postmaster(self, account: int) -> bool: ...
     def identifier(self, owner: int, text: str) -> str | None: ...
     def identifier_text(self, owner: int, identifier: str) -> str | None: ...
+    async def record_rights(self, domain_id: int, changes: Sequence[RightsChange], author: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,18 +3,30 @@
 Invariants: only who administers a folder (right a) sees or changes who else has rights in it; the owner has all rights
 and cannot lose them; a right that is taken away is gone before the verb returns.
 
+A change in a public folder is in the history as soon as it holds, as its author's. The rights are kept with the mail and the
+history with the accounts: what is killed between the two, or finds no room there, leaves rights of which the history does not
+tell, never the other way round.
+
 Entries come down the tree (see ``rights``): taking away what stands further up makes an empty entry here.
 """
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
+
+from mailstead.directory.sharing import RightsChange
 from mailstead.mailbox import rights
 from mailstead.mailbox.base import Place
 from mailstead.mailbox.errors import FolderMissing, LimitReached, NotPermitted, RightMissing
 from mailstead.mailbox.folders import FolderVerbs
 from mailstead.mailbox.model import ALL_RIGHTS
 from mailstead.mailbox.names import canonical
+from mailstead.observe.log import get_logger
+from mailstead.settings.database import SystemDatabaseError
 from mailstead.store.operations import SetAcl
+
+log = get_logger("PROCESSING")
 
 MAX_ENTRIES = 1_000
 MAX_ACCOUNT_ENTRIES = 10_000
@@ -36,6 +48,8 @@ class SharingVerbs(FolderVerbs):
         if place is None or (not place.name and not whole):
             raise FolderMissing("no such folder")
         shard = await self._ensure(place.account)
+        if getattr(self._limits(place.account), "public", False):  # also for the domain itself
+            place = dataclasses.replace(place, public=True)
         folder = 0
         if place.name:
             row = self._store.mail_index(shard).folder(place.account, place.name)
@@ -78,9 +92,11 @@ class SharingVerbs(FolderVerbs):
                 found.append((text, given))
         return found
 
-    async def set_acl(self, account: int, name: str, who: str, mode: str, letters: str, *, whole: bool = False) -> None:
-        """``mode``: set, add or remove rights of an identifier. Raises UnknownIdentifier, UnknownRight, NotPermitted,
-        FolderMissing, RightMissing, LimitReached."""
+    async def set_acl(
+        self, account: int, name: str, who: str, mode: str, letters: str, *, whole: bool = False, author: str = ""
+    ) -> None:
+        """``mode``: set, add or remove rights of an identifier. ``author``: who does so, if not the account. Raises
+        UnknownIdentifier, UnknownRight, NotPermitted, FolderMissing, RightMissing, LimitReached."""
         place, shard, folder = await self._administered(account, name, whole=whole)
         identifier = self._identifier(place.account, who)
         wanted = set(rights.normalize(letters))
@@ -92,7 +108,9 @@ class SharingVerbs(FolderVerbs):
         have = set(rights.entries_at(entries, place.name).get(identifier, ""))
         value = wanted if mode == "set" else have | wanted if mode == "add" else have - wanted
         change = (rights.ordered(wanted), "") if mode == "add" else ("", rights.ordered(wanted)) if mode == "remove" else ("", "")
-        await self._write_entry(place, shard, folder, identifier, rights.ordered(value), entries, rights.ordered(have), change)
+        await self._write_entry(
+            place, shard, folder, identifier, rights.ordered(value), entries, rights.ordered(have), change, author
+        )
 
     async def delete_acl(self, account: int, name: str, who: str, *, whole: bool = False) -> None:
         """Take all rights of an identifier; one who has none is no error (RFC 4314 section 3.2)."""
@@ -102,9 +120,27 @@ class SharingVerbs(FolderVerbs):
             raise NotPermitted("the owner keeps all rights")
         await self._write_entry(place, shard, folder, identifier, "", self._entries(self._limits(place.account), place.account))
 
+    async def own_entry(self, owner: int, folder: int, identifier: str) -> str | None:
+        """What an identifier is given in a folder (0: all of the owner's) by an entry there; None where it has none. Raises
+        FolderMissing."""
+        return self._entries(self._limits(owner), owner).get(await self._name_of(owner, folder), {}).get(identifier)
+
+    async def restore_entry(self, owner: int, folder: int, identifier: str, given: str | None, *, author: str) -> None:
+        """Put the entry of an identifier in a public folder (0: all of the domain's) back as it was; None: it had none there.
+        Raises FolderMissing, LimitReached."""
+        place = Place(owner, await self._name_of(owner, folder), public=True)
+        limits = self._limits(owner)
+        await self._write_entry(place, limits.shard, folder, identifier, given, self._entries(limits, owner), author=author)
+
+    async def _name_of(self, owner: int, folder: int) -> str:
+        name = self._store.sharing(await self._ensure(owner)).folder_name(folder) if folder else ""
+        if name is None:
+            raise FolderMissing("no such folder")
+        return name
+
     async def _write_entry(
-        self, place: Place, shard: int, folder: int, identifier: str, given: str, entries: rights.Entries, have: str = "",
-        change: tuple[str, str] = ("", ""),
+        self, place: Place, shard: int, folder: int, identifier: str, given: str | None, entries: rights.Entries, have: str = "",
+        change: tuple[str, str] = ("", ""), author: str = "",
     ) -> None:  # fmt: skip
         """``change``: what is added and taken away, so that two who change an entry at once both have their way."""
         own = entries.get(place.name, {})
@@ -118,15 +154,30 @@ class SharingVerbs(FolderVerbs):
                 above = entries[level][identifier]
                 break
         operations = []
-        if place.public and not folder and not any(not name for name, _, _ in self._store.sharing(shard).acl(place.account)):
+        for_all = place.public and not folder
+        if for_all and not any(not name for name, _, _ in self._store.sharing(shard).acl(place.account)):
             # What stood for everybody as long as nothing was said must not vanish with the first word.
             operations += [SetAcl(shard, place.account, 0, one, text) for one, text in own.items() if one != identifier]
-        value = None if given == "" and not above and not (place.public and not folder) else given
+        value = given if for_all or above or given else None
         if any(change):
             operations.append(SetAcl(shard, place.account, folder, identifier, have, *change))
         else:
-            operations.append(SetAcl(shard, place.account, folder, identifier, value))
+            operations.append(SetAcl(shard, place.account, folder, identifier, (value or "") if for_all else value))
         await self._done(self._store.change(operations))
+        if place.public:
+            now = self._entries(self._limits(place.account), place.account).get(place.name, {})
+            done = RightsChange(folder, place.name, identifier, own.get(identifier), now.get(identifier))
+            author = author or (self._people and self._people.identifier_text(place.account, f"u{place.reader}")) or "system"
+            await self.tell_rights(place.account, [done], author)
+
+    async def tell_rights(self, domain: int, changes: Sequence[RightsChange], author: str) -> None:
+        """Have the history tell what was done to rights in a domain's public folders; where it cannot, the log does."""
+        if self._people is None:
+            return
+        try:
+            await self._people.record_rights(domain, changes, author)
+        except SystemDatabaseError as error:
+            log.error("rights in public folders changed, without the history", author=author, reason=str(error))
 
     async def my_rights(self, account: int, name: str) -> str:
         """What the reader may do with a folder. Raises FolderMissing, also where he has no right at all."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mailstead.directory.sharing import RightsChange
 from mailstead.mailbox.errors import LimitReached, MailboxError
 from mailstead.mailbox.model import Folder, NewMessage
 from mailstead.mailbox.names import canonical
@@ -253,6 +254,7 @@ class MailRestorer:
         names = {folder.id: folder.name for folder in folders} | {0: ""}
         ids = {folder.name: folder.id for folder in await mailbox.folders(account)} | {"": 0}
         operations: list[Operation] = []
+        given: list[RightsChange] = []
         rows = list(source.shard.execute("SELECT folder, identifier, rights FROM acl WHERE account = ?", (owner.id,)))
         have = {(name, who) for name, who, _ in self._store.sharing(shard).acl(account)}
         for folder, identifier, rights in rows:
@@ -263,6 +265,7 @@ class MailRestorer:
                 report.notes.append(f"{name or 'all folders'}: rights of somebody who is not here")
             elif (name, here) not in have:
                 operations.append(SetAcl(shard, account, ids[name], here, rights))
+                given.append(RightsChange(ids[name], name, here, None, rights))
         noted = {(folder, reader, entry) for folder, reader, entry, _ in self._store.sharing(shard).notes(account)}
         for folder, reader, entry, value in list(
             source.shard.execute("SELECT folder, reader, entry, value FROM metadata WHERE account = ?", (owner.id,))
@@ -276,6 +279,8 @@ class MailRestorer:
             operations.append(SetMetadata(shard, account, ids[name], who, [(entry, value)]))
         for start in range(0, len(operations), AT_ONCE):
             await self._store.change(operations[start : start + AT_ONCE])
+        if owner.id == owner.domain_id:
+            await mailbox.tell_rights(account, given, "restore")
 
     async def _scripts(self, source: SourceMailbox, owner: SourceOwner, account: int, shard: int, report: MailReport) -> None:
         present = await self._mailbox.scripts(account)

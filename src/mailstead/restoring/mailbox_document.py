@@ -63,7 +63,7 @@ async def give(mailbox: Mailbox, directory: Directory, right: Right) -> bool:
     """Give a right; False while nobody here is called that. Raises MailboxError."""
     if directory.identifier(right.owner, right.who) is None:
         return False
-    await mailbox.set_acl(right.owner, right.folder, right.who, "set", right.given, whole=True)
+    await mailbox.set_acl(right.owner, right.folder, right.who, "set", right.given, whole=True, author="restore")
     return True
 
 

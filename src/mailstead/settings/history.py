@@ -19,6 +19,8 @@ DAY_US = 86_400 * 1_000_000
 PURGED_AT_ONCE = 2000
 """Rows that one transaction of a purge removes."""
 HIDDEN = "(secret)"
+RIGHTS_KIND, RIGHTS_VERB = "publicFolder", "set rights"
+"""Of an entry that tells what somebody may do in a public folder; its object is the domain."""
 _SWITCHES = {"enable": True, "disable": False}
 _PERMISSIONS = frozenset({"grant", "deny", "revoke"})
 
@@ -50,9 +52,17 @@ class HistoryEntry:
         """True for a change of a long text, of which the history has the size alone."""
         return self.verb == "set content"
 
+    @property
+    def is_rights(self) -> bool:
+        """True for a change of rights in a public folder, which are kept with the mail."""
+        return (self.kind, self.verb) == (RIGHTS_KIND, RIGHTS_VERB)
+
     def changes(self) -> dict[str, Change]:
         """What was changed, by name; `*` where a whole object was made or removed."""
         old, new = dict(self.old or {}), dict(self.new or {})
+        if self.is_rights:
+            name = f"rights of {new.get('who')} in {new.get('folder') or 'all folders'}"
+            return {name: (_rights(old.get("rights")), _rights(new.get("rights")))}
         if self.is_value:
             return {str(new["name"]): (old.get("value"), new.get("value"))}
         if self.is_text:
@@ -84,6 +94,10 @@ class HistoryEntry:
                 yield f"{name}: {_shown(after)}"
             else:
                 yield f"{name}: {_shown(before)} -> {_shown(after)}"
+
+
+def _rights(letters: str | None) -> str:
+    return "inherited" if letters is None else letters or "none"
 
 
 def _shown(value: Any) -> str:
@@ -174,7 +188,12 @@ async def purge_history(database: SystemDatabase, now: int) -> int:
         if len(old) == len(rows):
             old = old[:-1]  # the newest of all, or the first of the next round
         if old:
+            # One entry of many members is enough for a transaction.
+            many = transaction.value("SELECT min(seq) FROM history_member WHERE seq <= ?", (old[-1],))
+            if many is not None:
+                old = [seq for seq in old if seq <= many] or old[:1]
             transaction.execute("DELETE FROM history WHERE seq <= ?", (old[-1],))
+            transaction.execute("DELETE FROM history_member WHERE seq <= ?", (old[-1],))
         return len(old)
 
     total = 0

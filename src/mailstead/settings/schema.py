@@ -181,6 +181,13 @@ _SENDING = (
     "INSERT INTO meta (key, value) SELECT 'welcomed', coalesce(max(seq), 0) FROM history",
 )
 
+# Members that an entry of the history has no room for, as they were before (side 0) and after it (side 1).
+_MEMBERS_OF_HISTORY = (
+    """CREATE TABLE history_member (
+        seq INTEGER NOT NULL, side INTEGER NOT NULL, member_id INTEGER NOT NULL, address TEXT NOT NULL, name TEXT NOT NULL,
+        digest INTEGER NOT NULL, nomail INTEGER NOT NULL, PRIMARY KEY (seq, side, member_id))""",
+)
+
 _SETTINGS_BY_NAME = "CREATE INDEX setting_of_domains ON setting (name) WHERE scope = 'domainConfig'"
 
 MIGRATIONS: tuple[Migration, ...] = (
@@ -195,4 +202,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration(9, "sending limits and notices", _SENDING),
     # Which domains limit what is sold apart is asked at every change (directory.mailbox_counts).
     Migration(10, "settings of domains by name", (_SETTINGS_BY_NAME,)),
+    Migration(11, "members of changes of many", _MEMBERS_OF_HISTORY),
 )

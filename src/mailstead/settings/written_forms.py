@@ -149,7 +149,8 @@ def own_directory(text: str) -> str:
     """A relative path that stays under the data directory, outside OWN_DIRECTORIES and not the data directory itself."""
     path = posixpath.normpath(text)
     first = path.partition("/")[0]
-    if posixpath.isabs(path) or first in (".", "..") or first.lower() in OWN_DIRECTORIES:
+    # A blank at either end would not outlive being stored, and hide a name of the server's own.
+    if path != path.strip() or posixpath.isabs(path) or first in (".", "..") or first.lower() in OWN_DIRECTORIES:
         raise ValueError(text)
     return path
 

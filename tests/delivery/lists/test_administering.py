@@ -117,11 +117,44 @@ async def test_a_member_whose_digests_the_administrator_switches_off_gets_what_w
     news = await waiting(world, [ALICE, CAROL], answersPerDay="100")
     await password(world, news.id)
     told = await say(world, f"password {THIRD}\nset digest off {CAROL}\nset digest off {CAROL}\n")
-    assert told.count(f"{CAROL} gets single messages.\n") == 2
+    assert told.count(f"{CAROL} gets single messages.\n") == 1
     assert told.count("What waited for the next digest is sent as well.\n") == 1
     assert digested(await world.mail(CAROL)) == POSTINGS
     assert digested(await world.mail(BOB)) == digested(await world.mail(ALICE)) == {}
     assert len(await world.in_list(news, "Digest")) == 3
+
+
+async def test_of_several_wishes_the_administrator_gives_a_member_the_last_one_holds(world: World) -> None:
+    """In whatever spelling; somebody else's are not touched, and who is made a member between them begins anew."""
+    news = await waiting(world, [ALICE, CAROL], answersPerDay="100")
+    await password(world, news.id)
+    wishes = f"set digest off {CAROL}\nset digest off {ALICE}\nset digest on {CAROL.upper()}\n"
+    told = await say(world, f"password {THIRD}\n{wishes}set mail off {CAROL}\nset mail on {CAROL}\n")
+    assert f"{CAROL} gets digests instead of single messages.\n" in told
+    assert f"{CAROL} gets single" not in told
+    assert f"{ALICE} gets single messages.\n" in told
+    assert f"{CAROL} gets no mail" not in told
+    assert digested(await world.mail(CAROL)) == {}
+    assert digested(await world.mail(ALICE)) == POSTINGS
+    lines = f"add {BOB} Bob\nset digest on {BOB}\nset digest off {BOB}\nset digest on {BOB}\nset digest off {BOB}\n"
+    told = await say(world, f"password {THIRD}\n{lines}")
+    assert told.count("gets") == 1
+    assert f"{BOB} gets single messages.\n" in told
+    assert digested(await world.mail(BOB)) == {}
+    told = await say(world, f"password {THIRD}\nset digest on {BOB}\nremove {BOB}\nadd {BOB}\nset mail on {BOB}\n")
+    member = world.face.directory.member(news.id, BOB)
+    assert member is not None and not member.digest
+
+
+async def test_a_wish_behind_which_the_reading_ends_holds(world: World) -> None:
+    news = await world.make([BOB, CAROL])
+    await password(world, news.id)
+    told = await say(world, f"set digest on\nset digest on {CAROL}\nset digest off\n")
+    assert f"{BOB} gets digests" in told and "needs the list's password" in told
+    told = await say(world, f"password {THIRD}\nset mail off {CAROL}\npassword wrong\nset mail on {CAROL}\n")
+    assert f"{CAROL} gets no mail" in told and "not accepted" in told
+    members = [world.face.directory.member(news.id, address) for address in (BOB, CAROL)]
+    assert [(one.digest, one.nomail) for one in members if one is not None] == [(True, False), (False, True)]
 
 
 # -- notices ----------------------------------------------------------------------------------------------------------

@@ -262,7 +262,7 @@ async def test_the_answer_to_many_commands_is_what_it_would_have_been(tmp_path: 
     answer = text_of(parsed(octets))
     for words in (
         f"{BOB} gets digests", "far@remote.test is a member", f"{BOB} is no member any more", f"{BOB} was no member",
-        f"{CAROL} gets no mail until", f"{CAROL} gets the list's mail",
+        f"{CAROL} gets the list's mail",
         "approved: post", "rejected: post", '"reject 2": what waited under the number 2 was dealt with already',
         '"approve 9": nothing waits', "asked to subscribe", "3  post",
     ):  # fmt: skip

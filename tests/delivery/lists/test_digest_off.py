@@ -70,6 +70,41 @@ async def test_it_comes_once_however_often_he_says_so(world: World) -> None:
     assert text_of(mail[-1]) == f"{CAROL} gets single messages.\n"
 
 
+@pytest.mark.parametrize("wishes", [["off", "on", "off"], ["on", "off"], ["off", "off", "on", "on", "off"]])
+async def test_of_several_wishes_in_a_mail_the_last_one_holds_and_what_waits_comes_once(world: World, wishes: list[str]) -> None:
+    news = await waiting(world, [BOB, CAROL])
+    await world.sent("\n".join(f"set digest {wish}" for wish in wishes), to=REQUEST, sender=CAROL)
+    mail = await world.mail(CAROL)
+    assert digested(mail) == POSTINGS
+    told = f"{CAROL} gets single messages.\nWhat waited for the next digest is sent as well.\n"
+    assert [text_of(one) for one in mail if one["Subject"] == "news: set"] == [told]
+    member = world.face.directory.member(news.id, CAROL)
+    assert member is not None and not member.digest
+
+
+async def test_who_wants_digests_after_all_gets_what_waits_with_the_next_one_alone(world: World) -> None:
+    news = await waiting(world, [BOB, CAROL])
+    await world.sent("set digest off\ninfo\nset mail off\nset mail on\nset digest on", to=REQUEST, sender=CAROL)
+    (answer,) = [text_of(one) for one in await world.mail(CAROL)]
+    assert "single" not in answer.replace("instead of single", "")
+    assert "no mail" not in answer
+    assert f"{CAROL} gets digests instead of single messages.\n" in answer
+    member = world.face.directory.member(news.id, CAROL)
+    assert member is not None and member.digest and not member.nomail
+    await later(world)
+    await world.idle()
+    assert digested(await world.mail(CAROL)) == POSTINGS
+
+
+async def test_digests_of_one_who_wants_no_mail_wait_until_he_does_and_he_is_told(world: World) -> None:
+    await world.make([CAROL])
+    await world.sent("set mail off\nset digest on", to=REQUEST, sender=CAROL)
+    (answer,) = [text_of(one) for one in await world.mail(CAROL)]
+    assert answer.count("no mail until it is switched on again") == 2
+    await world.sent("set mail on", to=REQUEST, sender=CAROL)
+    assert text_of((await world.mail(CAROL))[-1]) == f"{CAROL} gets the list's mail, in digests.\n"
+
+
 async def test_a_member_elsewhere_has_his_own_envelope_sender_for_it(world: World) -> None:
     """So that a bounce says whose it is."""
     await waiting(world, [BOB, FAR])

@@ -448,3 +448,32 @@ async def test_permissions_that_are_given_on_a_removed_domain_are_refused_at_the
     )
     with pytest.raises(ConfigurationError, match=r"^line 8: the domain y.test does not exist$"):
         await make(directory, text)
+
+
+WISHES = """
+format = 1
+[[domains]]
+name = "example.test"
+[[domains.lists]]
+name = "news"
+DIGEST
+NOMAIL
+[domains.lists.members]
+"a@x.example" = ""
+"""
+
+
+async def test_wishes_of_members_are_what_the_file_says_last(directory: Directory) -> None:
+    """However an address is spelled, and whoever is a member no longer."""
+
+    async def wishes(text: str) -> list[tuple[str, int, int]]:
+        await make(directory, text)
+        return directory.database.query("SELECT key, digest, nomail FROM member ORDER BY key")
+
+    text = WISHES.replace("DIGEST\n", "").replace("NOMAIL", 'nomailMembers = ["a@x.example"]')
+    assert await wishes(text) == [("a@x.example", 0, 1)]
+    both = WISHES.replace("DIGEST", 'digestMembers = ["A@x.example"]').replace("NOMAIL", 'nomailMembers = ["A@x.example"]')
+    assert await wishes(both) == [("a@x.example", 1, 1)]
+    left = WISHES.replace("DIGEST", "digestMembers = []").replace("NOMAIL", "nomailMembers = []")
+    left = left.replace("format = 1", 'complete = ["domains"]').replace('"a@x.example"', '"b@x.example"')
+    assert await wishes(left) == [("b@x.example", 0, 0)]

@@ -4,6 +4,8 @@ Invariants
 - However often the server is killed meanwhile, each command is carried out once, and the answer says of each what it would have
   said without.
 - A machine is never answered; whoever is, not more often than the list allows.
+- Of several wishes for the same of one member the last one is carried out and told, and those before it are not: each would be
+  done with its effect, which the next one cannot take back.
 - The password of a list opens its commands for the mail that has it, and for no other; wrong ones are counted. Without it a mail
   concerns its writer alone.
 
@@ -41,6 +43,8 @@ log = get_logger("PROCESSING")
 COMMANDS = "commands"
 """Stage of a job of the list: how far the commands of its mail are follows."""
 MAX_BODY = 64 * 1024
+_BETWEEN = frozenset({"add", "remove", "password"})
+_NO_MAIL = "no mail until it is switched on again"
 _NOT_ACCEPTED = "The password was not accepted. It is the rest of its line; commands stand on lines of their own.\n"
 
 
@@ -87,6 +91,8 @@ class CommandMail:
             if not trusted and (command.guarded or self._about_another(recipient, writer, command)):
                 answers.append(Answer(f"{recipient.name}: password needed", f'"{command.line}" needs the list\'s password.\n'))
                 break
+            if self._overtaken(recipient, writer, command, commands[number + 1 :], trusted):
+                continue
             settled = await self._settled(recipient, writer, command)
             if not isinstance(settled, Answer):
                 told = [(one.subject, one.body, one.reply_to) for one in answers]
@@ -170,6 +176,30 @@ class CommandMail:
         known = member_of(recipient.id, address)
         return known is None or known != member_of(recipient.id, writer.address)
 
+    def _overtaken(
+        self, recipient: Recipient, writer: Writer, command: Command, later: Sequence[Command], trusted: bool
+    ) -> bool:
+        """Whether a later command of the mail says anew what a wish says, with nothing between them that decides who is a member
+        or where the reading ends."""
+        if command.name != "set":
+            return False
+        for one in later:
+            if one.name in _BETWEEN or (one.guarded and not trusted):
+                return False
+            if one.name != "set":
+                continue
+            if not trusted and self._about_another(recipient, writer, one):
+                return False
+            if one.words[0].lower() == command.words[0].lower() and self._same_member(recipient, writer, one, command):
+                return True
+        return False
+
+    def _same_member(self, recipient: Recipient, writer: Writer, *commands: Command) -> bool:
+        """Whether they are about one member, in whatever spellings."""
+        addresses = {_whose(command, writer) for command in commands}
+        known = {self._office.directory.member_of(recipient.id, address) or address_key(address) for address in addresses}
+        return len(known) == 1
+
     async def _done(self, active: Active, recipient: Recipient, progress: Progress, again: bool = False) -> Answer:
         """Do what was settled, and what to say of it. ``again``: it may have been done already."""
         settled = progress.settled
@@ -188,19 +218,31 @@ class CommandMail:
         office, known, on = self._office, settled["address"], settled["value"] == "on"
         if settled["option"] == "digest":
             await self._digests.switch(recipient, known, digest=on)
-            done = "digests instead of single messages"
+        elif office.directory.member(recipient.id, known) is not None:
+            await office.directory.update_member(recipient.id, known, nomail=not on, actor=office.actor(recipient))
+        return self._told(recipient, settled)
+
+    def _told(self, recipient: Recipient, settled: Mapping[str, str], more: str = "") -> Answer:
+        """What a member gets now."""
+        known = settled["address"]
+        member = self._office.directory.member(recipient.id, known)
+        if member is None:
+            return self._office.template(recipient, "notAUser", self._office.values(recipient, email=known))
+        if settled["option"] == "digest":
+            told = f"{known} gets {'digests instead of single messages' if member.digest else 'single messages'}.\n{more}"
+            told += f"{known} gets {_NO_MAIL}.\n" if member.nomail else ""
+        elif member.nomail:
+            told = f"{known} gets {_NO_MAIL}.\n"
         else:
-            if office.directory.member(recipient.id, known) is not None:
-                await office.directory.update_member(recipient.id, known, nomail=not on, actor=office.actor(recipient))
-            done = "the list's mail" if on else "no mail until it is switched on again"
-        return Answer(f"{recipient.name}: set", f"{known} gets {done}.\n")
+            told = f"{known} gets the list's mail{', in digests' if member.digest else ''}.\n"
+        return Answer(f"{recipient.name}: set", told)
 
     async def _digest_off(self, active: Active, recipient: Recipient, progress: Progress) -> Answer:
         """Single messages from now on, and what waits for the next digest, which is none of his. The wish comes first: what is
         published meanwhile comes by itself."""
         settled, known = progress.settled, progress.settled["address"]
         await self._digests.switch(recipient, known, digest=False)
-        told = f"{known} gets single messages.\n"
+        more = ""
         member = self._office.directory.member(recipient.id, known)
         if "rest" in settled and member is not None:
 
@@ -209,8 +251,8 @@ class CommandMail:
                 return _stage(active, progress)
 
             if await self._digests.give_rest(recipient, member, int(settled["rest"]), given):
-                told += "What waited for the next digest is sent as well.\n"
-        return Answer(f"{recipient.name}: set", told)
+                more = "What waited for the next digest is sent as well.\n"
+        return self._told(recipient, settled, more)
 
 
 def _whose(command: Command, writer: Writer) -> str:

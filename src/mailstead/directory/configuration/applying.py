@@ -9,9 +9,10 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from mailstead.directory.address import address_key
 from mailstead.directory.configuration.comparing import Difference
 from mailstead.directory.configuration.credentials import SECRETS, credentials_operation, must_change_operation
 from mailstead.directory.configuration.parents import refuse_orphans
@@ -412,7 +413,7 @@ class _Work:
             members_added={one.name: one.new for one in members if one.old is None and one.new is not None},
             members_removed=[one.name for one in members if one.new is None],
             members_renamed={one.name: (one.name, one.new) for one in members if one.old is not None and one.new is not None},
-            members_options=_wishes(values, node.fields),
+            members_options=_wishes(values, node.fields, gone=[one.name for one in members if one.new is None]),
         )
         await self._directory.edit_recipient(node.number, edit, actor=self._actor, as_it_was=True)
         if values.keys() & set(SECRETS):
@@ -445,16 +446,21 @@ def _by_node(differences: Sequence[Difference]) -> Iterator[tuple[tuple[Node, ..
     yield from grouped.values()
 
 
-def _wishes(new: dict[str, str], old: dict[str, str] | None = None) -> dict[str, dict[str, bool]]:
-    """What members of a list want, by address."""
+def _wishes(
+    new: dict[str, str], old: dict[str, str] | None = None, gone: Collection[str] = ()
+) -> dict[str, dict[str, bool]]:
+    """What members of a list want now and did not before, by address; whoever is `gone` wants nothing."""
     result: dict[str, dict[str, bool]] = {}
+    left_out = {address_key(address) for address in gone}
     for wish in ("digest", "nomail"):
         name = f"{wish}Members"
         if name not in new:
             continue
         before = (old or {}).get(name)
+        kept = left_out | {address_key(address) for address in word_list(new[name])}
         for address in word_list(before, without=new[name]):
-            result.setdefault(address, {})[wish] = False
+            if address_key(address) not in kept:
+                result.setdefault(address, {})[wish] = False
         for address in word_list(new[name], without=before):
             result.setdefault(address, {})[wish] = True
     return result
