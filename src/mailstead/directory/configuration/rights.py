@@ -59,5 +59,5 @@ class Rights:
 def word_list(text: str | None, *, without: str | None = None) -> list[str]:
     """The words of a list as it is written, but for those of another."""
     words = _WORDS.parse(text) if text else ()
-    leave = word_list(without) if without else ()
+    leave = frozenset(word_list(without)) if without else frozenset()
     return [word for word in (words if isinstance(words, tuple) else ()) if word not in leave]
