@@ -141,13 +141,13 @@ def test_a_server_of_root_says_so_and_doctor_says_what_to_do(demo: StartDemo, tm
         [sys.executable, "-m", "mailstead", "run", "-c", str(server.data), "--workers", "1", "--log-file", str(file)]
     )
     try:
-        until = time.monotonic() + 30
+        until = time.monotonic() + 60
         while port_closed(server.port(2143)):
             assert time.monotonic() < until
             time.sleep(0.1)
     finally:
         serving.terminate()
-        assert serving.wait(30) == 0
+        assert serving.wait(60) == 0
     assert file.read_text().count("the server runs as root") == 1
 
 

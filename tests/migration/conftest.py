@@ -44,7 +44,7 @@ class Here:
     runner: asyncio.Task[None] | None = None
 
     def start_runner(self) -> Runner:
-        runner = Runner(self.directory, self.mailbox, self.data, timeout=10)
+        runner = Runner(self.directory, self.mailbox, self.data, timeout=60)
         self.runner = asyncio.create_task(runner.run())
         return runner
 

@@ -144,7 +144,7 @@ async def test_a_hostile_server_is_left(fake: FakeImap, case: str) -> None:
     client = await connect(fake)
     await client.login("u", "secret")
     client.stream.timeout = 1.0
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         with pytest.raises(RemoteError):
             await client.folders()
     client.close()
@@ -220,10 +220,10 @@ async def test_tls_is_verified_where_it_is_asked_for(tmp_path: Path, security: s
     remote = Remote("localhost", fake.port, "u", "secret", security)
     if security != "auto":
         with pytest.raises(RemoteError, match="TLS"):
-            await ImapClient.connect(remote, timeout=5)
+            await ImapClient.connect(remote, timeout=60)
     for client in (
-        await ImapClient.connect(remote, timeout=5, ca_bundle=str(certificate)),
-        await ImapClient.connect(Remote("localhost", fake.port, "u", "secret", security, verify=False), timeout=5),
+        await ImapClient.connect(remote, timeout=60, ca_bundle=str(certificate)),
+        await ImapClient.connect(Remote("localhost", fake.port, "u", "secret", security, verify=False), timeout=60),
     ):
         assert client.stream.tls
         await client.login("u", "secret")
