@@ -82,7 +82,7 @@ def test_a_server_that_is_killed_leaves_nothing_and_the_next_one_cleans(server: 
         [sys.executable, "-m", "mailstead", "run", "-c", str(server.data), "--workers", "1"], stderr=subprocess.DEVNULL
     )
     try:
-        wait_until(lambda: mounted(server.data) == [], 100)
+        wait_until(lambda: mounted(server.data) == [], 300)
     finally:
         again.send_signal(signal.SIGTERM)
         assert again.wait(60) == 0

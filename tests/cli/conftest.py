@@ -73,7 +73,7 @@ def demo(tmp_path: Path) -> Iterator[StartDemo]:
              "--port-offset", str(offset)],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
-        timer = threading.Timer(100, popen.kill)
+        timer = threading.Timer(300, popen.kill)
         timer.start()
         lines: list[str] = []
         assert popen.stdout is not None

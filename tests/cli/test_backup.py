@@ -65,7 +65,7 @@ def test_a_running_server_is_backed_up_and_another_made_of_it(demo: StartDemo, t
         [sys.executable, "-m", "mailstead", "run", "-c", str(server.data), "--workers", "1"], stderr=subprocess.DEVNULL
     )
     try:
-        end = time.monotonic() + 100
+        end = time.monotonic() + 300
         while True:
             try:
                 client = client_of(server)

@@ -74,7 +74,7 @@ def test_init_without_a_terminal_names_the_variable_with_the_password(data: Path
     def typed(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "mailstead", *words], input="long enough\nlong enough\n", start_new_session=True,
-            capture_output=True, text=True, timeout=60, check=False, env={**os.environ, **environment},
+            capture_output=True, text=True, timeout=300, check=False, env={**os.environ, **environment},
         )  # fmt: skip
 
     init = ("init", str(path), "--hostname", "h.example", "--domain", "example.test")

@@ -131,13 +131,13 @@ def test_log_is_opened_anew_after_a_rotation(demo: StartDemo) -> None:
 def test_second_instance_and_taken_port_are_refused(demo: StartDemo) -> None:
     server = demo(1)
     run = [sys.executable, "-m", "mailstead", "run", "--config", str(server.data)]
-    second = subprocess.run(run, capture_output=True, text=True, timeout=60, check=False)
+    second = subprocess.run(run, capture_output=True, text=True, timeout=300, check=False)
     assert second.returncode == 1
     refusal = f"Error: another Mailstead (process {server.popen.pid}) is running on {server.data}"
     assert second.stderr.splitlines()[-1] == refusal  # root is warned first
     other = subprocess.run(
         [*run[:3], "demo", "--data", str(server.data.parent / "other"), "--port-offset", str(server.offset), "--workers", "1"],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert other.returncode == 1
     assert "another program is using the port" in other.stderr
@@ -170,7 +170,7 @@ def test_an_offset_for_a_demo_that_exists_is_told_to_be_without_effect(demo: Sta
     words = [sys.executable, "-m", "mailstead", "demo", "--data", str(server.data), "--workers", "1", "--port-offset"]
     told = f"--port-offset counts for a new directory only: {server.data} exists and keeps its ports; --data names another.\n"
     for offset, expected in ((server.offset + 1, told), (server.offset + 60, told), (server.offset, "")):
-        other = subprocess.run([*words, str(offset)], capture_output=True, text=True, timeout=60, check=False)
+        other = subprocess.run([*words, str(offset)], capture_output=True, text=True, timeout=300, check=False)
         assert other.returncode == 1
         assert other.stderr.startswith(f"{expected}Error: another Mailstead")
     assert server.stop() == 0

@@ -53,7 +53,7 @@ def theirs() -> Iterator[Path]:
 def typed(*words: str) -> subprocess.CompletedProcess[str]:
     """A command in a process of its own, for it may change its user."""
     line = [sys.executable, "-m", "mailstead", *words]
-    return subprocess.run(line, capture_output=True, text=True, timeout=60, check=False, cwd="/")
+    return subprocess.run(line, capture_output=True, text=True, timeout=300, check=False, cwd="/")
 
 
 def owners(path: Path) -> set[int]:

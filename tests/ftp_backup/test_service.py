@@ -414,7 +414,7 @@ async def test_curl(face: Face, tmp_path: Path, host: str) -> None:
     def curl(*words: str) -> str:
         done = subprocess.run(
             ["curl", "-sS", "--globoff", "--user", f"root:{PASSWORD}", *words],
-            capture_output=True, text=True, timeout=60, check=False,
+            capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -437,7 +437,7 @@ async def test_lftp_mirrors_there_and_back(face: Face, empty: Face, tmp_path: Pa
     def lftp(one: Face, script: str) -> None:
         port = one.ports["127.0.0.1"]
         words = f"set ftp:ssl-allow no; open -u root,{PASSWORD} ftp://127.0.0.1:{port}; {script}; quit"
-        done = subprocess.run(["lftp", "-c", words], capture_output=True, text=True, timeout=100, check=False)
+        done = subprocess.run(["lftp", "-c", words], capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stderr
 
     await apart(lftp, face, f"mirror /{DOMAIN} {tmp_path / 'tree'}")

@@ -25,7 +25,7 @@ async def face(tmp_path: Path) -> AsyncIterator[Face]:
 async def run(*words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[bytes]:
     """A program's result; the loop goes on serving it meanwhile."""
     return await asyncio.to_thread(
-        subprocess.run, words, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, env={**os.environ, **(env or {})}
+        subprocess.run, words, stdin=subprocess.DEVNULL, capture_output=True, timeout=300, env={**os.environ, **(env or {})}
     )
 
 

@@ -89,7 +89,7 @@ class Dovecot:
         config = self.root / "dovecot.conf"
         config.write_text(_CONFIG.format(root=self.root, user=user, group=group, password=PASSWORD, port=self.port))
         self.process = subprocess.Popen([found, "-F", "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        deadline = time.monotonic() + 100
+        deadline = time.monotonic() + 300
         while True:
             try:
                 with socket.create_connection(("127.0.0.1", self.port), 1) as connection:

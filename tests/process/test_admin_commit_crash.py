@@ -27,7 +27,7 @@ ROUNDS = 6
 def _start(data: Path, port: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "mailstead", "run", "--config", str(data), "--workers", "1"]
     server = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=60) as probe:
             if probe.recv(1024):

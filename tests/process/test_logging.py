@@ -18,7 +18,7 @@ from mailstead.directory import Actor, Directory
 from mailstead.observe.syslog_line import encode
 from mailstead.process.installation import ListenerPlan, Plan, create
 from tests.ports import free_port
-from tests.process.conftest import wait_for
+from tests.process.conftest import START_SECONDS, wait_for
 
 PASSWORD = "admin-secret-1"
 ADMIN = Actor.system("test")
@@ -37,7 +37,7 @@ class Server:
         ]  # fmt: skip
         self.popen = subprocess.Popen(command, start_new_session=True)
         self.directory = Directory.open(data)
-        wait_for(lambda: self.greets(), 60)
+        wait_for(lambda: self.greets(), START_SECONDS)
 
     def greets(self) -> bool:
         assert self.popen.poll() is None

@@ -54,7 +54,7 @@ def test_only_the_right_to_low_ports_is_left_and_children_lose_even_that(core_du
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o777)
         command = [sys.executable, "-c", _DROP, directory, *(["core dumps"] if core_dumps else [])]
-        result = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+        result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     if "cannot" in result.stderr:
         pytest.fail(result.stderr)
     first, after, child, looked_into_by, status = result.stdout.splitlines()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mailstead.queue import dispatcher
 from mailstead.queue.queue_index import START, QueueIndex
 from mailstead.queue.schedule import exhausted, last_try, retry_delay
 from mailstead.queue.window import Window
@@ -46,13 +48,16 @@ async def test_attempts_and_due_times_are_kept(tmp_path: Path) -> None:
         assert len(tries) == 2
 
 
-async def test_message_that_becomes_due_later_is_sent_then(tmp_path: Path) -> None:
+async def test_message_that_becomes_due_later_is_sent_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatcher, "POLL_SECONDS", 0.2)
     async with FakeMx() as mx, world(tmp_path, mx.port) as here:
-        await here.send("b@there.test", due=int(time.time()) + 2)
+        await here.send("b@there.test", due=int(time.time()) + 3600)
         await here.send("c@there.test")
         assert (await mx.wait(1))[0].recipients == ["c@there.test"]
         await until(lambda: len(here.waiting) == 1)
-        await mx.wait(2)
+        later = SimpleNamespace(time=lambda: time.time() + 3600, monotonic=time.monotonic)
+        monkeypatch.setattr(dispatcher, "time", later)  # an hour passes
+        assert (await mx.wait(2))[1].recipients == ["b@there.test"]
         await here.empty()
 
 
