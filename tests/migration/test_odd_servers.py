@@ -65,11 +65,9 @@ async def test_names_are_mapped_and_what_changed_is_said(here: Here, fake: FakeI
 
 async def test_a_lost_connection_is_made_again_and_nothing_comes_twice(here: Here, fake: FakeImap) -> None:
     fake.folders["INBOX"].messages = {n: text(n, 20_000 if n % 40 else 700_000) for n in range(1, 600)}
-    fake.drop_after = 250
+    fake.drop_after, fake.drops = 250, [450]
     here.start_runner()
     await here.service.start(here.account.id, **fake.source, actor=ADMIN)
-    await here.until(lambda job: job.failures == 1)
-    fake.drop_after = fake.given + 200
     job = await here.over()
     assert job.state == "done"
     assert fake.logins == 3
