@@ -13,8 +13,8 @@ import socket
 from collections.abc import Iterable
 
 LOWEST, HIGHEST = 61_000, 65_500
-DEMONSTRATION = (2525, 2587, 2465, 2143, 2993, 2110, 2995, 4190, 7000, 7001, 7143)
-"""Ports of a demonstration whose offset is 0; the last is that of a listener that tests add."""
+DEMONSTRATION = (2525, 2587, 2465, 2143, 2993, 2110, 2995, 4190, 7000, 7001, 2144, 7143)
+"""Ports of a demonstration whose offset is 0; the last two are those of listeners that tests add."""
 _KEPT = 6
 """Offsets that a process has before it uses one of its own again: a test stops one demonstration and starts another."""
 
