@@ -46,7 +46,7 @@ class Client:
         """Lines of one reply without the prompt, which is kept."""
         data = b""
         while not PROMPT.search(text := data.decode(errors="replace")):
-            part = await asyncio.wait_for(self.reader.read(65536), 30)
+            part = await asyncio.wait_for(self.reader.read(65536), 60)
             if not part:
                 self.prompt = ""
                 return text.split("\r\n")
@@ -101,7 +101,7 @@ class Client:
     async def text(self, line: str, text: str) -> list[str]:
         """A command with a multi-line text."""
         self.writer.write(line.encode() + b"\r\n")
-        first = await asyncio.wait_for(self.reader.readline(), 30)
+        first = await asyncio.wait_for(self.reader.readline(), 60)
         assert first.startswith(b"+OK: "), first
         for part in text.split("\n"):
             self.writer.write((f".{part}" if part.startswith(".") else part).encode() + b"\r\n")

@@ -39,7 +39,7 @@ class Raw:
         self.writer.write((line + CRLF).encode())
         data = b""
         while not (found := REPLY.search(data.decode())):
-            part = await asyncio.wait_for(self.reader.read(1 << 20), 20)
+            part = await asyncio.wait_for(self.reader.read(1 << 20), 60)
             assert part, data
             data += part
         text = data.decode()
@@ -89,7 +89,7 @@ async def test_login_reads_as_one_receive_each(face: Face) -> None:
     async def receive(line: str = "") -> str:
         if line:
             writer.write((line + CRLF).encode())
-        return (await asyncio.wait_for(reader.read(1024), 20)).decode()
+        return (await asyncio.wait_for(reader.read(1024), 60)).decode()
 
     greeting = await receive()
     assert "Welcome to AXIGEN's Command Line Interface" in greeting and greeting.split("\n").pop().strip(" \r\n\t") == "<login>"
@@ -369,7 +369,7 @@ async def test_a_filter_is_uploaded_in_the_account_s_context(raw: Raw) -> None:
     """A line each write; what comes back is looked at only for its first three letters."""
     await raw.pieces(DOMAIN, "UPDATE ACCOUNT NAME alice")
     raw.writer.write(b"UPLOAD WMFILTER\r\n")
-    assert (await asyncio.wait_for(raw.reader.readline(), 20)).startswith(b"+OK")
+    assert (await asyncio.wait_for(raw.reader.readline(), 60)).startswith(b"+OK")
     for line in ("# one", "..two", "keep;"):
         raw.writer.write(f"{line}\r\n".encode())
     assert (await raw.reply(".")).startswith("+OK")

@@ -162,7 +162,7 @@ async def test_octets_at_random_get_replies_or_the_end(face: Face, logged_in: bo
             rng.choice(PIECES) if rng.random() < 0.8 else rng.randbytes(rng.randrange(40)) for _ in range(rng.randrange(1, 30))
         )
         client.writer.write(octets + b"\r\n.\r\n.\r\nEXIT\r\nEXIT\r\nEXIT\r\n")
-        text = (await asyncio.wait_for(client.reader.read(-1), 20)).decode()
+        text = (await asyncio.wait_for(client.reader.read(-1), 60)).decode()
         rest = text
         while rest:
             found = REPLY.match(rest)

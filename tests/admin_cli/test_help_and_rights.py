@@ -295,7 +295,7 @@ def _paths(permission: str) -> tuple[tuple[str, ...], ...]:
     return (*first, *(path for path in every[RIGHTS.index(permission) % EACH :: EACH] if path not in first))
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("permission", RIGHTS)
 async def test_help_shows_what_may_be_done(face: Face, permission: str) -> None:
     face.endpoint.max_errors = 0

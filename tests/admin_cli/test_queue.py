@@ -57,13 +57,13 @@ async def test_messages_are_listed_filtered_shown_and_removed(client: Client) ->
 
 
 async def test_a_message_is_tried_again_and_returned(client: Client) -> None:
-    for _ in range(200):
+    for _ in range(1200):
         if await _ids(client, "LIST FILTER retries>0 status=scheduled") != []:
             break
         await asyncio.sleep(0.05)
     (one,) = await _ids(client, "LIST FILTER recipient=one@")
     await client.ok(f"RETRY {one}", "FORCE QUEUE", f"NDR {one}")
-    for _ in range(200):
+    for _ in range(1200):
         if one not in (left := await _ids(client, "LIST")):
             break
         await asyncio.sleep(0.05)

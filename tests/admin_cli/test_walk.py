@@ -60,7 +60,7 @@ def _lines(form: str, rng: random.Random) -> list[str]:
     return made
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("path", PATHS, ids=" > ".join)
 async def test_commands_with_any_values(face: Face, path: tuple[str, ...]) -> None:
     rng = random.Random(" ".join(path))

@@ -113,10 +113,10 @@ class Server:
 
     def ftp(self, name: str = "chief") -> ftplib.FTP:
         """A client that is logged in."""
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while True:
             try:
-                client = ftplib.FTP(timeout=30, encoding="utf-8")
+                client = ftplib.FTP(timeout=60, encoding="utf-8")
                 client.connect("127.0.0.1", self.ftp_port)
                 break
             except OSError:

@@ -25,7 +25,7 @@ LARGE = 3_000_000
 
 def run(*words: str | Path) -> str:
     """A program that must succeed, and say nothing on standard error."""
-    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0 and not done.stderr, (words, done)
     return done.stdout
 
@@ -89,6 +89,7 @@ def test_any_part_of_a_large_message_can_be_read(server: Server) -> None:
 
 def test_a_label_gives_what_came_and_what_was_removed_since(server: Server, tmp_path: Path) -> None:
     furnish(server)
+    time.sleep(1.1)  # what came in the second of a label counts as later
     session = server.session()
     first = session.mount(server.data / "run/first", "backup monday domain example.test")
     assert "monday" in session.ok("LIST BACKUPS from domain example.test")
@@ -175,7 +176,7 @@ def test_a_delegated_administrator_sees_his_domain_as_long_as_he_may(server: Ser
         directory = Directory.open(server.data)
         asyncio.run(directory.revoke("delegate", "backupDomain", "example.test", actor=ADMIN))
         directory.close()
-        end = time.monotonic() + 8
+        end = time.monotonic() + 60
         while os.path.exists(point / ALICE):
             assert time.monotonic() < end
             time.sleep(0.1)
@@ -204,7 +205,7 @@ def test_unmounting_and_places_that_are_none(server: Server, tmp_path: Path) -> 
     assert "nothing is mounted" in session.err(f"FILESYSTEM status {point}")
     session.mount(point)
     run("fusermount3", "-u", point)  # from outside
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while "unmounted from outside" not in session.ok("FILESYSTEM status"):
         assert time.monotonic() < end
         time.sleep(0.1)
@@ -233,7 +234,7 @@ def test_what_is_written_is_restored(server: Server, tmp_path: Path) -> None:
     client.expunge()
     assert client.delete('"Work/2024"')[0] == "OK"
     # In any order, and by programs that ask for a file that is not there yet: its UID may be another's by then.
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while (point / ALICE / "folders/Work/2024").exists():  # the kernel keeps names for a moment
         assert time.monotonic() < end
         time.sleep(0.1)
@@ -268,7 +269,7 @@ def test_what_is_written_is_restored(server: Server, tmp_path: Path) -> None:
     assert found is not None
     asyncio.run(directory.delete_account(found.id, actor=ADMIN))
     directory.close()
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while os.path.exists(point / ALICE):
         assert time.monotonic() < end
         time.sleep(0.1)

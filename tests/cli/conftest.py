@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -16,8 +14,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from mailstead.cli.main import main
+from tests.ports import free_offset
 
 PASSWORD = "mailstead-demo"
+PATIENCE = 60.0
+"""As long as a server is waited for, in seconds; it costs only where it never does what it should."""
 
 
 def command(*words: str, input: str | None = None) -> Result:
@@ -53,20 +54,7 @@ class Demo:
     def stop(self) -> int:
         """Ctrl-C; the exit status."""
         self.popen.send_signal(signal.SIGINT)
-        return self.popen.wait(30)
-
-
-def free_offset() -> int:
-    """An offset whose ports are free, below those that the system gives to outgoing connections."""
-    for offset in range(8_000 + os.getpid() % 1000 * 7, 25_000, 997):
-        try:
-            for port in (2525, 2587, 2465, 2143, 2993, 2110, 2995, 4190, 7000, 7001):
-                with socket.socket() as sock:
-                    sock.bind(("127.0.0.1", port + offset))
-        except OSError:
-            continue
-        return offset
-    raise AssertionError("no free ports")
+        return self.popen.wait(PATIENCE)
 
 
 StartDemo = Callable[..., Demo]
@@ -85,7 +73,7 @@ def demo(tmp_path: Path) -> Iterator[StartDemo]:
              "--port-offset", str(offset)],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
-        timer = threading.Timer(100, popen.kill)
+        timer = threading.Timer(300, popen.kill)
         timer.start()
         lines: list[str] = []
         assert popen.stdout is not None
@@ -104,7 +92,7 @@ def demo(tmp_path: Path) -> Iterator[StartDemo]:
         if found.popen.poll() is None:
             found.popen.terminate()
             try:
-                found.popen.wait(30)
+                found.popen.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 found.popen.kill()
                 found.popen.wait()

@@ -7,7 +7,6 @@ import os
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -75,7 +74,7 @@ def test_init_without_a_terminal_names_the_variable_with_the_password(data: Path
     def typed(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "mailstead", *words], input="long enough\nlong enough\n", start_new_session=True,
-            capture_output=True, text=True, timeout=60, check=False, env={**os.environ, **environment},
+            capture_output=True, text=True, timeout=300, check=False, env={**os.environ, **environment},
         )  # fmt: skip
 
     init = ("init", str(path), "--hostname", "h.example", "--domain", "example.test")
@@ -252,13 +251,13 @@ def test_export_of_a_domain_has_its_public_folders(data: Path, tmp_path: Path, f
     assert refusal("export", *config, "--domain", "other.test", str(out)) == "Error: no such domain: other.test"
 
 
-def test_a_thousand_ready_hashes_take_seconds(data: Path, tmp_path: Path) -> None:
+def test_a_thousand_ready_hashes_are_not_hashed(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which would take a minute."""
     file = tmp_path / "users.csv"
     ready = hash_password("x")
     file.write_text("".join(f'u{n}@example.test,"{ready}"\n' for n in range(1000)))
-    began = time.monotonic()
+    monkeypatch.setattr("mailstead.directory.password_policy.hash_password", lambda _: pytest.fail("a password was hashed"))
     assert "Created 1000 accounts." in command("user", "import", "--config", str(data), str(file)).output
-    assert time.monotonic() - began < 15
 
 
 def test_run_says_what_is_wrong_with_the_directory(data: Path, tmp_path: Path) -> None:

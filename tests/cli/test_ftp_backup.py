@@ -29,7 +29,7 @@ def test_switched_on_at_run_time(demo: StartDemo) -> None:
     end = time.monotonic() + 60
     while True:
         try:
-            client = ftplib.FTP(timeout=20)
+            client = ftplib.FTP(timeout=60)
             client.connect("127.0.0.1", port)
             break
         except OSError:

@@ -38,7 +38,7 @@ def test_filters(data: Path) -> None:
 
 def test_rights_in_a_public_folder_go_back_beside_a_running_server(demo: StartDemo) -> None:
     server = demo(2)
-    client = imaplib.IMAP4("127.0.0.1", server.port(2143), timeout=20)
+    client = imaplib.IMAP4("127.0.0.1", server.port(2143), timeout=60)
     client.login("alice@example.test", PASSWORD)  # the postmaster
     news = '"Public Folders/News"'
     assert client.create(news)[0] == "OK"

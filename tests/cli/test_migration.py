@@ -26,7 +26,7 @@ def fill(server: Dovecot, user: str, count: int) -> imaplib.IMAP4:
 
 
 def subjects(port: int, user: str) -> list[bytes]:
-    client = imaplib.IMAP4("127.0.0.1", port, timeout=20)
+    client = imaplib.IMAP4("127.0.0.1", port, timeout=60)
     client.login(user, PASSWORD)
     count = int(client.select("INBOX", readonly=True)[1][0])  # type: ignore[arg-type]
     rows = client.fetch("1:*", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")[1] if count else []
@@ -104,7 +104,7 @@ def test_what_makes_no_sense_is_said(data: Path, words: tuple[str, ...]) -> None
 def test_what_was_exported_is_imported_beside_a_running_server(demo: StartDemo, tmp_path: Path) -> None:
     server = demo(2)
     data = str(server.data)
-    client = imaplib.IMAP4("127.0.0.1", server.port(2143), timeout=20)
+    client = imaplib.IMAP4("127.0.0.1", server.port(2143), timeout=60)
     client.login("alice@example.test", PASSWORD)
     client.create("Work/2024")
     for number in range(5):
@@ -117,7 +117,7 @@ def test_what_was_exported_is_imported_beside_a_running_server(demo: StartDemo, 
             result = command("import", form, "-c", data, "bob@example.test", source, "--folder", f"From {form}")
             assert result.exit_code == 0, result.output
             assert expected in result.output
-        other = imaplib.IMAP4("127.0.0.1", server.port(2143), timeout=20)
+        other = imaplib.IMAP4("127.0.0.1", server.port(2143), timeout=60)
         other.login("bob@example.test", PASSWORD)
         assert other.select(f'"From {form}/Work/2024"', readonly=True) == ("OK", [b"5"])
         rows = other.fetch("4", "(FLAGS INTERNALDATE BODY.PEEK[])")[1]

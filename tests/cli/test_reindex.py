@@ -12,7 +12,7 @@ ALICE = "alice@example.test"
 
 
 def client_of(server: Demo) -> imaplib.IMAP4:
-    client = imaplib.IMAP4("127.0.0.1", server.port(2143), timeout=20)
+    client = imaplib.IMAP4("127.0.0.1", server.port(2143), timeout=60)
     client.login(ALICE, PASSWORD)
     client.select("INBOX")
     return client

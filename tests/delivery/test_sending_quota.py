@@ -75,7 +75,8 @@ async def test_a_large_message_that_is_refused_leaves_no_file(face: Face) -> Non
     client = await logged_in(face)
     assert (await send(client, message=MESSAGE + b"z\r\n" * 300_000)).startswith("550 5.7.1")
     await settled(face)
-    await asyncio.sleep(0.2)
+    while face.server._cleaning:
+        await asyncio.gather(*face.server._cleaning)
     assert [path for path in face.store.log_path.rglob("*") if path.is_file() and path.suffix != ".mlog"] == []
 
 
@@ -243,10 +244,9 @@ async def test_the_members_of_a_large_group_redirect_within_their_limits(face: F
     stranger = await face.ready()
     for _ in range(2):
         assert (await stranger.send(MESSAGE, "large@example.test")).startswith("250")
-    for _ in range(2000):
-        if not face.store.queue_index.expansions(START, 1):
-            break
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(60):
+        while face.store.queue_index.expansions(START, 1):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
     await expander.stop()
     await task
     redirected = [row for row in face.queued() if row[1] == "far@remote.test"]
@@ -271,10 +271,9 @@ async def test_a_chunk_of_a_group_that_fails_is_not_counted_twice(face: Face, mo
     monkeypatch.setattr(face.delivery.planner, "route", failing)
     expander = Expander(face.delivery)
     task = asyncio.create_task(expander.run())
-    for _ in range(1000):
-        if failed.is_set() and not face.store.queue_index.expansions(START, 1):
-            break
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(60):
+        while not failed.is_set() or face.store.queue_index.expansions(START, 1):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
     await expander.stop()
     await task
     assert failed.is_set() and [row[1] for row in face.queued()].count("far@remote.test") == 1

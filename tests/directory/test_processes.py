@@ -32,7 +32,7 @@ def ask(directory: Directory, tmp_path: Path) -> Iterator[Ask]:
     yield say
     assert other.stdin is not None
     other.stdin.close()
-    assert other.wait(20) == 0
+    assert other.wait(60) == 0
     if other.stdout is not None:
         other.stdout.close()
 

@@ -61,10 +61,14 @@ class NameServerForTests:
 
     async def __aenter__(self) -> NameServerForTests:
         loop = asyncio.get_running_loop()
-        self._tcp = await asyncio.start_server(self._serve, self.address, 0)
-        self.port = self._tcp.sockets[0].getsockname()[1]
-        self._udp, _ = await loop.create_datagram_endpoint(lambda: _Udp(self), local_addr=(self.address, self.port))
-        return self
+        while True:
+            self._tcp = await asyncio.start_server(self._serve, self.address, 0)
+            self.port = self._tcp.sockets[0].getsockname()[1]
+            try:
+                self._udp, _ = await loop.create_datagram_endpoint(lambda: _Udp(self), local_addr=(self.address, self.port))
+                return self
+            except OSError:  # somebody has this port for UDP
+                self._tcp.close()
 
     async def __aexit__(self, *_exc: object) -> None:
         self._udp.close()

@@ -39,7 +39,7 @@ ZONE = {
 
 async def test_records_of_every_type() -> None:
     async with NameServerForTests(dict(ZONE)) as server:
-        resolver = Resolver([server.entry], timeout=2)
+        resolver = Resolver([server.entry], timeout=60)
         assert (await resolver.mx("Example.TEST")).mx == [MxRecord(10, "mx.example.test"), MxRecord(20, "backup.example.test")]
         assert sorted((await resolver.a("mx.example.test")).texts) == ["192.0.2.1", "192.0.2.2"]
         assert (await resolver.aaaa("mx.example.test.")).texts == ["2001:db8::1"]
@@ -54,12 +54,12 @@ async def test_records_of_every_type() -> None:
 
 async def test_missing_name_missing_type_and_failure_are_told_apart() -> None:
     async with NameServerForTests(dict(ZONE)) as server:
-        resolver = Resolver([server.entry], timeout=0.1, retries=1)
+        resolver = Resolver([server.entry], timeout=60)
         assert (await resolver.a("nowhere.test")).status is Status.NO_DOMAIN
         assert (await resolver.a("example.test")).status is Status.NO_DATA
         broken = await resolver.a("broken.test")
         assert broken.failed and "SERVFAIL" in broken.reason
-        assert (await resolver.a("silent.test")).failed
+        assert (await Resolver([server.entry], timeout=0.1, retries=1).a("silent.test")).failed
         assert (await resolver.a("not a name")).status is Status.NO_DOMAIN
 
 
@@ -68,14 +68,14 @@ async def test_timeout_doubles_with_each_retry() -> None:
         resolver = Resolver([server.entry], timeout=0.05, retries=2)
         begin = time.monotonic()
         assert (await resolver.a("silent.test")).failed
-        assert 0.3 <= time.monotonic() - begin < 10
+        assert time.monotonic() - begin >= 0.34
         assert len(server.queries) == 3
 
 
 async def test_alias_is_followed_by_the_server_or_by_us() -> None:
     for chase in (True, False):
         async with NameServerForTests(dict(ZONE), chase=chase) as server:
-            answer = await Resolver([server.entry], timeout=2).a("www.example.test")
+            answer = await Resolver([server.entry], timeout=60).a("www.example.test")
             assert sorted(answer.texts) == ["192.0.2.1", "192.0.2.2"]
             assert answer.canonical == "mx.example.test"
 
@@ -83,24 +83,24 @@ async def test_alias_is_followed_by_the_server_or_by_us() -> None:
 async def test_alias_loop_fails() -> None:
     for chase in (True, False):
         async with NameServerForTests(dict(ZONE), chase=chase) as server:
-            assert (await Resolver([server.entry], timeout=2).a("a.loop.test")).failed
+            assert (await Resolver([server.entry], timeout=60).a("a.loop.test")).failed
 
 
 async def test_truncated_answer_is_fetched_over_tcp() -> None:
     async with NameServerForTests(dict(ZONE)) as server:
-        assert len((await Resolver([server.entry], timeout=2).txt("big.test")).octets) == 50
+        assert len((await Resolver([server.entry], timeout=60).txt("big.test")).octets) == 50
         assert [way for *_, way in server.queries] == ["udp", "tcp"]
 
 
 async def test_second_server_answers_where_the_first_cannot() -> None:
     good = {("example.test", "A"): ["192.0.2.9"]}
     async with NameServerForTests({("example.test", "A"): "SERVFAIL"}) as bad, NameServerForTests(good) as server:
-        assert (await Resolver([bad.entry, server.entry], timeout=2).a("example.test")).texts == ["192.0.2.9"]
+        assert (await Resolver([bad.entry, server.entry], timeout=60).a("example.test")).texts == ["192.0.2.9"]
 
 
 async def test_answers_are_kept_for_their_time_also_negative_ones() -> None:
     async with NameServerForTests(dict(ZONE)) as server:
-        resolver = Resolver([server.entry], timeout=2)
+        resolver = Resolver([server.entry], timeout=60)
         for _ in range(3):
             await resolver.mx("example.test")
             await resolver.a("nowhere.test")
@@ -113,7 +113,7 @@ async def test_answers_are_kept_for_their_time_also_negative_ones() -> None:
 
 async def test_equal_questions_are_asked_once_and_survive_a_cancelled_asker() -> None:
     async with NameServerForTests(dict(ZONE)) as server:
-        resolver = Resolver([server.entry], timeout=2)
+        resolver = Resolver([server.entry], timeout=60)
         first = asyncio.create_task(resolver.mx("example.test"))
         others = [asyncio.create_task(resolver.mx("example.test")) for _ in range(20)]
         await asyncio.sleep(0)
@@ -126,16 +126,16 @@ async def test_equal_questions_are_asked_once_and_survive_a_cancelled_asker() ->
 async def test_number_of_records_is_bounded() -> None:
     zone = {("many.test", "MX/tcp"): [f"{i} h{i}.many.test." for i in range(1000)], ("many.test", "MX"): "TRUNCATE"}
     async with NameServerForTests(zone) as server:
-        assert len((await Resolver([server.entry], timeout=2).mx("many.test")).mx) == 200
+        assert len((await Resolver([server.entry], timeout=60).mx("many.test")).mx) == 200
 
 
 async def test_settings_are_taken() -> None:
     async with NameServerForTests(dict(ZONE)) as server:
-        dnr = SimpleNamespace(nameservers=(server.settings_word,), timeout=2, retries=0, cacheSize=10)
+        dnr = SimpleNamespace(nameservers=(server.settings_word,), timeout=60, retries=0, cacheSize=10)
         resolver = Resolver.from_settings(dnr)
         assert (await resolver.mx("example.test")).found
         with pytest.raises(ValueError):
-            resolver.configure(SimpleNamespace(nameservers=("nonsense",), timeout=2, retries=0, cacheSize=10))
+            resolver.configure(SimpleNamespace(nameservers=("nonsense",), timeout=60, retries=0, cacheSize=10))
         assert resolver.servers == [server.entry]
 
 
@@ -145,7 +145,7 @@ async def test_name_server_objects_stand_before_the_setting() -> None:
     def declared(priority: str, **attributes: str) -> NamedObject:
         return NamedObject(int(priority), kind, priority, {"priority": priority, **attributes})
 
-    dnr = SimpleNamespace(nameservers=("192.0.2.1",), timeout=2, retries=0, cacheSize=10)
+    dnr = SimpleNamespace(nameservers=("192.0.2.1",), timeout=60, retries=0, cacheSize=10)
     resolver = Resolver.from_settings(dnr)
     resolver.configure(dnr, [declared("1", address="[2001:db8::1]:5353", timeout="7"), declared("2", address="192.0.2.2")])
     assert resolver.servers == [NameServer("2001:db8::1", 5353, 7.0, None), NameServer("192.0.2.2", 53, None, None)]

@@ -36,9 +36,9 @@ class Face:
         if tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-            client: ftplib.FTP = ftplib.FTP_TLS(context=context, timeout=20, encoding="utf-8")
+            client: ftplib.FTP = ftplib.FTP_TLS(context=context, timeout=60, encoding="utf-8")
         else:
-            client = ftplib.FTP(timeout=20, encoding="utf-8")
+            client = ftplib.FTP(timeout=60, encoding="utf-8")
         client.connect(host, self.ports[host])
         client.login(name, PASSWORD)
         return client

@@ -342,14 +342,14 @@ async def test_a_foreigner_at_the_passive_port_gets_nothing(face: Face) -> None:
         client = face.client()
         client.voidcmd("TYPE I")
         host, port = client.makepasv()
-        with socket.create_connection((host, port), timeout=10, source_address=("127.0.0.9", 0)) as thief:
+        with socket.create_connection((host, port), timeout=60, source_address=("127.0.0.9", 0)) as thief:
             try:
                 taken = thief.recv(10)
             except ConnectionError:
                 taken = b""
             assert taken == b""
         client.putcmd("NLST /")
-        with socket.create_connection((host, port), timeout=10) as mine:
+        with socket.create_connection((host, port), timeout=60) as mine:
             assert client.getresp().startswith("150")
             assert mine.recv(100) == f"{DOMAIN}\r\n".encode()
         assert client.voidresp().startswith("226")
@@ -414,7 +414,7 @@ async def test_curl(face: Face, tmp_path: Path, host: str) -> None:
     def curl(*words: str) -> str:
         done = subprocess.run(
             ["curl", "-sS", "--globoff", "--user", f"root:{PASSWORD}", *words],
-            capture_output=True, text=True, timeout=30, check=False,
+            capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -437,7 +437,7 @@ async def test_lftp_mirrors_there_and_back(face: Face, empty: Face, tmp_path: Pa
     def lftp(one: Face, script: str) -> None:
         port = one.ports["127.0.0.1"]
         words = f"set ftp:ssl-allow no; open -u root,{PASSWORD} ftp://127.0.0.1:{port}; {script}; quit"
-        done = subprocess.run(["lftp", "-c", words], capture_output=True, text=True, timeout=100, check=False)
+        done = subprocess.run(["lftp", "-c", words], capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stderr
 
     await apart(lftp, face, f"mirror /{DOMAIN} {tmp_path / 'tree'}")

@@ -98,7 +98,7 @@ class Client:
 
     async def line(self) -> bytes:
         """One response with its literals; empty at the end of the connection."""
-        out = await asyncio.wait_for(self.reader.readline(), 20)
+        out = await asyncio.wait_for(self.reader.readline(), 60)
         while found := re.search(rb"~?\{(\d+)\}\r\n\Z", out):
             out += await self.reader.readexactly(int(found[1]))
             out += await self.reader.readline()

@@ -102,7 +102,7 @@ class Mirror:
     async def hear(self, condition: object) -> None:
         """While idling: until the condition holds, which must come by itself."""
         assert callable(condition)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not condition():
                 self.take(await self.client.line(), "IDLE", True)
 

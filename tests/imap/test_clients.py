@@ -25,7 +25,7 @@ async def face(tmp_path: Path) -> AsyncIterator[Face]:
 async def run(*words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[bytes]:
     """A program's result; the loop goes on serving it meanwhile."""
     return await asyncio.to_thread(
-        subprocess.run, words, stdin=subprocess.DEVNULL, capture_output=True, timeout=40, env={**os.environ, **(env or {})}
+        subprocess.run, words, stdin=subprocess.DEVNULL, capture_output=True, timeout=300, env={**os.environ, **(env or {})}
     )
 
 
@@ -75,7 +75,7 @@ async def test_imapclient_idles_and_fetches(face: Face) -> None:
             with imapclient.IMAPClient("127.0.0.1", face.port, ssl=False) as other:
                 other.login(USER, PASSWORD)
                 other.append("INBOX", message("three"))
-            assert (3, b"EXISTS") in client.idle_check(timeout=10)
+            assert (3, b"EXISTS") in client.idle_check(timeout=60)
             client.idle_done()
             before = client.folder_status("INBOX", ["HIGHESTMODSEQ"])[b"HIGHESTMODSEQ"]
             client.add_flags([2], [b"$Work"])
@@ -171,6 +171,6 @@ async def test_imaplib_over_compression(face: Face, command: str, message_of: Ca
     client.write(out.compress(commands) + out.flush(zlib.Z_SYNC_FLUSH))
     text = b""
     while b"\r\nd OK" not in text:
-        text += back.decompress(await asyncio.wait_for(client.reader.read(4096), 10))
+        text += back.decompress(await asyncio.wait_for(client.reader.read(4096), 60))
     assert b"x" * 5000 in text
     assert b"\r\nc NO [COMPRESSIONACTIVE]" in text

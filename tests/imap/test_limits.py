@@ -89,13 +89,13 @@ async def test_nested_searches_have_a_limit(face: Face) -> None:
 async def test_wildcards_do_not_explode(face: Face) -> None:
     client = await face.client()
     await client.ok("CREATE " + "a" * 200)
-    await asyncio.wait_for(client.ok('LIST "" "' + "*a" * 300 + 'b"'), 10)
+    await asyncio.wait_for(client.ok('LIST "" "' + "*a" * 300 + 'b"'), 60)
 
 
 async def test_a_flood_of_commands_is_answered_in_order_and_others_get_their_turn(face: Face) -> None:
     client, other = await face.client(), await face.client()
     client.write(b"".join(b"t%d NOOP\r\n" % n for n in range(20000)))
-    await asyncio.wait_for(other.ok("LIST \"\" *"), 5)
+    await asyncio.wait_for(other.ok("LIST \"\" *"), 60)
     for n in range(20000):
         assert await client.line() == b"t%d OK NOOP completed" % n
 
@@ -128,12 +128,9 @@ async def test_a_client_that_leaves_in_the_middle_leaves_nothing_behind(face: Fa
         await client.reader.readexactly(100)
         client.writer.transport.abort()
     view = next(iter(face.mailbox._views.values()))
-    for _ in range(200):
-        if view.users == 0 and len(face.endpoint.connections) == 1:
-            break
-        await filler.ok("NOOP")
-    assert view.users == 0
-    assert len(face.endpoint.connections) == 1
+    async with asyncio.timeout(60):
+        while view.users or len(face.endpoint.connections) > 1:
+            await filler.ok("NOOP")
     assert view._callbacks == []
 
 
@@ -160,7 +157,7 @@ async def test_idle_clients_are_logged_out(tmp_path: Path) -> None:
     face, stop = await start_face(tmp_path)
     face.endpoint.idle_timeout = 1.0
     client = await face.client(login=False)
-    lines = await asyncio.wait_for(closed(client), 15)
+    lines = await asyncio.wait_for(closed(client), 60)
     assert lines == [b"* BYE Autologout, idle for too long"]
     await stop()
 
@@ -208,7 +205,7 @@ async def test_a_large_message_that_breaks_off_ends_the_connection(face: Face, m
     client.write(b"a FETCH 1 BODY.PEEK[]\r\n")
     text = b""
     try:
-        while more := await asyncio.wait_for(client.reader.read(65536), 10):
+        while more := await asyncio.wait_for(client.reader.read(65536), 60):
             text += more
     except ConnectionError:
         pass
@@ -244,7 +241,7 @@ async def test_random_octets_never_break_the_server(tmp_path: Path, seed: int) -
         client.writer.write_eof()
         text = b""
         try:
-            while more := await asyncio.wait_for(client.reader.read(65536), 20):
+            while more := await asyncio.wait_for(client.reader.read(65536), 60):
                 text += more
         except ConnectionError:
             pass  # closed before it had read everything

@@ -57,7 +57,7 @@ async def test_news_come_from_a_process_of_its_own(tmp_path: Path) -> None:
         assert child.stdin is not None
         assert child.stdout is not None
         child.stdin.write(text.encode() + b"\n")
-        assert await asyncio.wait_for(child.stdout.readline(), 20) == b"done\n"
+        assert await asyncio.wait_for(child.stdout.readline(), 60) == b"done\n"
 
     await order("ready")
     client = await face.client()
@@ -80,7 +80,7 @@ async def test_news_come_from_a_process_of_its_own(tmp_path: Path) -> None:
     assert await client.line() == b'* LIST (\\NonExistent \\Subscribed) "/" made'
     assert child.stdin is not None
     child.stdin.close()
-    assert await asyncio.wait_for(child.wait(), 20) == 0
+    assert await asyncio.wait_for(child.wait(), 60) == 0
     await stop()
 
 

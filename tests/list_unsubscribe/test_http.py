@@ -32,7 +32,7 @@ class Web:
 
     async def ask(self, method: str, path: str, body: str | None = None, headers: dict[str, str] | None = None) -> tuple[int, str]:
         def work() -> tuple[int, str]:
-            client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+            client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
             client.request(method, path, body, headers or (FORM if body is not None else {}))
             response = client.getresponse()
             return response.status, response.read().decode()
@@ -111,7 +111,7 @@ async def test_limits_and_keep_alive(web: Web) -> None:
     assert (await web.ask("GET", "/" + "x" * 5000))[0] == 414
     reader, writer = await asyncio.open_connection("127.0.0.1", web.port)
     writer.write(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\nGARBAGE\r\n\r\n")
-    octets = await asyncio.wait_for(reader.read(), 10)
+    octets = await asyncio.wait_for(reader.read(), 60)
     assert octets.count(b"HTTP/1.1 404") == 2
     assert b"HTTP/1.1 400" in octets
     writer.close()

@@ -186,17 +186,19 @@ def _mails(count: int, references_of: Any) -> list[Mail]:
 
 
 async def _cost(mails: list[Mail]) -> float:
-    """Seconds of CPU; every message has a place."""
-    gc.collect()
-    gc.disable()  # a collection costs what the tests before this one have left
-    try:
-        started = time.process_time()
-        roots = await threading.by_references(mails, _breathe)
-        spent = time.process_time() - started
-    finally:
-        gc.enable()
-    assert positions(roots) == [mail.position for mail in mails]
-    return spent
+    """Seconds of CPU, the least of three times; every message has a place."""
+    spent = []
+    for _ in range(3):
+        gc.collect()
+        gc.disable()  # a collection costs what the tests before this one have left
+        try:
+            started = time.thread_time()
+            roots = await threading.by_references(mails, _breathe)
+            spent.append(time.thread_time() - started)
+        finally:
+            gc.enable()
+        assert positions(roots) == [mail.position for mail in mails]
+    return min(spent)
 
 
 @pytest.mark.parametrize(

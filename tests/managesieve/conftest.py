@@ -32,7 +32,7 @@ class Client:
         self.reader, self.writer = reader, writer
 
     async def line(self) -> bytes:
-        out = await asyncio.wait_for(self.reader.readline(), 20)
+        out = await asyncio.wait_for(self.reader.readline(), 60)
         while found := re.search(rb"\{(\d+)\}\r\n\Z", out):
             out += await self.reader.readexactly(int(found[1]))
             out += await self.reader.readline()

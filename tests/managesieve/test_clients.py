@@ -16,7 +16,7 @@ async def sieve_connect(face: Face, certificate: Path, *words: str) -> tuple[int
         "--tlscafile", str(certificate), "--authmech", "PLAIN", *words,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
-    out, _ = await asyncio.wait_for(process.communicate(PASSWORD.encode() + b"\n"), 30)
+    out, _ = await asyncio.wait_for(process.communicate(PASSWORD.encode() + b"\n"), 60)
     assert process.returncode is not None
     return process.returncode, out.decode("utf-8", "replace")
 

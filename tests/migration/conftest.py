@@ -44,7 +44,7 @@ class Here:
     runner: asyncio.Task[None] | None = None
 
     def start_runner(self) -> Runner:
-        runner = Runner(self.directory, self.mailbox, self.data, timeout=10)
+        runner = Runner(self.directory, self.mailbox, self.data, timeout=60)
         self.runner = asyncio.create_task(runner.run())
         return runner
 
@@ -53,11 +53,11 @@ class Here:
             self.runner.cancel()
             await asyncio.gather(self.runner, return_exceptions=True)
 
-    async def over(self, seconds: float = 60) -> Job:
+    async def over(self, seconds: float = 300) -> Job:
         """Wait until the account's job is over or rests."""
         return await self.until(lambda job: job.state not in LIVE or job.state == "resting", seconds)
 
-    async def until(self, condition: Callable[[Job], bool], seconds: float = 60) -> Job:
+    async def until(self, condition: Callable[[Job], bool], seconds: float = 300) -> Job:
         async with asyncio.timeout(seconds):
             while not condition(job := self.service.job(self.account.id, actor=ADMIN)):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)

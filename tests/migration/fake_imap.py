@@ -30,6 +30,8 @@ class FakeImap:
     say: dict[str, str] = field(default_factory=dict)
     drop_after: int = 0
     """Close the connection after so many message bodies, once for each time it is set."""
+    drops: list[int] = field(default_factory=list)
+    """What `drop_after` becomes when a connection was closed."""
     hold: asyncio.Event | None = None
     """After the first message bodies, more are given only when this is set."""
     broken: set[int] = field(default_factory=set)
@@ -149,7 +151,7 @@ class FakeImap:
             elif "BODY.PEEK[]" in command:
                 self.given += 1
                 if self.drop_after and self.given >= self.drop_after:
-                    self.drop_after = 0
+                    self.drop_after = self.drops.pop(0) if self.drops else 0
                     writer.write(b" BODY[] {%d}\r\n%b" % (len(octets), octets[: len(octets) // 2]))
                     writer.close()
                     return

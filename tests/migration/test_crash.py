@@ -40,7 +40,7 @@ async def test_killed_while_copying(tmp_path: Path) -> None:
         assert child.stdout is not None
         await child.stdout.readline()
         # Killed after a number of messages of chance, for machines differ in speed.
-        end = time.monotonic() + 60
+        end = time.monotonic() + 300
         last = kills >= ROUNDS
         enough = fake.given + random.randint(1, max(2, MESSAGES // (2 * ROUNDS)))
         while time.monotonic() < end and (last or fake.given < enough):
@@ -115,14 +115,12 @@ async def test_killed_while_importing(tmp_path: Path) -> None:
     kills = 0
     while True:
         child = await asyncio.create_subprocess_exec(*words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        before = batches()
-        while child.returncode is None and (kills >= ROUNDS or batches() <= before):  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
+        enough = batches() + random.choice((1, 1, 1, 2))
+        while child.returncode is None and (kills >= ROUNDS or batches() < enough):  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
         if child.returncode is not None:
             break
-        await asyncio.sleep(random.random() * 0.1)
-        if child.returncode is None:
-            child.send_signal(signal.SIGKILL)
+        child.send_signal(signal.SIGKILL)
         await child.wait()
         kills += 1
     database.close()

@@ -65,11 +65,9 @@ async def test_names_are_mapped_and_what_changed_is_said(here: Here, fake: FakeI
 
 async def test_a_lost_connection_is_made_again_and_nothing_comes_twice(here: Here, fake: FakeImap) -> None:
     fake.folders["INBOX"].messages = {n: text(n, 20_000 if n % 40 else 700_000) for n in range(1, 600)}
-    fake.drop_after = 250
+    fake.drop_after, fake.drops = 250, [450]
     here.start_runner()
     await here.service.start(here.account.id, **fake.source, actor=ADMIN)
-    await here.until(lambda job: job.failures == 1)
-    fake.drop_after = fake.given + 200
     job = await here.over()
     assert job.state == "done"
     assert fake.logins == 3
@@ -144,7 +142,7 @@ async def test_a_hostile_server_is_left(fake: FakeImap, case: str) -> None:
     client = await connect(fake)
     await client.login("u", "secret")
     client.stream.timeout = 1.0
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         with pytest.raises(RemoteError):
             await client.folders()
     client.close()
@@ -220,10 +218,10 @@ async def test_tls_is_verified_where_it_is_asked_for(tmp_path: Path, security: s
     remote = Remote("localhost", fake.port, "u", "secret", security)
     if security != "auto":
         with pytest.raises(RemoteError, match="TLS"):
-            await ImapClient.connect(remote, timeout=5)
+            await ImapClient.connect(remote, timeout=60)
     for client in (
-        await ImapClient.connect(remote, timeout=5, ca_bundle=str(certificate)),
-        await ImapClient.connect(Remote("localhost", fake.port, "u", "secret", security, verify=False), timeout=5),
+        await ImapClient.connect(remote, timeout=60, ca_bundle=str(certificate)),
+        await ImapClient.connect(Remote("localhost", fake.port, "u", "secret", security, verify=False), timeout=60),
     ):
         assert client.stream.tls
         await client.login("u", "secret")

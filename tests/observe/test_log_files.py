@@ -159,9 +159,9 @@ def test_what_waits_is_bounded_and_what_is_lost_is_said(writer: LogWriter, tmp_p
 def test_lines_for_another_server_and_for_the_system(writer: LogWriter, tmp_path: Path) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as system:
         other.bind(("127.0.0.1", 0))
-        other.settimeout(10)
+        other.settimeout(60)
         system.bind(str(tmp_path / "dev-log"))
-        system.settimeout(10)
+        system.settimeout(60)
         port = other.getsockname()[1]
         log.follow(
             {"IMAP": ModuleLog(31, "remote", f"127.0.0.1:{port}"), "POP3": ModuleLog(31, "system")}, ModuleLog(), writer=writer

@@ -12,6 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.ports import free_port
+
 PASSWORD = "secret"
 
 _CONFIG = """
@@ -83,13 +85,11 @@ class Dovecot:
             (self.root / name).mkdir()
             if os.geteuid() == 0:
                 os.chown(self.root / name, entry.pw_uid, entry.pw_gid)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         config = self.root / "dovecot.conf"
         config.write_text(_CONFIG.format(root=self.root, user=user, group=group, password=PASSWORD, port=self.port))
         self.process = subprocess.Popen([found, "-F", "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 300
         while True:
             try:
                 with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
@@ -108,7 +108,7 @@ class Dovecot:
         """End it and remove what it made."""
         self.process.terminate()
         try:
-            self.process.wait(10)
+            self.process.wait(30)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

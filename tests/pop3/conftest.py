@@ -99,7 +99,7 @@ class Client:
         self.writer.write(data)
 
     async def line(self) -> bytes:
-        return await asyncio.wait_for(self.reader.readline(), 20)
+        return await asyncio.wait_for(self.reader.readline(), 60)
 
     async def command(self, text: bytes) -> bytes:
         self.write(text + b"\r\n")

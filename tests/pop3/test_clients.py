@@ -23,7 +23,7 @@ async def test_poplib_over_stls_and_tls(face: Face) -> None:
     await face.fill(MESSAGE, MESSAGE)
 
     def use() -> None:
-        client = poplib.POP3("127.0.0.1", face.port, timeout=20)
+        client = poplib.POP3("127.0.0.1", face.port, timeout=60)
         client.stls(insecure())
         client.user("alice@example.test")
         client.pass_(PASSWORD)
@@ -33,7 +33,7 @@ async def test_poplib_over_stls_and_tls(face: Face) -> None:
         assert len(client.uidl()[1]) == 2
         client.dele(1)
         client.quit()
-        secure = poplib.POP3_SSL("127.0.0.1", face.tls_port, context=insecure(), timeout=20)
+        secure = poplib.POP3_SSL("127.0.0.1", face.tls_port, context=insecure(), timeout=60)
         assert "STLS" not in secure.capa()
         secure.user("alice@example.test")
         secure.pass_(PASSWORD)

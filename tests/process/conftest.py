@@ -17,18 +17,13 @@ from typing import Any
 
 import pytest
 
+from tests.ports import free_port
+
 ROOT = Path(__file__).parents[2]
-START_SECONDS = 100.0
+START_SECONDS = 300.0
 """A start takes a second or two; a machine that is busy with other things may take this long."""
 PATIENCE = 60.0
 """As long as a condition is waited for; it is looked at all the time, so this costs only where it never holds."""
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:

@@ -6,7 +6,9 @@ import asyncio
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from mailstead.process.admission import FlowControl, Level, Limits
 from mailstead.process.application import ListenerSpec, ProcessContext, StartError
@@ -17,7 +19,7 @@ from mailstead.transport.endpoint import Endpoint
 
 
 class Echo(Connection):
-    """Says who it is, repeats, obeys `die` and `busy`."""
+    """Says who it is, repeats, obeys `die`, `slow SECONDS`, and `slow until` a file `over` is in the data directory."""
 
     def started(self) -> None:
         self.send(b"%s %d\r\n" % (os.environ.get("GREETING", "hello").encode(), os.getpid()))
@@ -28,12 +30,16 @@ class Echo(Connection):
         if data.startswith(b"slow"):
             self.hold()
             self.send(b"wait\r\n")
-            self.task = asyncio.ensure_future(self._slow(float(data[4:].strip() or 0.5)))
+            self.task = asyncio.ensure_future(self._slow(data[4:].strip()))
             return
         self.send(data)
 
-    async def _slow(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
+    async def _slow(self, how: bytes) -> None:
+        if how == b"until":
+            while not Path(sys.argv[1], "over").exists():  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        else:
+            await asyncio.sleep(float(how or 0.5))
         self.send(b"done\r\n")
         self.resume()
 

@@ -21,7 +21,7 @@ from mailstead.process.node import Node
 from mailstead.settings import Settings, SystemDatabaseError
 from mailstead.store.backup.create import create_backup
 from mailstead.store.backup.repository import Repository
-from tests.process.conftest import free_port
+from tests.ports import free_port
 
 DAY = 86_400
 Samples = dict[tuple[str, str], float]

@@ -20,9 +20,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import PASSWORD, free_offset
+from tests.cli.conftest import PASSWORD
 from tests.imap.conftest import Client, message
 from tests.imap.mirror import Mirror, compact, expand
+from tests.ports import free_offset
 from tests.process.conftest import PATIENCE, Running, said_by, wait_for
 
 SEEDS = int(os.environ.get("MAILSTEAD_CRASHES", "1"))

@@ -40,7 +40,7 @@ def test_limits_are_exact_over_four_processes(path: Path, tmp_path: Path) -> Non
     for process in processes:
         process.start()
     for process in processes:
-        process.join(30)
+        process.join(60)
     won = sum(int((tmp_path / f"outcome{n}").read_text()) for n in range(4))
     assert divmod(won, 1_000_000) == (777, 777)
     assert SharedTable(path, 0).held(b"many") == 777
@@ -57,7 +57,7 @@ def test_dead_process_gives_back_exactly_what_it_held(path: Path) -> None:
     assert table.acquire(b"key", 0)
     process = spawn.Process(target=child)
     process.start()
-    process.join(30)
+    process.join(60)
     assert table.held(b"key") == 6
     assert SharedTable(path, 0).reclaim(3) == 5
     assert table.held(b"key") == 1

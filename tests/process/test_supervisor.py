@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.conftest import ROOT, Launch, free_port, wait_for
+from tests.ports import free_port
+from tests.process.conftest import PATIENCE, ROOT, START_SECONDS, Launch, wait_for
 
 
 def test_killed_worker_comes_back_and_its_backlog_survives(launch: Launch) -> None:
@@ -22,8 +23,8 @@ def test_killed_worker_comes_back_and_its_backlog_survives(launch: Launch) -> No
     sock, greeting = server.dial()
     pid = int(greeting.split()[1])
     os.kill(pid, signal.SIGSTOP)
-    waiting = socket.create_connection(("127.0.0.1", server.port), 10)  # in the backlog, accepted by nobody
-    waiting.settimeout(60)
+    waiting = socket.create_connection(("127.0.0.1", server.port), 60)  # in the backlog, accepted by nobody
+    waiting.settimeout(PATIENCE)
     os.kill(pid, signal.SIGKILL)
     answer = waiting.recv(100).decode().split()
     assert answer[0] == "hello"
@@ -90,7 +91,7 @@ def test_graceful_stop_lets_the_open_transaction_finish(launch: Launch) -> None:
     while part := busy.recv(100):
         got += part
     assert got == b"done\r\nbye\r\n"
-    assert server.popen.wait(20) == 0
+    assert server.popen.wait(PATIENCE) == 0
     assert sorted(p.name for p in server.data.glob("stopped-*")) == ["stopped-b0", "stopped-w0", "stopped-w1"]
 
 
@@ -188,12 +189,30 @@ def launch_on(launch: Launch, port: int) -> str:
 
 
 def run_again(data: object) -> str:
-    result = subprocess.run(
+    return ended(started_again(data))
+
+
+def started_again(data: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
         [sys.executable, "-m", "tests.process.run_supervisor", str(data), "1"],
-        cwd=ROOT, capture_output=True, text=True, timeout=100, check=False,
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     )  # fmt: skip
-    assert result.returncode == 1
-    return result.stdout.strip()
+
+
+def ended(process: subprocess.Popen[str]) -> str:
+    """What a server that does not start says."""
+    said, _ = process.communicate(timeout=START_SECONDS)
+    assert process.returncode == 1
+    return said.strip()
+
+
+def opened_by(pid: int) -> set[str]:
+    """The files that a process has open."""
+    found = set()
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.add(os.readlink(path))
+    return found
 
 
 def test_second_instance_is_refused(launch: Launch) -> None:
@@ -231,7 +250,7 @@ def test_children_leave_when_the_supervisor_is_killed(launch: Launch) -> None:
 def test_no_second_server_while_a_child_of_a_killed_one_lives(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
     server = launch(workers=1)
     busy, _ = server.dial()
-    busy.sendall(b"slow 8\r\n")
+    busy.sendall(b"slow until\r\n")
     assert busy.recv(100) == b"wait\r\n"
     server.popen.kill()
     server.popen.wait()
@@ -240,7 +259,10 @@ def test_no_second_server_while_a_child_of_a_killed_one_lives(launch: Launch, mo
     monkeypatch.setenv("PATIENCE", "60")
     (server.data / "prepared-b0").unlink()
     (server.data / "damaged").touch()
-    assert run_again(server.data) == "error: the data directory is damaged"  # it waited, and got as far as that
+    again = started_again(server.data)
+    wait_for(lambda: str(server.data / "run" / "mailstead.lock") in opened_by(again.pid))
+    (server.data / "over").touch()
+    assert ended(again) == "error: the data directory is damaged"  # it waited, and got as far as that
     assert not server.children()
     busy.close()
 

@@ -18,6 +18,7 @@ from mailstead.process.application import ListenerSpec, StartError
 from mailstead.process.binding import bind_or_explain
 from mailstead.process.system import drop_privileges, lock_data_directory, notify, watchdog_interval
 from mailstead.transport.sockets import AddressRefusedError, check_address
+from tests.ports import free_port
 
 _DROP = """
 import os, socket, sys
@@ -53,7 +54,7 @@ def test_only_the_right_to_low_ports_is_left_and_children_lose_even_that(core_du
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o777)
         command = [sys.executable, "-c", _DROP, directory, *(["core dumps"] if core_dumps else [])]
-        result = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+        result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     if "cannot" in result.stderr:
         pytest.fail(result.stderr)
     first, after, child, looked_into_by, status = result.stdout.splitlines()
@@ -106,8 +107,8 @@ def test_listener_addresses_that_cannot_be_used() -> None:
 
 
 def test_both_families_share_a_port() -> None:
-    (first,) = bind_or_explain(ListenerSpec(1, "imap", "::", 0))
-    port = first.getsockname()[1]
+    port = free_port()
+    (first,) = bind_or_explain(ListenerSpec(1, "imap", "::", port))
     sockets = bind_or_explain(ListenerSpec(2, "imap", "0.0.0.0", port), 3)
     assert len({sock.fileno() for sock in sockets}) == 3
     for sock in (first, *sockets):

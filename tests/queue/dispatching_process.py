@@ -54,7 +54,7 @@ async def main(data: str, dns: str, port: str, count: str, point: str, passes: s
     resolver = Resolver([NameServer("127.0.0.1", int(dns))])
     dispatcher = Dispatcher(store, settings, resolver, submit, "out.here.test", probe=Killer(point, int(passes)))
     running = asyncio.create_task(dispatcher.run())
-    await until(lambda: not waiting(store), 30)
+    await until(lambda: not waiting(store), 100)
     await dispatcher.stop()
     await running
     await store.close()

@@ -77,7 +77,7 @@ class FakeMx:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def wait(self, count: int = 1, seconds: float = 20) -> list[Taken]:
+    async def wait(self, count: int = 1, seconds: float = 60) -> list[Taken]:
         """Until that many messages have arrived."""
         async with asyncio.timeout(seconds), self.arrived:
             await self.arrived.wait_for(lambda: len(self.messages) >= count)

@@ -83,7 +83,7 @@ def waiting(store: Store) -> list[tuple[Any, ...]]:
     return list(store.reader(QUEUE).execute("SELECT address, due, attempts, notified, status FROM recipient ORDER BY mid, number"))
 
 
-async def until(condition: Any, seconds: float = 20) -> None:
+async def until(condition: Any, seconds: float = 60) -> None:
     """Until ``condition()`` holds; fails after ``seconds``."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - rows of another process's making send no event here
@@ -114,7 +114,7 @@ class World:
         self.dns = dns
         self.zone = dns.zone
         self.outbox = Outbox()
-        self.resolver = Resolver([dns.entry], timeout=0.5, retries=0)
+        self.resolver = Resolver([dns.entry], timeout=60, retries=0)
         self._options = options
         self.start()
 
@@ -133,7 +133,7 @@ class World:
     def waiting(self) -> list[tuple[Any, ...]]:
         return waiting(self.store)
 
-    async def empty(self, seconds: float = 20) -> None:
+    async def empty(self, seconds: float = 60) -> None:
         """Until the queue is empty."""
         await until(lambda: not self.waiting, seconds)
 
@@ -158,7 +158,7 @@ async def world(
     **options: Any,
 ) -> AsyncIterator[World]:
     settings = FakeSettings(
-        smtpOutgoing={"remotePort": port, "connectTimeout": 2, "commandTimeout": 5, "dataTimeout": 5, **(outgoing or {})},
+        smtpOutgoing={"remotePort": port, "connectTimeout": 60, "commandTimeout": 60, "dataTimeout": 60, **(outgoing or {})},
         processing={"schedInterval": 600, **(processing or {})},
     )
     async with NameServerForTests(zone if zone is not None else zone_for("there.test")) as dns:

@@ -28,7 +28,7 @@ async def process(data: Path, dns: NameServerForTests, mx: FakeMx, count: int, p
         str(data), str(dns.port), str(mx.port), str(count), point, str(passes),
         cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
-    out, errors = await asyncio.wait_for(child.communicate(), 60)
+    out, errors = await asyncio.wait_for(child.communicate(), 120)
     code = child.returncode
     assert code in (0, -signal.SIGKILL), errors.decode()
     return code, [line.split()[1] for line in out.decode().splitlines()]

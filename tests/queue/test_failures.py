@@ -48,7 +48,7 @@ async def test_silent_host_costs_the_timeout_only(tmp_path: Path, stage: str) ->
     outgoing = {"commandTimeout": 1, "dataTimeout": 1}
     async with FakeMx(stall=stage) as mx, world(tmp_path, mx.port, outgoing=outgoing) as here:
         await here.send("b@there.test")
-        await until(lambda: here.waiting and here.waiting[0][2] >= 1, 10)
+        await until(lambda: here.waiting and here.waiting[0][2] >= 1)
         assert "no reply in time" in here.waiting[0][4]
 
 

@@ -69,7 +69,7 @@ def submit(port: int, message: bytes, *recipients: str) -> None:
     """As a mail client does."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with smtplib.SMTP("127.0.0.1", port, timeout=20) as client:
+    with smtplib.SMTP("127.0.0.1", port, timeout=60) as client:
         client.starttls(context=context)
         client.login("alice@example.test", PASSWORD)
         client.sendmail("alice@example.test", recipients, message)

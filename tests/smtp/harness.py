@@ -104,7 +104,7 @@ class Client:
         """One reply; empty at the end of the connection."""
         lines = []
         while True:
-            line = (await asyncio.wait_for(self.reader.readline(), 20)).decode()
+            line = (await asyncio.wait_for(self.reader.readline(), 60)).decode()
             if not line:
                 return "\n".join(lines)
             lines.append(line.rstrip("\r\n"))
@@ -141,7 +141,7 @@ class Client:
     async def closed(self) -> bool:
         """Whether the server closes now (rest is read and thrown away)."""
         try:
-            await asyncio.wait_for(self.reader.read(), 20)
+            await asyncio.wait_for(self.reader.read(), 60)
         except ConnectionResetError:
             pass
         return True

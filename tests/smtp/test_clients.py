@@ -27,7 +27,7 @@ async def in_thread(work: Callable[[], object]) -> object:
 
 async def test_smtplib_submits(face: Face) -> None:
     def work() -> None:
-        with smtplib.SMTP("127.0.0.1", face.ports["submission"], timeout=20) as client:
+        with smtplib.SMTP("127.0.0.1", face.ports["submission"], timeout=60) as client:
             client.starttls(context=client_context())
             client.login("alice@example.test", PASSWORD)
             assert client.send_message(letter()) == {}
@@ -44,7 +44,7 @@ async def test_smtplib_submits(face: Face) -> None:
 
 async def test_smtplib_over_implicit_tls_with_login(face: Face) -> None:
     def work() -> None:
-        with smtplib.SMTP_SSL("127.0.0.1", face.ports["smtps"], timeout=20, context=client_context()) as client:
+        with smtplib.SMTP_SSL("127.0.0.1", face.ports["smtps"], timeout=60, context=client_context()) as client:
             client.ehlo()
             client.user, client.password = "info@example.test", PASSWORD  # type: ignore[attr-defined]
             assert client.auth("LOGIN", client.auth_login)[0] == 235
@@ -56,7 +56,7 @@ async def test_smtplib_over_implicit_tls_with_login(face: Face) -> None:
 
 async def test_smtplib_utf8(face: Face) -> None:
     def work() -> None:
-        with smtplib.SMTP("127.0.0.1", face.ports["smtp"], timeout=20) as client:
+        with smtplib.SMTP("127.0.0.1", face.ports["smtp"], timeout=60) as client:
             message = letter()
             message.replace_header("From", "müller@remote.test")
             client.send_message(message, from_addr="müller@remote.test")
@@ -100,7 +100,7 @@ async def test_swaks(face: Face, port: str, options: list[str]) -> None:
         "--header", "Subject: from swaks", "--timeout", "20", *options, *login,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
-    output, _ = await asyncio.wait_for(process.communicate(), 30)
+    output, _ = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 0, output.decode(errors="replace")
     (octets,) = await face.messages("bob@example.test")
     assert b"Subject: from swaks\r\n" in octets

@@ -16,6 +16,7 @@ import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,8 @@ async def main(root: Path, seed: int, point: str, when: str, nth: int) -> None:
     )  # fmt: skip
     if nth == 1:
         # The upkeep runs beside the workload and may not have come to the point yet: go on until it does (bounded).
-        for _ in range(300):
+        end = time.monotonic() + 120
+        while time.monotonic() < end:
             await asyncio.gather(run.deliver(store, 2), run.transfer(boxes[0], 1), asyncio.sleep(0.03))
     for task in keepers:
         task.cancel()

@@ -39,7 +39,7 @@ def first_broken(run: Run, root: Path, cuts: int, seed: int) -> tuple[int, list[
     return None
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", range(4))
 def test_every_promise_survives(tmp_path: Path, seed: int) -> None:
     """250 cuts each in 4 runs, two writers, checkpoints under way."""

@@ -179,7 +179,7 @@ def test_after_a_kill_nothing_is_lost_and_no_number_given_twice(tmp_path: Path) 
     point = "mailstead.store.committer:Committer._finish"
     child = subprocess.run(
         [sys.executable, "-m", "tests.store.crash_child", str(root), "5", point, "before", "60"],
-        cwd=Path(__file__).parents[2], capture_output=True, timeout=60, check=False,
+        cwd=Path(__file__).parents[2], capture_output=True, timeout=300, check=False,
     )  # fmt: skip
     assert child.returncode == -signal.SIGKILL
     prepare(root, SHARDS)

@@ -101,7 +101,7 @@ async def test_killed_at_a_write_it_loses_no_message_and_no_answer(
         ask_for_all(shard, [ACCOUNT], anew=True)
         shard.close()
     command = [sys.executable, "-m", "tests.store.search_child", str(tmp_path), point, when, str(nth)]
-    ended = await asyncio.to_thread(subprocess.run, command, timeout=60)
+    ended = await asyncio.to_thread(subprocess.run, command, timeout=300)
     assert ended.returncode == -signal.SIGKILL
     await check(mailbox)
     await asyncio.to_thread(finish, tmp_path)

@@ -189,7 +189,7 @@ async def record(
         run.append(boxes[0], rounds // 2), run.append(boxes[1], rounds // 2),
         run.transfer(boxes[0], rounds // 2), run.transfer(boxes[1], rounds // 2),
     )  # fmt: skip
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while compacting and run.compacted < 4:
             await run.deliver(second, 5)
     for keeper in keepers:

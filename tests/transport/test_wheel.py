@@ -26,11 +26,10 @@ async def test_a_closed_connection_leaves_memory_at_once() -> None:
         _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
         writer.close()
         await writer.wait_closed()
-    for _ in range(200):
-        gc.collect()
-        if not any(ref() for ref in made):
-            break
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(60):
+        while len(made) < 20 or any(ref() for ref in made):
+            gc.collect()
+            await asyncio.sleep(0.01)
     server.close()
     assert len(made) == 20
     assert not any(ref() for ref in made)

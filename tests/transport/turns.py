@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import sys
 from collections.abc import Iterator
 from types import FrameType
@@ -40,11 +41,16 @@ _RUN = asyncio.Handle._run
 
 @contextlib.contextmanager
 def counted_turns() -> Iterator[Turns]:
-    """Count the callbacks that begin while the block runs."""
+    """Count the callbacks that begin while the block runs. Garbage waits meanwhile: what is told when objects of other tests go
+    would be counted too."""
     turns = Turns()
+    collecting = gc.isenabled()
+    gc.disable()
     asyncio.Handle._run = lambda handle: turns.run(handle)  # type: ignore[method-assign]
     try:
         yield turns
     finally:
         asyncio.Handle._run = _RUN  # type: ignore[method-assign]
+        if collecting:
+            gc.enable()
     assert turns.longest, "this loop is not asyncio's own: nothing was counted"

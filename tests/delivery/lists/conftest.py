@@ -128,7 +128,7 @@ def text_of(message: EmailMessage) -> str:
     return str(part.get_content()).replace("\r\n", "\n")
 
 
-async def until(ready: Callable[[], object] | Callable[[], Awaitable[object]], seconds: float = 20.0) -> None:
+async def until(ready: Callable[[], object] | Callable[[], Awaitable[object]], seconds: float = 60.0) -> None:
     """Wait for something to come true."""
     end = time.monotonic() + seconds
     while True:

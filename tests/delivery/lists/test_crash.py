@@ -83,7 +83,7 @@ def runner() -> Iterator[Runner]:
     try:
         yield Runner(process)
     finally:
-        process.communicate(timeout=60)
+        process.communicate(timeout=300)
 
 
 async def subjects(face: Face, address: str) -> Counter[str]:

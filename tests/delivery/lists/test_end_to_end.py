@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import imaplib
 import smtplib
-import socket
 import time
 import urllib.error
 import urllib.request
@@ -17,6 +16,7 @@ from mailstead.directory.service import Directory
 from mailstead.settings import Actor
 from tests.cli.conftest import PASSWORD, Demo, StartDemo, demo  # noqa: F401 - a fixture
 from tests.delivery.lists.conftest import parsed
+from tests.ports import free_port
 
 ADMIN = Actor.system("test")
 ALICE, BOB, LIST = "alice@example.test", "bob@example.test", "news@example.test"
@@ -41,12 +41,12 @@ def send(server: Demo, sender: str, to: str, subject: str, text: str = "") -> No
     message = EmailMessage()
     message["From"], message["To"], message["Subject"] = sender, to, subject
     message.set_content(text)
-    with smtplib.SMTP("127.0.0.1", server.port(2525), timeout=20) as client:
+    with smtplib.SMTP("127.0.0.1", server.port(2525), timeout=60) as client:
         client.send_message(message, sender, [to])
 
 
 def login(server: Demo, user: str, password: str = PASSWORD) -> imaplib.IMAP4:
-    client = imaplib.IMAP4("127.0.0.1", server.port(2143), timeout=20)
+    client = imaplib.IMAP4("127.0.0.1", server.port(2143), timeout=60)
     client.login(user, password)
     return client
 
@@ -55,7 +55,8 @@ def wait_for(server: Demo, user: str, subject: str, password: str = PASSWORD, fo
     """The message of that subject, as soon as it is there."""
     client = login(server, user, password)
     try:
-        for _ in range(200):
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
             if client.select(folder)[0] == "OK":
                 for number in reversed(client.search(None, "ALL")[1][0].split()):
                     message = parsed(client.fetch(number, "(RFC822)")[1][0][1])  # type: ignore[index,arg-type]
@@ -91,7 +92,7 @@ def test_subscribe_post_moderate_and_leave(demo: StartDemo, workers: int) -> Non
     with pytest.raises(imaplib.IMAP4.error):
         login(server, LIST, "wrong")
     send(server, BOB, "news-unsubscribe@example.test", "leave")
-    for _ in range(100):
+    for _ in range(600):
         asked = wait_for(server, BOB, "please confirm")
         if "unsubscribe" in asked.get_content():
             break
@@ -119,7 +120,7 @@ def test_decisions_by_mail_and_imap_at_a_running_server(demo: StartDemo) -> None
     held.logout()
     wait_for(server, ALICE, "posting 2")
     send(server, ALICE, "news-request@example.test", "decided", "password list-secret-1\nreject 2\npending\n")
-    for _ in range(100):
+    for _ in range(600):
         last = wait_for(server, ALICE, "news: reject").get_content()
         if "number 2" in last:
             break
@@ -132,9 +133,7 @@ def test_decisions_by_mail_and_imap_at_a_running_server(demo: StartDemo) -> None
 def test_one_click_of_a_running_server(demo: StartDemo) -> None:  # noqa: F811
     server = demo(1)
     list_id = make(server)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     directory = Directory.open(server.data)
 
     async def serve() -> None:
@@ -150,16 +149,16 @@ def test_one_click_of_a_running_server(demo: StartDemo) -> None:  # noqa: F811
         link = str(wait_for(server, ALICE, "with a link")["List-Unsubscribe"]).partition(">")[0].lstrip("<")
         assert link.startswith(f"http://127.0.0.1:{port}/leave/")
         body, status = b"List-Unsubscribe=One-Click", 0
-        for _ in range(100):
+        for _ in range(600):
             try:
-                with urllib.request.urlopen(urllib.request.Request(link, body), timeout=10) as answer:
+                with urllib.request.urlopen(urllib.request.Request(link, body), timeout=60) as answer:
                     status = answer.status
                 break
             except urllib.error.URLError:
                 time.sleep(0.1)
         assert status == 200
         assert directory.member_count(list_id) == 0
-        with urllib.request.urlopen(urllib.request.Request(link, body), timeout=10) as again:
+        with urllib.request.urlopen(urllib.request.Request(link, body), timeout=60) as again:
             assert again.status == 200
         wait_for(server, ALICE, "Goodbye from news")
     finally:

@@ -8,7 +8,6 @@ import os
 import random
 import signal
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -53,23 +52,21 @@ async def test_killed_in_the_middle_each_member_gets_one_copy(tmp_path: Path, ki
     async with running(tmp_path) as face:
         await furnish(face, kind)
         client = await face.ready()
-        begin = time.monotonic()
         assert (await client.send(MESSAGE, LIST)).startswith("250")
-        assert time.monotonic() - begin < 10
         assert not copies(face)
     generator = random.Random(os.environ.get("PYTEST_XDIST_WORKER", kind))
     kills = 0
     for attempt in range(60):
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.delivery.lists.expanding_process", str(tmp_path),
+            sys.executable, "-m", "tests.delivery.lists.expanding_process", str(tmp_path), *(["held"] if attempt < 2 else []),
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
         assert process.stdout is not None
         assert await asyncio.wait_for(process.stdout.readline(), 60) == b"begun\n"
         line = await asyncio.wait_for(process.stdout.readline(), 60)
         if attempt < 12 and line == b"given\n":
-            # The first two are killed with most of it before them, the others anywhere.
-            await asyncio.sleep(generator.uniform(0, 0.2) if attempt >= 2 else generator.uniform(0, 0.005))
+            # The first two stand still with most of it before them, the others are killed anywhere.
+            await asyncio.sleep(generator.uniform(0, 0.2) if attempt >= 2 else 0)
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGKILL)
         rest = line + await asyncio.wait_for(process.stdout.read(), 60)
@@ -141,7 +138,7 @@ async def test_a_large_message_to_a_large_group_is_written_once(world: World) ->
     (copy,) = await world.mail(f"carol@{DOMAIN}")
     assert str(copy.get_content()).rstrip().replace("\r\n", "\n") == body.replace("\r\n", "\n")
     assert len(list((world.face.store.log_path / "w0" / "x").glob("*.mext"))) == 1
-    assert len(world.queued()) == 600
+    assert world.face.store.reader(QUEUE).row("SELECT count(*) FROM recipient WHERE state = 0") == (600,)
 
 
 @pytest.mark.parametrize("kind", ["list", "group"])
