@@ -109,7 +109,8 @@ def test_compaction_alone_survives(tmp_path: Path) -> None:
 def test_compaction_without_syncs_loses_messages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A segment removed before the rows that leave it are durable is noticed."""
     monkeypatch.setattr(Compactor, "_sync", lambda self: None)
-    assert broken_by_compaction(tmp_path, 12)
+    # What a run leaves unsynced depends on how its transactions fell together, so that one alone may have luck.
+    assert any(broken_by_compaction(tmp_path / str(seed), seed) for seed in range(12, 24))
 
 
 def test_without_syncs_promises_break(tmp_path: Path) -> None:
