@@ -110,3 +110,13 @@ async def test_what_is_named_and_gone_is_as_if_not_named(face: Face) -> None:
         "domain example.test: postmasterAccount names bob, who does not exist",
         "group team@example.test: the member bob@example.test leads nowhere",
     ]
+
+
+async def test_the_postmaster_that_is_shown_may_be_sent_back(face: Face) -> None:
+    """Programs send all that they read; a domain need not have the account."""
+    client = await face.client()
+    await client.ok(DOMAIN)
+    shown = (await client.show())["postmasterAccount"]
+    assert face.directory.account_by_address("postmaster@example.test") is None
+    await client.ok(f"SET postmasterAccount {shown} customerReference x", "COMMIT", DOMAIN)
+    assert (await client.show())["postmasterAccount"] == shown

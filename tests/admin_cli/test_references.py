@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mailstead.settings.declaration import InvalidValueError
 from tests.admin_cli.conftest import Face
 
 LDAP = ("CONFIG SERVER", "CONFIG USERDB", "ADD ldapConnector name office ldapUri ldap://ldap.example.test", "COMMIT")
@@ -65,3 +66,30 @@ async def test_a_user_map_may_come_after_what_names_it(face: Face) -> None:
     await client.ok("CONFIG SERVER", "ADD Usermap nodes", "DONE", "CONFIG IMAP-Proxy", "CONFIG mappingData")
     await client.ok("SET userMap nodes", "DONE", "COMMIT", "COMMIT")
     assert face.directory.settings.service("imapProxyMappingData").userMap == "nodes"
+
+
+async def test_what_a_program_read_it_may_send_back(face: Face) -> None:
+    """Programs send every parameter anew; a name that has stood there since its object was removed is no new one."""
+    client, other = await face.client(), await face.client()
+    await other.ok(*LDAP)
+    await client.ok("UPDATE Domain example.test", "ADD Account gone password Long-enough-1", "COMMIT")
+    stale = ["SET ldapSyncConnectorName office", "SET catchAllAccountName gone"]
+    await client.ok("SET postmasterAccount gone", *stale, "COMMIT")
+    await other.ok("REMOVE ldapConnector office", "COMMIT")
+    await client.ok("UPDATE Domain example.test", "REMOVE Account gone")
+    await client.ok("SET postmasterAccount gone", *stale, "SET customerReference x", "COMMIT", "UPDATE Domain example.test")
+    assert (await client.show())["customerReference"] == '"x"'
+    await client.ok("SET ldapSyncConnectorName others")
+    assert await client.err("COMMIT") == "ldapSyncConnectorName: there is no ldapConnector others"
+
+
+async def test_a_setting_of_the_server_may_be_sent_back_too(face: Face) -> None:
+    client, other = await face.client(), await face.client()
+    await other.ok(*LDAP)
+    settings = face.directory.settings
+    await settings.set("imap", "userdbConnectorName", "office", "test")
+    await other.ok("REMOVE ldapConnector office", "COMMIT")
+    await settings.set("imap", "userdbConnectorName", "office", "test")
+    await client.ok("CONFIG SERVER", "CONFIG IMAP", "SET userdbConnectorName office", "COMMIT")
+    with pytest.raises(InvalidValueError):
+        await settings.set("imap", "userdbConnectorName", "others", "test")

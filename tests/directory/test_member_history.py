@@ -110,3 +110,19 @@ async def test_what_is_too_old_is_forgotten_whole(directory: Directory) -> None:
     await purge_history(directory.database, newest(directory).time + 1000 * DAY_US)
     assert directory.database.query("SELECT count(*) FROM history_member") == [(0,)]
     assert len(entries(directory.database, Filter())) == 1
+
+
+async def test_members_of_many_great_changes_do_not_fill_the_disk(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mailstead.settings.history.MEMBER_ROWS", 700)
+    news = await directory.create_list("example.test", "news", actor=ADMIN)
+    changes = []
+    for first in (0, 300, 600):
+        await directory.add_members(news.id, crowd(300, first), actor=ADMIN)
+        changes.append(newest(directory))
+    await purge_history(directory.database, newest(directory).time)
+    assert directory.database.query("SELECT count(*) FROM history_member") == [(600,)]
+    with pytest.raises(RevertError, match="kept of the newest ones alone"):
+        await back(directory, changes[0])
+    assert len((changes[0].new or {})["members"]) == 100
+    await back(directory, changes[1])
+    assert [one[0] for one in told(directory, news.id)] == [*crowd(300), *crowd(300, 600)]

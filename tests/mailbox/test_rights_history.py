@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,3 +182,11 @@ async def test_rights_hold_though_the_history_cannot_be_written(place: Place, mo
         await place.give("bob", "lrs")
     assert (await place.rights())["bob@example.test"] == "lrs"
     assert place.told() == []
+
+
+async def test_who_change_an_entry_at_once_each_have_their_own_change_told(place: Place) -> None:
+    await asyncio.gather(*(place.give("bob", letter, "add") for letter in "lrs"))
+    told = [((one.old or {})["rights"] or "", (one.new or {})["rights"]) for one in place.told()]
+    assert sorted(told) == [("", "l"), ("l", "lr"), ("lr", "lrs")]
+    await place.back(next(one for one in place.told() if (one.new or {})["rights"] == "lrs"), force=True)
+    assert (await place.rights())["bob@example.test"] == "lr"

@@ -3,6 +3,7 @@
 Invariants: told is what a change did, not what was asked for (who was a member already was not added); an entry names at most
 MOST members, and has their number where there were more; what is counted of bounces is not in it. What an entry leaves out is in
 rows of its own, of at most KEPT members before and as many after: of a greater change there are none, and it is not taken back.
+Nor is one whose rows are too many with those of newer changes (`settings.history.purge_history`).
 
 An entry has the members that went or were other before in its old value, those that came or are other now in its new one. The
 same number on both sides is one member who was changed.

@@ -17,6 +17,7 @@ from mailstead.directory.model import NotFoundError, RecipientKind
 from mailstead.settings.database import Row, Transaction
 from mailstead.settings.declarations import DOMAIN, DOMAIN_CONTEXTS
 from mailstead.settings.edits import Place
+from mailstead.settings.references import is_new
 from mailstead.settings.service import store_value
 
 ACCOUNT_NAMES = ("catchAllAccountName", "postmasterAccount")
@@ -56,8 +57,11 @@ class NamedObjects(DirectoryBase):
         return found is not None and found.kind == "account" and not found.expires
 
     def need_named(self, place: Place, setting: str, text: str | None) -> None:
-        """Raise NotFoundError for a domain's setting that names an account, a class or a public folder that does not exist."""
-        if not text or place.scope != "domainConfig":
+        """Raise NotFoundError for a domain's setting that names an account, a class or a public folder that does not exist, and did
+        not name it before."""
+        if not text or place.scope != "domainConfig" or setting not in (*ACCOUNT_NAMES, FOLDER_NAME, CLASS_NAME):
+            return
+        if not is_new(self.database, place.scope, place.scope_id, place.stored(setting), text):
             return
         if not place.prefix and setting in ACCOUNT_NAMES:
             domain = self.domain(place.scope_id)

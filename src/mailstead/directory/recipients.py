@@ -135,7 +135,7 @@ class RecipientVerbs(MemberVerbs):
         contents = checked_contents(family, edit.contents)
         added = await asyncio.to_thread(checked_members, edit.members_added)
         if not as_it_was:
-            await self._need_named(kind, owner.id, edit)
+            await self._need_named(kind, owner.id, edit, {})
         password = await self._list_password(family, edit.password)
         object_id = object_id or self.ids.next()
         limit = self.limit_of(owner.id, kind.value)
@@ -186,7 +186,7 @@ class RecipientVerbs(MemberVerbs):
             lambda: (checked_members(edit.members_added), checked_keys(edit.members_removed))
         )
         if not as_it_was:
-            await self._need_named(found.kind, found.domain_id, edit)
+            await self._need_named(found.kind, found.domain_id, edit, found.attributes)
         prepared = dataclasses.replace(
             edit,
             name=None if edit.name is None else checked_local(edit.name),
@@ -202,14 +202,17 @@ class RecipientVerbs(MemberVerbs):
 
         return operation
 
-    async def _need_named(self, kind: RecipientKind, domain_id: int, edit: RecipientEdit) -> None:
-        """Raise NotFoundError for members of a group, or a folder, that a change gives and that are not there."""
+    async def _need_named(
+        self, kind: RecipientKind, domain_id: int, edit: RecipientEdit, before: Mapping[str, object]
+    ) -> None:
+        """Raise NotFoundError for members of a group, or a folder, that a change gives and that are not there. ``before``: the
+        attributes that the recipient has."""
         if kind is RecipientKind.GROUP:
             renamed = (new for old, (new, _name) in edit.members_renamed.items() if address_key(new) != address_key(old))
             await self.need_members([*edit.members_added, *renamed])
         elif kind is RecipientKind.FOLDER:
             for given, folder in edit.attributes.items():
-                if given.lower() == "mboxname" and folder:
+                if given.lower() == "mboxname" and folder and folder != before.get("mboxName"):
                     self.need_public_folder(domain_id, "mboxName", folder)
 
     async def _list_password(self, family: Family, password: str | None) -> StoredPassword:

@@ -83,6 +83,8 @@ class _Revert:
         found = entry(self._database, seq)
         if found is None:
             raise RevertError(f"the history has no entry {seq}")
+        if found.kind == "recipient":
+            self._need_members(found)
         if not self._force:
             self._refuse_later(found)
         if found.is_rights:
@@ -292,10 +294,6 @@ class _Revert:
             raise RevertError("it changed texts or a password, of which the history has no values")
         if found.verb not in ("edit", "rename", "add members", "remove members", "update member"):
             raise self._no_way(found)
-        if how_many(found) > KEPT:
-            raise RevertError(f"it changed {how_many(found)} members, and the history keeps them of changes of at most {KEPT}")
-        if old.get(CUT) or new.get(CUT):
-            raise RevertError(f"this entry is of an earlier release, which kept {MOST} members at most, and there were more")
         members = members_of(self._database.query, found)
         if members is None or new.keys() & _FORMERLY or not new.keys() & _OWN <= old.keys() & _OWN:
             raise RevertError("this entry is of an earlier release, which did not keep what was there before")
@@ -305,6 +303,16 @@ class _Revert:
             name=old["name"] if old.get("name") != new.get("name") else None,
         )  # fmt: skip
         await self._directory.edit_recipient(found.object_id, edit, actor=self._actor, as_it_was=True)
+
+    def _need_members(self, found: HistoryEntry) -> None:
+        """Raise for a change of members who are too many to be known."""
+        count = how_many(found)
+        if count > KEPT:
+            raise RevertError(f"it changed {count} members, and the history keeps them of changes of at most {KEPT}")
+        if (found.old or {}).get(CUT) or (found.new or {}).get(CUT):
+            raise RevertError(f"this entry is of an earlier release, which kept {MOST} members at most, and there were more")
+        if count and members_of(self._database.query, found) is None:
+            raise RevertError("the members of so great a change are kept of the newest ones alone, and this is none of them")
 
     async def _admin(self, found: HistoryEntry) -> None:
         directory, actor = self._directory, self._actor

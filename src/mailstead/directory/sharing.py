@@ -192,11 +192,15 @@ class SharingLookups(DirectoryBase):
 
     async def record_rights(self, domain_id: int, changes: Sequence[RightsChange], author: str) -> None:
         """Note in the history what has been done to rights in a domain's public folders. Raises SystemDatabaseError."""
-        done = [one for one in changes if one.before != one.after]
+        # Looked up here, in the thread that owns the look-ups, not in the writer's.
+        done = [
+            (one, self.identifier_text(domain_id, one.identifier) or one.identifier)
+            for one in changes
+            if one.before != one.after
+        ]
 
         def operation(transaction: Transaction) -> None:
-            for one in done:
-                words = self.identifier_text(domain_id, one.identifier) or one.identifier
+            for one, words in done:
                 told = {"folder": one.name, "folderId": one.folder, "identifier": one.identifier, "who": words}
                 old, new = {**told, "rights": one.before}, {**told, "rights": one.after}
                 transaction.record(author, RIGHTS_KIND, domain_id, RIGHTS_VERB, old, new)

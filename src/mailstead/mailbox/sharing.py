@@ -155,7 +155,8 @@ class SharingVerbs(FolderVerbs):
                 break
         operations = []
         for_all = place.public and not folder
-        if for_all and not any(not name for name, _, _ in self._store.sharing(shard).acl(place.account)):
+        unsaid = for_all and not any(not name for name, _, _ in self._store.sharing(shard).acl(place.account))
+        if unsaid:
             # What stood for everybody as long as nothing was said must not vanish with the first word.
             operations += [SetAcl(shard, place.account, 0, one, text) for one, text in own.items() if one != identifier]
         value = given if for_all or above or given else None
@@ -163,10 +164,10 @@ class SharingVerbs(FolderVerbs):
             operations.append(SetAcl(shard, place.account, folder, identifier, have, *change))
         else:
             operations.append(SetAcl(shard, place.account, folder, identifier, (value or "") if for_all else value))
-        await self._done(self._store.change(operations))
+        results = await self._done(self._store.change(operations))
         if place.public:
-            now = self._entries(self._limits(place.account), place.account).get(place.name, {})
-            done = RightsChange(folder, place.name, identifier, own.get(identifier), now.get(identifier))
+            before, after = results[-1].rights  # of this change alone: others may change the entry at the same time
+            done = RightsChange(folder, place.name, identifier, own.get(identifier) if unsaid else before, after)
             author = author or (self._people and self._people.identifier_text(place.account, f"u{place.reader}")) or "system"
             await self.tell_rights(place.account, [done], author)
 

@@ -19,7 +19,7 @@ from mailstead.settings.actor import Actor
 from mailstead.settings.database import SystemDatabase, Transaction
 from mailstead.settings.declaration import Context, InvalidValueError, ObjectKind, Setting
 from mailstead.settings.objects import NamedObject, Objects, Operation, sort_key
-from mailstead.settings.references import ACTIVE_FILTERS, FILTER_NAME, FILTER_TYPE, need_filter, need_named
+from mailstead.settings.references import ACTIVE_FILTERS, FILTER_NAME, FILTER_TYPE, LOOKED_UP, is_new, need_filter, need_named
 from mailstead.settings.service import check_pair, has_pair, store_value, typed_values
 
 MAX_CONTENT = 4 * 1024 * 1024
@@ -240,6 +240,7 @@ def commit_operation(
         for step in pending.steps:
             step.operation(transaction)
         _need_owners(transaction, pending)
+        naming = [] if as_it_was else _new_names(transaction, pending)
         for (place, _name), change in pending.values.items():
             _write_value(transaction, actor.name, place, change.setting, change.text)
         for (place, name), content in pending.contents.items():
@@ -248,7 +249,7 @@ def commit_operation(
             staged_change(transaction)
         _check_pairs(transaction, pending)
         if not as_it_was:
-            _check_names(transaction, pending)
+            _check_names(transaction, pending, naming)
         return first, int(transaction.value("SELECT coalesce(max(seq), 0) FROM history"))
 
     return operation
@@ -262,9 +263,19 @@ def _check_pairs(transaction: Transaction, pending: Pending) -> None:
             check_pair(change.context, change.setting, change.text, typed_values(change.context, dict(rows)))
 
 
-def _check_names(transaction: Transaction, pending: Pending) -> None:
+def _new_names(transaction: Transaction, pending: Pending) -> list[ValueChange]:
+    """Values that name a connector, and did not name it before."""
+    return [
+        change
+        for (place, name), change in pending.values.items()
+        if change.setting.names in LOOKED_UP
+        and is_new(transaction, place.scope, place.scope_id, place.stored(name), change.text)
+    ]
+
+
+def _check_names(transaction: Transaction, pending: Pending, naming: Iterable[ValueChange]) -> None:
     """What new values name, once all is written: it may have come with them. Raises InvalidValueError."""
-    for change in pending.values.values():
+    for change in naming:
         need_named(transaction, change.setting, change.text)
     for staged in pending.objects.values():
         new, old = staged.attributes or {}, staged.original.attributes if staged.original is not None else {}

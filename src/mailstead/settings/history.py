@@ -18,6 +18,8 @@ from mailstead.settings.declarations import SERVICE_CONTEXTS
 DAY_US = 86_400 * 1_000_000
 PURGED_AT_ONCE = 2000
 """Rows that one transaction of a purge removes."""
+MEMBER_ROWS = 500_000
+"""Rows of members of great changes that stay, whatever their age: about 90 MB."""
 HIDDEN = "(secret)"
 RIGHTS_KIND, RIGHTS_VERB = "publicFolder", "set rights"
 """Of an entry that tells what somebody may do in a public folder; its object is the domain."""
@@ -172,6 +174,9 @@ def _read(text: str | None) -> Mapping[str, Any] | None:
 async def purge_history(database: SystemDatabase, now: int) -> int:
     """Forget what is older than `server.historyDays`; `now` in microseconds since 1970. The number of rows removed.
 
+    Of members of great changes (see `directory.member_history`) the oldest beyond MEMBER_ROWS are forgotten besides: whoever gives
+    a long list anew every night would fill the disk with them.
+
     In short transactions, from the oldest row on, so that other writers wait for none of them long.
     """
     server = SERVICE_CONTEXTS["server"]
@@ -196,7 +201,15 @@ async def purge_history(database: SystemDatabase, now: int) -> int:
             transaction.execute("DELETE FROM history_member WHERE seq <= ?", (old[-1],))
         return len(old)
 
+    def crowded(transaction: Transaction) -> int:
+        if transaction.value("SELECT count(*) FROM history_member") <= MEMBER_ROWS:
+            return 0
+        transaction.execute("DELETE FROM history_member WHERE seq = (SELECT min(seq) FROM history_member)")
+        return transaction.changed()
+
     total = 0
     while removed := await database.write(operation):
         total += removed
+    while await database.write(crowded):
+        pass
     return total

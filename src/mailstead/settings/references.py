@@ -2,7 +2,7 @@
 
 Invariants: a connector that a new value names is there once all that is written with it is, and so is a script or socket filter
 that is switched on. Other names are taken as they are, for what they name may come later, or lies outside the database: they are
-told by `mailstead doctor`. Empty and `none` name nothing.
+told by `mailstead doctor`. Empty and `none` name nothing. What a setting has already may be set again, whatever it names.
 
 `names` is the name of an ObjectKind of the server (`ldapConnector`, `usermap`), or `filter`, `domain`, `file` (of any kind;
 under the data directory where it is relative) or `template` (a file under `server.templatesPath`).
@@ -37,6 +37,12 @@ class Reference(NamedTuple):
     where: str
     setting: Setting
     text: str
+
+
+def is_new(rows: Rows, scope: str, scope_id: int, stored: str, text: str | None) -> bool:
+    """Whether a setting, by the name of its row, does not have that text yet: programs send back all that they read."""
+    query = rows.execute if isinstance(rows, Transaction) else rows.query
+    return query("SELECT value FROM setting WHERE scope = ? AND scope_id = ? AND name = ?", (scope, scope_id, stored)) != [(text,)]
 
 
 def need_named(rows: Rows, setting: Setting, text: str | None) -> None:

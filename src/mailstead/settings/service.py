@@ -23,7 +23,7 @@ from mailstead.settings.declaration import Context, InvalidValueError, Setting, 
 from mailstead.settings.declarations import ACCOUNT, SERVICE_CONTEXTS
 from mailstead.settings.listeners import Listeners, ListenerSettings
 from mailstead.settings.objects import Objects
-from mailstead.settings.references import NOTHING, need_named
+from mailstead.settings.references import NOTHING, is_new, need_named
 
 T = TypeVar("T")
 
@@ -136,8 +136,9 @@ class Settings:
         value = None if text is None else setting.render(setting.parse(text))
 
         def operation(transaction: Transaction) -> None:
-            need_named(transaction, setting, value)
             stored = f"{context.name}.{setting.name}"
+            if is_new(transaction, "service", 0, stored, value):
+                need_named(transaction, setting, value)
             store_value(transaction, author_of(author), "service", 0, stored, setting, value)
 
         return operation

@@ -58,16 +58,16 @@ def set_acl(shard: Shard, op: SetAcl) -> Result:
     if op.folder and not shard.row("SELECT 1 FROM folder WHERE id = ? AND account = ?", (op.folder, op.account)):
         raise Refused("missing", "no such folder")
     key = (op.account, op.folder, op.identifier)
-    given = op.rights
+    row = shard.row("SELECT rights FROM acl WHERE account = ? AND folder = ? AND identifier = ?", key)
+    before, given = None if row is None else str(row[0]), op.rights
     if op.more or op.less:
-        row = shard.row("SELECT rights FROM acl WHERE account = ? AND folder = ? AND identifier = ?", key)
-        have = set(str(row[0]) if row is not None else given or "")
+        have = set(before if before is not None else given or "")
         given = "".join(right for right in RIGHTS if right in (have | set(op.more)) - set(op.less))
     if given is None:
         shard.execute("DELETE FROM acl WHERE account = ? AND folder = ? AND identifier = ?", key)
     else:
         shard.execute("INSERT OR REPLACE INTO acl VALUES(?, ?, ?, ?)", (*key, given))
-    return Result(folder=op.folder, effects=[["acl", *key, given]])
+    return Result(folder=op.folder, rights=(before, given), effects=[["acl", *key, given]])
 
 
 def set_metadata(shard: Shard, op: SetMetadata, id: int) -> Result:

@@ -35,7 +35,8 @@ class Refused(Exception):
 @dataclass(slots=True)
 class Result:
     """What an operation did: ``uids`` touched (sources of a copy), ``new_uids``, ``modified`` (UNCHANGEDSINCE failed),
-    ``bits`` that a change of flags set, added or removed, keywords included; ``by_row``: it did not do the same to all."""
+    ``bits`` that a change of flags set, added or removed, keywords included; ``by_row``: it did not do the same to all;
+    ``rights`` of a list's entry before and after, None without one."""
 
     folder: int = 0
     modseq: int = 0
@@ -47,6 +48,7 @@ class Result:
     id: int = 0
     bits: int = 0
     by_row: bool = False
+    rights: tuple[str | None, str | None] = (None, None)
     effects: list[Any] = field(default_factory=list)
 
 

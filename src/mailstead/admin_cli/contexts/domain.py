@@ -29,6 +29,8 @@ from mailstead.settings.declarations import DOMAIN_OWN
 from mailstead.settings.edits import Place, place_of
 
 RENAMED = {"catchallaccount": "catchAllAccountName", "catchallfolder": "catchAllFolderName"}
+POSTMASTER = "postmaster"
+"""Who gets the postmaster's mail where no other account is chosen."""
 
 
 class DomainContext(AttributeContext, CommitContext):
@@ -307,11 +309,16 @@ def _parent(context: Any) -> str:
 
 
 def _postmaster(context: Any) -> str:
-    return quoted(context.session.services.directory.domain_settings(context.domain_id).postmasterAccount or "postmaster")
+    return quoted(context.session.services.directory.domain_settings(context.domain_id).postmasterAccount or POSTMASTER)
 
 
 async def _set_postmaster(context: Any, value: Word) -> None:
-    """The contract has it take effect at once."""
+    """The contract has it take effect at once. What SHOW has where none is chosen may be sent back, account or not."""
+    directory = context.session.services.directory
+    chosen = directory.domain_settings(context.domain_id).postmasterAccount
+    if value.text == POSTMASTER and not chosen and not directory.names_account(context.domain_id, POSTMASTER):
+        context.session.actor.require("manageDomainConfig", context.domain_id)
+        return
     await _keep_postmaster(context, value.text)
 
 
