@@ -273,7 +273,9 @@ async def test_a_running_job_is_aborted_and_goes_on_when_started_again(here: Her
     fake.hold = asyncio.Event()
     here.start_runner()
     await here.service.start(here.account.id, **fake.source, actor=ADMIN)
-    await here.until(lambda job: job.taken > 0)
+    async with asyncio.timeout(300):
+        while not await here.messages():  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
     assert await here.service.abort(actor=ADMIN) == 1
     job = await here.over()
     assert (job.state, job.secret) == ("aborted", "")

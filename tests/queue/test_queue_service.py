@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,6 +54,28 @@ async def test_retry_reaches_a_destination_that_counts_as_down(tmp_path: Path) -
         await until(lambda: here.waiting[0][2] == 1)
         mx.replies.clear()
         await QueueService(here.store, here.dispatcher).retry(mid)
+        await mx.wait()
+        await here.empty()
+
+
+async def test_retry_right_after_an_attempt_was_noted_is_no_part_of_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with FakeMx(replies={"RCPT": "451 later"}) as mx, world(tmp_path, mx.port) as here:
+        let_go = asyncio.Event()
+        attempt = here.dispatcher._transactions.run
+
+        async def held(*arguments: Any) -> Any:
+            pairs = await attempt(*arguments)
+            await let_go.wait()
+            return pairs
+
+        monkeypatch.setattr(here.dispatcher._transactions, "run", held)
+        mid = await here.send("b@there.test")
+        await until(lambda: here.waiting[0][2] == 1)
+        mx.replies.clear()
+        retried = asyncio.create_task(QueueService(here.store, here.dispatcher).retry(mid))
+        await asyncio.sleep(0)
+        let_go.set()
+        assert (await retried).changed == 1
         await mx.wait()
         await here.empty()
 

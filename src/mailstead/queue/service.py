@@ -119,6 +119,11 @@ class QueueService:
 
     async def retry(self, id: int) -> Done:
         """Try a message's recipients now; one that is being tried counts as changed. Raises Unavailable."""
+        now, deadline = int(time.time()), time.monotonic() + WAIT_SECONDS
+        for recipient in self._index.recipients(id):
+            if recipient.due > now:
+                # Its attempt is over, though not let go yet: it would count as being tried, and wait for its next time.
+                await self._dispatcher.untouched(recipient.key, deadline - time.monotonic())
         done = await self._each(id, lambda recipient: row_of(recipient, DEFERRED, due=0, status=recipient.status), 0.0)
         return Done(done.changed + done.busy, 0)
 
