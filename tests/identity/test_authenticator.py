@@ -89,14 +89,7 @@ async def test_known_proof_expires(authenticator: Authenticator, monkeypatch: py
 
 
 async def test_equal_logins_at_once_share_one_hash(authenticator: Authenticator, monkeypatch: pytest.MonkeyPatch) -> None:
-    hashes: list[str] = []
-    check = module._check
-
-    def counted(password: str, stored: str) -> bool:
-        hashes.append(stored)
-        return check(password, stored)
-
-    monkeypatch.setattr(module, "_check", counted)
+    hashes = counted_checks(monkeypatch)
     results = await asyncio.gather(*(reason(authenticator) for _ in range(20)))
     assert set(results) == {AuthReason.OK}
     assert len(hashes) == 1

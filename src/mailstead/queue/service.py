@@ -119,12 +119,13 @@ class QueueService:
 
     async def retry(self, id: int) -> Done:
         """Try a message's recipients now; one that is being tried counts as changed. Raises Unavailable."""
-        now, deadline = int(time.time()), time.monotonic() + WAIT_SECONDS
-        for recipient in self._index.recipients(id):
-            if recipient.due > now:
-                # Its attempt is over, though not let go yet: it would count as being tried, and wait for its next time.
-                await self._dispatcher.untouched(recipient.key, deadline - time.monotonic())
-        done = await self._each(id, lambda recipient: row_of(recipient, DEFERRED, due=0, status=recipient.status), 0.0)
+        now = int(time.time())
+        done = await self._each(
+            id,
+            lambda recipient: row_of(recipient, DEFERRED, due=0, status=recipient.status),
+            # One that is not due any more has had its attempt, and is only not let go yet.
+            wait_for=lambda recipient: recipient.due > now,
+        )
         return Done(done.changed + done.busy, 0)
 
     async def retry_all(self, filter: Filter = Filter()) -> Done:
@@ -149,19 +150,17 @@ class QueueService:
                 notified=recipient.notified | (0 if recipient.notified & REPORT_OWED else GIVE_UP),
                 status=reason[:500],
             ),
-            WAIT_SECONDS,
         )
 
     async def remove(self, id: int) -> Done:
         """Remove a message from the queue without a word to anybody. Raises Unavailable."""
-        return await self._each(
-            id, lambda recipient: row_of(recipient, BOUNCED, status="removed by the administrator"), WAIT_SECONDS
-        )
+        return await self._each(id, lambda recipient: row_of(recipient, BOUNCED, status="removed by the administrator"))
 
-    async def _each(self, id: int, row: RowMaker, seconds: float) -> Done:
-        """Change all recipients of a message that nothing is done about, in one record."""
-        deadline = time.monotonic() + seconds
-        for recipient in self._index.recipients(id) if seconds else ():
+    async def _each(self, id: int, row: RowMaker, wait_for: Callable[[Recipient], bool] = lambda _: True) -> Done:
+        """Change all recipients of a message that nothing is done about, in one record; of those who something is done about,
+        these are waited for."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        for recipient in filter(wait_for, self._index.recipients(id)):
             await self._dispatcher.untouched(recipient.key, deadline - time.monotonic())
         waiting = self._index.recipients(id)
         rows = [row(recipient) for recipient in waiting if not self._dispatcher.holds(recipient.key)]
