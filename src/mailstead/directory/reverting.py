@@ -17,11 +17,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mailstead.directory.history_names import NAMES, SCOPE_KIND, ObjectNames
-from mailstead.directory.member_history import COUNT, CUT, KEPT, MEMBERS, MOST, how_many, members_of, opposite
+from mailstead.directory.member_history import COUNT, CUT, KEPT, MEMBERS, MOST, Members, how_many, members_of, opposite
 from mailstead.directory.model import DirectoryError
 from mailstead.directory.service import Directory
 from mailstead.settings.actor import Actor
-from mailstead.settings.database import Query
+from mailstead.settings.database import SystemDatabase
 from mailstead.settings.declaration import Context, InvalidValueError
 from mailstead.settings.declarations import (
     ACCOUNT,
@@ -83,10 +83,9 @@ class _Revert:
         found = entry(self._database, seq)
         if found is None:
             raise RevertError(f"the history has no entry {seq}")
-        if found.kind == "recipient":
-            self._need_members(found)
+        members = self._known_members(found)
         if not self._force:
-            self._refuse_later(found)
+            refuse_later(self._database, found, members)
         if found.is_rights:
             raise RevertError("rights in folders are kept with the mail, and taken back there")
         if found.is_text:
@@ -108,7 +107,7 @@ class _Revert:
             case "account":
                 await self._account(found)
             case "recipient":
-                await self._recipient(found)
+                await self._recipient(found, members)
             case "admin" | "adminGroup":
                 await self._admin(found)
             case _:
@@ -117,18 +116,6 @@ class _Revert:
     def _no_way(self, found: HistoryEntry) -> RevertError:
         what = ObjectNames(self._database).of(found)
         return RevertError(f"{found.verb!r} of {what} cannot be taken back; do the opposite by hand")
-
-    def _refuse_later(self, found: HistoryEntry) -> None:
-        """Raise for a later entry of the same object that touched the same value."""
-        query = self._database.query
-        mine = _touched(query, found)
-        later = entries(
-            self._database, Filter([(found.kind, found.object_id, "")], after=found.seq), limit=MAX_LATER, newest_first=False
-        )
-        for one in later:
-            theirs = _touched(query, one)
-            if "*" in mine or "*" in theirs or mine & theirs:
-                raise RevertError(f"entry {one.seq} by {one.author} changed it later; look at it, then use force")
 
     # -- values ---------------------------------------------------------------------------------------------
 
@@ -286,7 +273,7 @@ class _Revert:
             case _:
                 raise self._no_way(found)
 
-    async def _recipient(self, found: HistoryEntry) -> None:
+    async def _recipient(self, found: HistoryEntry, members: Members | None) -> None:
         old, new = found.old or {}, found.new or {}
         if found.verb in ("create", "delete"):
             raise RevertError(f"{found.verb!r} of a group, list or folder recipient cannot be taken back")
@@ -294,7 +281,6 @@ class _Revert:
             raise RevertError("it changed texts or a password, of which the history has no values")
         if found.verb not in ("edit", "rename", "add members", "remove members", "update member"):
             raise self._no_way(found)
-        members = members_of(self._database.query, found)
         if members is None or new.keys() & _FORMERLY or not new.keys() & _OWN <= old.keys() & _OWN:
             raise RevertError("this entry is of an earlier release, which did not keep what was there before")
         attributes = {name: old.get(name) for name in {*old, *new} - _OWN - _OF_MEMBERS if old.get(name) != new.get(name)}
@@ -304,15 +290,19 @@ class _Revert:
         )  # fmt: skip
         await self._directory.edit_recipient(found.object_id, edit, actor=self._actor, as_it_was=True)
 
-    def _need_members(self, found: HistoryEntry) -> None:
-        """Raise for a change of members who are too many to be known."""
+    def _known_members(self, found: HistoryEntry) -> Members | None:
+        """Whom an entry of a group or list is about; None of an earlier release's. Raises for more than can be known."""
+        if found.kind != "recipient":
+            return None
         count = how_many(found)
         if count > KEPT:
             raise RevertError(f"it changed {count} members, and the history keeps them of changes of at most {KEPT}")
         if (found.old or {}).get(CUT) or (found.new or {}).get(CUT):
             raise RevertError(f"this entry is of an earlier release, which kept {MOST} members at most, and there were more")
-        if count and members_of(self._database.query, found) is None:
+        members = members_of(self._database.query, found)
+        if count and members is None:
             raise RevertError("the members of so great a change are kept of the newest ones alone, and this is none of them")
+        return members
 
     async def _admin(self, found: HistoryEntry) -> None:
         directory, actor = self._directory, self._actor
@@ -351,17 +341,29 @@ class _Revert:
         return "revoke"
 
 
-def _touched(query: Query, found: HistoryEntry) -> frozenset[str]:
+def refuse_later(database: SystemDatabase, found: HistoryEntry, members: Members | None = None) -> None:
+    """Raise RevertError for a later entry of the same object that touched the same value. ``members``: whom `found` is about."""
+    mine = _touched(found, members)
+    wanted = Filter([(found.kind, found.object_id, "")], after=found.seq)
+    for one in entries(database, wanted, limit=MAX_LATER, newest_first=False):
+        theirs = _touched(one, members_of(database.query, one) if one.kind == "recipient" else None)
+        if "*" in mine or "*" in theirs or mine & theirs:
+            raise RevertError(f"entry {one.seq} by {one.author} changed it later; look at it, then use force")
+
+
+def _touched(found: HistoryEntry, members: Members | None) -> frozenset[str]:
     """Names of what an entry changed; apart for each scope, since one id may have values in several, and for each member."""
     if found.kind == "recipient" and found.verb in _OF_RECIPIENTS:
         old, new = dict(found.old or {}), dict(found.new or {})
         if found.verb == "member state":
             return frozenset()  # bookkeeping
-        members = members_of(query, found)
         if members is None:
             return frozenset("*")
         names = {name for name in {*old, *new} - _OF_MEMBERS if old.get(name) != new.get(name)}
         return frozenset(names | {f"member {key}" for key in members.keys})
+    if found.is_rights:
+        told = found.new or {}
+        return frozenset({f"{told.get('folderId')} {told.get('identifier')}"})
     scope = str((found.new or {}).get("scope", "")) if found.is_value or found.is_text else ""
     return frozenset(f"{scope}.{name}" if scope else name for name in found.changes())
 

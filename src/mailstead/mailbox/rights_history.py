@@ -6,12 +6,12 @@ The folder is the one the rights were changed in, whatever it is called now.
 
 from __future__ import annotations
 
-from mailstead.directory.reverting import MAX_LATER, RevertError
+from mailstead.directory.reverting import RevertError, refuse_later
 from mailstead.directory.service import Directory
 from mailstead.mailbox.errors import FolderMissing, LimitReached
 from mailstead.mailbox.service import Mailbox
 from mailstead.settings.actor import Actor
-from mailstead.settings.history import Filter, HistoryEntry, entries
+from mailstead.settings.history import HistoryEntry
 
 
 async def revert_rights(
@@ -27,7 +27,7 @@ async def revert_rights(
         raise RevertError("its domain does not exist any more")
     actor.require("managePublicFolder", domain.id)
     if not force:
-        _refuse_later(directory, found)
+        refuse_later(directory.database, found)
     folder, identifier, rights = int(old["folderId"]), str(old["identifier"]), old["rights"]
     if rights and directory.identifier_text(domain.id, identifier) is None:
         raise RevertError(f"{old['who']} is not here any more")
@@ -41,17 +41,3 @@ async def revert_rights(
     except LimitReached as error:
         raise RevertError(str(error)) from error
     return first, directory.database.position()
-
-
-def _refuse_later(directory: Directory, found: HistoryEntry) -> None:
-    """Raise for a later change of the same entry."""
-    mine = _entry_of(found)
-    wanted = Filter([(found.kind, found.object_id, found.verb)], after=found.seq)
-    for one in entries(directory.database, wanted, limit=MAX_LATER, newest_first=False):
-        if _entry_of(one) == mine:
-            raise RevertError(f"entry {one.seq} by {one.author} changed it later; look at it, then use force")
-
-
-def _entry_of(found: HistoryEntry) -> tuple[object, object]:
-    told = found.new or {}
-    return told.get("folderId"), told.get("identifier")
