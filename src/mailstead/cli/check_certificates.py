@@ -14,7 +14,8 @@ from cryptography import x509
 from mailstead.cli.finding import OK, PROBLEM, WARNING, Finding
 from mailstead.process.bootstrap import Bootstrap
 from mailstead.process.certificates import CertificateError, build_context, leaf, tls_settings
-from mailstead.settings.listeners import NO_CERTIFICATE, ListenerSettings
+from mailstead.settings.listeners import ListenerSettings
+from mailstead.settings.references import NOTHING
 
 NEW = datetime.timedelta(minutes=5)
 """So far ahead of the clock a certificate may begin, for clocks differ."""
@@ -23,11 +24,11 @@ NEW = datetime.timedelta(minutes=5)
 def certificate_checks(bootstrap: Bootstrap, listeners: list[ListenerSettings], own: str) -> Iterator[Finding]:
     """Of enabled listeners; ``own``: the server's name."""
     for listener in listeners:
-        if listener.enable and listener.sslEnable and listener.certFile in NO_CERTIFICATE:
+        if listener.enable and listener.sslEnable and listener.certFile in NOTHING:
             text = f"{listener.service} {listener.address} has sslEnable but no certFile: it serves nobody"
             fix = f"mailstead listener set {listener.service} {listener.address} certFile=certs/default.pem"
             yield Finding(PROBLEM, "certificate", text, fix)
-    names = sorted({listener.certFile for listener in listeners if listener.enable} - set(NO_CERTIFICATE))
+    names = sorted({listener.certFile for listener in listeners if listener.enable} - set(NOTHING))
     if not names:
         fix = "put certificate, chain and key into certs/default.pem, and `mailstead listener set ... certFile=certs/default.pem`"
         yield Finding(WARNING, "certificate", "no listener has one: TLS is not offered", fix)

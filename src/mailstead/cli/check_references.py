@@ -41,4 +41,4 @@ def _fault(directory: Directory, data_dir: Path, names: str, text: str) -> str:
         except ValueError as error:
             return f"it cannot be read: {error}"
         return ""
-    return "" if is_there(directory.database, names, text) else f"there is no such {names}"
+    return "" if is_there(directory.database.query, names, text) else f"there is no such {names}"

@@ -15,7 +15,7 @@ from mailstead.cli.check_certificates import certificate_fault
 from mailstead.cli.data_directory import opened
 from mailstead.settings import Actor
 from mailstead.settings.declarations import LISTENER, LISTENING_SERVICES, SERVICE_CONTEXTS
-from mailstead.settings.listeners import NO_CERTIFICATE
+from mailstead.settings.references import NOTHING
 from mailstead.settings.suggestion import meant
 
 ACTOR = Actor.system("command line")
@@ -110,7 +110,7 @@ def _attributes(pairs: tuple[str, ...]) -> dict[str, str]:
 
 def _warn_of_certificate(config: Path | None, attributes: tuple[str, ...]) -> None:
     """Say so at once where the file that was named cannot serve; it may be put there later, so it is no refusal."""
-    named = [value for name, value in _attributes(attributes).items() if name.lower() == "certfile" and value not in NO_CERTIFICATE]
+    named = [value for name, value in _attributes(attributes).items() if name.lower() == "certfile" and value not in NOTHING]
     for value in named:
         fault = certificate_fault(find(config).data_dir / value)
         if fault:

@@ -59,7 +59,7 @@ class AccountSteps(DirectoryBase):
             display = transaction.value("SELECT name FROM domain WHERE id = ?", (domain_id,))
             if display is None:
                 raise NotFoundError("the domain does not exist")
-            check_room(transaction, domain_id, ACCOUNTS, limit)
+            check_room(transaction.execute, domain_id, ACCOUNTS, limit)
             if class_id:
                 need_class(transaction, class_id, domain_id)
             insert_account(transaction, account_id, domain_id, name, class_id, full_name, stored)

@@ -52,7 +52,7 @@ class DirectoryBase(Resolver):
     def need_room(self, domain_id: int, kind: str) -> None:
         """Raise LimitReachedError where a domain may have no more of a kind now; the verb that makes one asks again."""
         self.database.poll()
-        check_room(self.database, domain_id, kind, self.limit_of(domain_id, kind))
+        check_room(self.database.query, domain_id, kind, self.limit_of(domain_id, kind))
 
     async def _store_setting(
         self,

@@ -53,7 +53,7 @@ class BringingVerbs(DeletedVerbs):
         left_out: list[str] = []
 
         def operation(transaction: Transaction) -> int:
-            check_room(transaction, owner.id, ACCOUNTS, limit)
+            check_room(transaction.execute, owner.id, ACCOUNTS, limit)
             id = new if _in_use(transaction, old) else old
             mine = _with_shard(transaction, renumbered(rows, {old: id}))
             left_out[:] = bring_account(transaction, mine, owner.id, new_name)

@@ -175,7 +175,7 @@ class DeletedVerbs(DirectoryBase):
 
         def operation(transaction: Transaction) -> None:
             rows = _take_rows(transaction, found.id)
-            check_room(transaction, domain.id, ACCOUNTS, limit)
+            check_room(transaction.execute, domain.id, ACCOUNTS, limit)
             left_out[:] = bring_account(transaction, rows, domain.id, new_name)
             _forget(transaction, found.id)
             new = {"address": found.name, "name": new_name or None}

@@ -44,7 +44,7 @@ class DomainSteps(NamedObjects):
         chosen = list(values)
 
         def operation(transaction: Transaction) -> None:
-            check_room(transaction, parent_id, SUBDOMAINS, limit)
+            check_room(transaction.execute, parent_id, SUBDOMAINS, limit)
             take_domain_name(transaction, key, display, domain_id, main=True)
             transaction.execute(
                 "INSERT INTO domain (id, name, enabled, version, created, shard) VALUES (?, ?, ?, 0, ?, "
@@ -137,7 +137,7 @@ class DomainSteps(NamedObjects):
 
         def operation(transaction: Transaction) -> None:
             refuse_class_name(transaction, domain_id, name)
-            check_room(transaction, domain_id, CLASSES, limit)
+            check_room(transaction.execute, domain_id, CLASSES, limit)
             transaction.execute(
                 "INSERT INTO account_class (id, domain_id, name, version) VALUES (?, ?, ?, 0)", (class_id, domain_id, name)
             )

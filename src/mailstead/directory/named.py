@@ -61,7 +61,7 @@ class NamedObjects(DirectoryBase):
         not name it before."""
         if not text or place.scope != "domainConfig" or setting not in (*ACCOUNT_NAMES, FOLDER_NAME, CLASS_NAME):
             return
-        if not is_new(self.database, place.scope, place.scope_id, place.stored(setting), text):
+        if not is_new(self.database.query, place.scope, place.scope_id, place.stored(setting), text):
             return
         if not place.prefix and setting in ACCOUNT_NAMES:
             domain = self.domain(place.scope_id)

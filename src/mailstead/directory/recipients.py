@@ -141,7 +141,7 @@ class RecipientVerbs(MemberVerbs):
         limit = self.limit_of(owner.id, kind.value)
 
         def operation(transaction: Transaction) -> None:
-            check_room(transaction, owner.id, kind.value, limit)
+            check_room(transaction.execute, owner.id, kind.value, limit)
             take_name(transaction, owner.id, name, kind.value, object_id)
             shard = _take_shard(transaction) if kind is RecipientKind.LIST else 0
             transaction.execute(

@@ -6,15 +6,14 @@ to fill in what would be refused. A limit of 0 is none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from mailstead.directory.address import domain_key
 from mailstead.directory.model import LimitReachedError
 from mailstead.directory.recipient_kinds import FAMILIES
-from mailstead.settings.database import Row, SystemDatabase, Transaction
+from mailstead.settings.database import Query
 
-_Query = Callable[[str, Sequence[int]], list[Row]]
 _RECIPIENTS = "SELECT count(*) FROM recipient WHERE domain_id = ? AND kind = '{}'"
 _ABOVE = (
     "SELECT s.scope_id, s.value FROM setting s INDEXED BY setting_of_domains "
@@ -45,10 +44,9 @@ def limit_setting(kind: str) -> str:
     return _ROOMS[kind].limit
 
 
-def check_room(rows_of: Transaction | SystemDatabase, domain_id: int, kind: str, limit: int) -> None:
+def check_room(query: Query, domain_id: int, kind: str, limit: int) -> None:
     """Refuse one more object of a kind where the domain has used up its `limit`. Raises LimitReachedError."""
     if limit:
-        query = rows_of.execute if isinstance(rows_of, Transaction) else rows_of.query
         sql = _ROOMS[kind].counting
         refuse_full(kind, limit, int(query(sql, (domain_id,))[0][0]) if sql else _below(query, domain_id))
 
@@ -59,7 +57,7 @@ def refuse_full(kind: str, limit: int, count: int) -> None:
         raise LimitReachedError(f"the domain may have at most {limit} {_ROOMS[kind].plural}")
 
 
-def _below(query: _Query, domain_id: int) -> int:
+def _below(query: Query, domain_id: int) -> int:
     """How many domains are below a domain, and below those. An independent domain whose name ends alike is none of them."""
     owners: dict[str, int] = dict(query("SELECT key, domain_id FROM domain_name", ()))
     children: dict[int, list[int]] = {}

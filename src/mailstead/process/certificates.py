@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from mailstead.settings.listeners import NO_CERTIFICATE, ListenerSettings
+from mailstead.settings.listeners import ListenerSettings
+from mailstead.settings.references import NOTHING
 from mailstead.transport.tls import ServerContext, end_point_hash, remember_server_name
 
 #: ECDHE with AEAD only for TLS 1.2; TLS 1.3 suites are OpenSSL's own.
@@ -54,7 +55,7 @@ def tls_settings(listener: ListenerSettings, data_dir: Path) -> TlsSettings:
     """What a listener says of TLS; relative files lie under the data directory."""
 
     def path(name: str) -> str:
-        return name if name in NO_CERTIFICATE else str(data_dir / name)
+        return name if name in NOTHING else str(data_dir / name)
 
     return TlsSettings(
         cert_file=path(listener.certFile),

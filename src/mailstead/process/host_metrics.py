@@ -22,7 +22,7 @@ from mailstead.observe.log import get_logger
 from mailstead.observe.metrics import build_info, certificate_expiration, filesystem_avail_bytes, filesystem_size_bytes
 from mailstead.process.certificates import CertificateError, leaf
 from mailstead.settings import Settings, SystemDatabaseError
-from mailstead.settings.listeners import NO_CERTIFICATE
+from mailstead.settings.references import NOTHING
 from mailstead.store.backup.hold import last_repository
 from mailstead.store.backup.repository import REPOSITORY
 
@@ -80,7 +80,7 @@ class HostMetrics:
         return path
 
     async def _look_at_certificates(self) -> None:
-        files = {one.certFile for one in self._settings.running_listeners(self._services)} - set(NO_CERTIFICATE)
+        files = {one.certFile for one in self._settings.running_listeners(self._services)} - set(NOTHING)
         ends = await asyncio.to_thread(lambda: {name: _end(self._data_dir / name) for name in files})
         for name in self._certificates - files:
             _remove(certificate_expiration, name)

@@ -269,21 +269,23 @@ def _new_names(transaction: Transaction, pending: Pending) -> list[ValueChange]:
         change
         for (place, name), change in pending.values.items()
         if change.setting.names in LOOKED_UP
-        and is_new(transaction, place.scope, place.scope_id, place.stored(name), change.text)
+        and is_new(transaction.execute, place.scope, place.scope_id, place.stored(name), change.text)
     ]
 
 
 def _check_names(transaction: Transaction, pending: Pending, naming: Iterable[ValueChange]) -> None:
     """What new values name, once all is written: it may have come with them. Raises InvalidValueError."""
     for change in naming:
-        need_named(transaction, change.setting, change.text)
+        need_named(transaction.execute, change.setting, change.text)
     for staged in pending.objects.values():
         new, old = staged.attributes or {}, staged.original.attributes if staged.original is not None else {}
         for name, text in new.items():
             if text != old.get(name):
-                need_named(transaction, staged.kind.context.setting(name), text)
+                need_named(transaction.execute, staged.kind.context.setting(name), text)
         if staged.kind.name in ACTIVE_FILTERS and any(new.get(name) != old.get(name) for name in (FILTER_NAME, FILTER_TYPE)):
-            need_filter(transaction, staged.kind, new, staged.place.scope, staged.place.scope_id, staged.place.domain_id)
+            need_filter(
+                transaction.execute, staged.kind, new, staged.place.scope, staged.place.scope_id, staged.place.domain_id
+            )
 
 
 def _touched(pending: Pending) -> Iterable[tuple[str, int, str]]:

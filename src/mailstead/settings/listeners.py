@@ -20,9 +20,7 @@ from mailstead.settings.declaration import InvalidValueError, Snapshot
 from mailstead.settings.declarations import ACCESS_LIMITS, LISTENER, LISTENING_SERVICES, SERVICE_CONTEXTS
 from mailstead.settings.declarations.listener import HTTP_DEFAULTS
 from mailstead.settings.ip_set import IpSet, split_host_port
-
-NO_CERTIFICATE = ("", "none")
-"""Values of `certFile` with which no TLS is offered."""
+from mailstead.settings.references import NOTHING
 
 HTTP_SERVICES = frozenset({"webmail", "webadmin", "webmailProxy"})
 WILDCARDS = ("0.0.0.0", "[::]")
@@ -356,7 +354,7 @@ def _refuse_duplicate(transaction: Transaction, host: str, port: int, own_id: in
 def _refuse_tls_without_certificate(stored: Mapping[str, str]) -> None:
     """Each attribute alone is fine, but every client would be sent away. One that is off may be left so."""
     values = {name: LISTENER.setting(name).parse(stored[name]) for name in ("enable", "sslEnable", "certFile") if name in stored}
-    if values.get("enable", True) and values.get("sslEnable") and values.get("certFile", "default") in NO_CERTIFICATE:
+    if values.get("enable", True) and values.get("sslEnable") and values.get("certFile", "default") in NOTHING:
         raise InvalidValueError("certFile: a listener with sslEnable=yes needs a certificate")
 
 

@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from mailstead.settings.database import SystemDatabase, Transaction
+from mailstead.settings.database import Query, SystemDatabase
 from mailstead.settings.declaration import Context, InvalidValueError, ObjectKind, Setting
 from mailstead.settings.declarations import ACCOUNT, DOMAIN, LISTENER, OBJECT_KINDS, SERVICE_CONTEXTS
 
@@ -22,13 +22,12 @@ LOOKED_UP = frozenset({"ldapConnector", "oauthConnector", "smsConnector"})
 """What must be there when it is named: each has a COMMIT of its own, which comes before what names it. A user map waits for the
 COMMIT of the server's context, and may come after that of the service that names it."""
 NOTHING = ("", "none")
+"""Texts of a setting that names nothing; as `certFile` of a listener: no TLS is offered."""
 ACTIVE_FILTERS = frozenset({"activeFilter", "accountActiveFilter"})
 FILTER_NAME, FILTER_TYPE = "filterName", "filterType"
 _FILTER_KINDS: Mapping[str, str] = {"script": "scriptFilter", "socket": "socketFilter"}
 """Kinds of filters that are objects; the others are built in, or may be."""
 _OWN = (("service", 0),)
-
-Rows = Transaction | SystemDatabase
 
 
 class Reference(NamedTuple):
@@ -39,19 +38,18 @@ class Reference(NamedTuple):
     text: str
 
 
-def is_new(rows: Rows, scope: str, scope_id: int, stored: str, text: str | None) -> bool:
+def is_new(query: Query, scope: str, scope_id: int, stored: str, text: str | None) -> bool:
     """Whether a setting, by the name of its row, does not have that text yet: programs send back all that they read."""
-    query = rows.execute if isinstance(rows, Transaction) else rows.query
     return query("SELECT value FROM setting WHERE scope = ? AND scope_id = ? AND name = ?", (scope, scope_id, stored)) != [(text,)]
 
 
-def need_named(rows: Rows, setting: Setting, text: str | None) -> None:
+def need_named(query: Query, setting: Setting, text: str | None) -> None:
     """Raise InvalidValueError for the name of a connector that is not there."""
-    if setting.names in LOOKED_UP and text is not None and not is_there(rows, setting.names, text):
+    if setting.names in LOOKED_UP and text is not None and not is_there(query, setting.names, text):
         raise InvalidValueError(f"{setting.name}: there is no {setting.names} {text[:80]}")
 
 
-def need_filter(rows: Rows, kind: ObjectKind, attributes: Mapping[str, str], scope: str, scope_id: int, domain_id: int) -> None:
+def need_filter(query: Query, kind: ObjectKind, attributes: Mapping[str, str], scope: str, scope_id: int, domain_id: int) -> None:
     """Raise InvalidValueError for an active filter, lying at a place, of a script or socket filter that is not there: a script
     lies at the same place, in its domain, or in the server; a socket filter in the server."""
     filter_type, name = _text(kind.context, attributes, FILTER_TYPE), _text(kind.context, attributes, FILTER_NAME)
@@ -59,13 +57,13 @@ def need_filter(rows: Rows, kind: ObjectKind, attributes: Mapping[str, str], sco
     if wanted is None:
         return
     places = [*_OWN, (scope, scope_id), ("domainConfig", domain_id), ("domain", domain_id)] if filter_type == "script" else _OWN
-    if not name or not any(_object(rows, wanted, name, place) for place in places):
+    if not name or not any(_object(query, wanted, name, place) for place in places):
         raise InvalidValueError(f"{FILTER_NAME}: there is no {wanted} {name[:80]} here, or in the server")
 
 
-def is_there(rows: Rows, names: str, text: str) -> bool:
+def is_there(query: Query, names: str, text: str) -> bool:
     """Whether an object of the server is there under a name; also True for what names none."""
-    return text in NOTHING or _object(rows, names, text, _OWN[0])
+    return text in NOTHING or _object(query, names, text, _OWN[0])
 
 
 def references(database: SystemDatabase) -> Iterator[Reference]:
@@ -98,7 +96,7 @@ def dangling_filters(database: SystemDatabase) -> Iterator[str]:
     for name, scope, scope_id, key, attributes in database.query(sql, sorted(ACTIVE_FILTERS)):
         try:
             domain_id = _row(database, scope, scope_id)[0]
-            need_filter(database, OBJECT_KINDS[name], json.loads(attributes), scope, scope_id, domain_id)
+            need_filter(database.query, OBJECT_KINDS[name], json.loads(attributes), scope, scope_id, domain_id)
         except InvalidValueError as error:
             yield f"{name} {key} of {_row(database, scope, scope_id)[1]}: {error}"
 
@@ -134,7 +132,6 @@ def _text(context: Context, attributes: Mapping[str, str], name: str) -> str:
     return attributes.get(name, setting.render(setting.default))
 
 
-def _object(rows: Rows, kind: str, name: str, place: tuple[str, int]) -> bool:
-    query = rows.execute if isinstance(rows, Transaction) else rows.query
+def _object(query: Query, kind: str, name: str, place: tuple[str, int]) -> bool:
     sql = "SELECT 1 FROM object WHERE scope = ? AND scope_id = ? AND kind = ? AND key = ?"
     return bool(query(sql, (*place, kind, OBJECT_KINDS[kind].key_of(name))))

@@ -137,8 +137,8 @@ class Settings:
 
         def operation(transaction: Transaction) -> None:
             stored = f"{context.name}.{setting.name}"
-            if is_new(transaction, "service", 0, stored, value):
-                need_named(transaction, setting, value)
+            if is_new(transaction.execute, "service", 0, stored, value):
+                need_named(transaction.execute, setting, value)
             store_value(transaction, author_of(author), "service", 0, stored, setting, value)
 
         return operation
